@@ -1,0 +1,183 @@
+//! Reaching a verifier: the resident one on its socket, or one started for this request.
+
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
+};
+use nix::unistd::geteuid;
+
+use crate::paths;
+use crate::trusted::{self, Untrusted};
+
+/// How long a spawned verifier may take to go away after its reply, before it is left to itself.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Which verifier to use. Defaults are the compiled-in paths.
+#[derive(Debug, Clone, Default)]
+pub struct Verifier {
+    /// `verifier=PATH`: the program to start.
+    pub program: Option<PathBuf>,
+    /// `config=PATH`: its policy file.
+    pub config: Option<PathBuf>,
+    /// `socket=PATH`: where a resident one listens.
+    pub socket: Option<PathBuf>,
+}
+
+/// Why no verifier could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The caller is not root, and nothing listens for ordinary users.
+    #[error("this process is not root and cannot start the verifier")]
+    NotRoot,
+    /// The program is not one that may be started.
+    #[error("the verifier is not usable: {0}")]
+    Untrusted(#[from] Untrusted),
+    /// A socket or a process could not be made.
+    #[error("the verifier cannot be started: {0}")]
+    Io(#[from] io::Error),
+    /// The socket that was asked for cannot be used.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl ConnectError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NotRoot => "run this as root".to_owned(),
+            Self::Untrusted(untrusted) => match untrusted {
+                Untrusted::Missing(_) => {
+                    "install mfa-verifier, or name it with verifier=".to_owned()
+                }
+                other => other.hint(),
+            },
+            Self::Io(_) => "look at limits on processes, memory and open files".to_owned(),
+            Self::Socket { .. } => "start the verifier that listens there".to_owned(),
+        }
+    }
+}
+
+/// A connection to a verifier. Dropping it hangs up; a spawned verifier then ends by itself.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    child: Option<Child>,
+}
+
+impl Connection {
+    /// The socket to relay over.
+    #[must_use]
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        // The verifier's end is closed when it has ended, so only then waiting cannot block. One
+        // that is stopped or stuck is left behind: the host's login matters more than a zombie.
+        // Ending it by pid is out: a host that reaps all children may have given the pid away.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.set_read_timeout(Some(FAREWELL));
+        let mut rest = [0u8; 64];
+        loop {
+            match self.stream.read(&mut rest) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(_) => return,
+            }
+        }
+        // ECHILD where the host has reaped it already, or ignores SIGCHLD.
+        let _ = child.wait();
+    }
+}
+
+impl Verifier {
+    /// Connects to the resident verifier, or starts one.
+    ///
+    /// The default socket is passed over where the program or its configuration was named: a
+    /// private configuration is private. A socket that was named is the only way that is tried.
+    pub fn connect(&self) -> Result<Connection, ConnectError> {
+        if let Some(path) = &self.socket {
+            return dial(path)
+                .map(|stream| Connection { stream, child: None })
+                .map_err(|reason| ConnectError::Socket { path: path.clone(), reason });
+        }
+        if !geteuid().is_root() {
+            return Err(ConnectError::NotRoot);
+        }
+        if self.program.is_none() && self.config.is_none() {
+            // Nobody listens, or the queue is full: a verifier of our own does as well.
+            if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET)) {
+                return Ok(Connection { stream, child: None });
+            }
+        }
+        self.spawn()
+    }
+
+    fn spawn(&self) -> Result<Connection, ConnectError> {
+        let program = self.program.as_deref().unwrap_or(Path::new(paths::VERIFIER));
+        let program = above_stdio(trusted::open_program(program)?.into())?;
+        let (ours, theirs) = UnixStream::pair()?;
+        // What was checked is what runs: the opened file, not its name.
+        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+        command
+            .arg0("mfa-verifier")
+            .env_clear()
+            .current_dir("/")
+            // Real and saved ids as well, before anything of the verifier runs: the caller of su
+            // or sudo must not be able to send it a signal.
+            .uid(0)
+            .gid(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        let child = command.spawn()?;
+        // `command` holds a copy of their end; with it open a dead verifier would go unnoticed.
+        drop(command);
+        Ok(Connection { stream: ours, child: Some(child) })
+    }
+}
+
+/// Connects without waiting, and only to a socket behind which root listens.
+fn dial(path: &Path) -> Result<UnixStream, String> {
+    let dial = || -> nix::Result<(OwnedFd, u32)> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        let peer = getsockopt(&fd, sockopt::PeerCredentials)?;
+        Ok((fd, peer.uid()))
+    };
+    let (fd, uid) = dial().map_err(|errno| errno.to_string())?;
+    if uid != 0 {
+        return Err(format!("uid {uid} listens there, not root"));
+    }
+    let stream = UnixStream::from(fd);
+    stream.set_nonblocking(false).map_err(|error| error.to_string())?;
+    Ok(stream)
+}
+
+/// Moves a descriptor out of 0–2, which the child's own replace; a host may have closed those.
+fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // A clone is never one of 0–2.
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { fd.try_clone() }
+}

@@ -1,0 +1,161 @@
+//! Frames: a length (4 bytes, little endian, at most [`MAX_FRAME`]) and that many bytes.
+//!
+//! Each call has one deadline for the whole frame, so a peer that sends a byte now and then is no
+//! slower to be given up than one that sends nothing.
+
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, send};
+use zeroize::Zeroizing;
+
+/// The largest payload of a frame.
+pub const MAX_FRAME: usize = 64 * 1024;
+
+/// Why a frame could not be sent or received.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The peer closed its end, in the middle of a frame or between two.
+    #[error("the other side hung up")]
+    HungUp,
+    /// The deadline passed first.
+    #[error("the other side did not answer in time")]
+    TimedOut,
+    /// The announced length is zero or more than [`MAX_FRAME`].
+    #[error("a frame of {0} bytes is out of bounds")]
+    OutOfBounds(usize),
+    /// The payload is not what this side of the exchange expects.
+    #[error("a frame is malformed or out of order")]
+    Malformed,
+    /// The peer speaks a version that this build does not.
+    #[error("protocol version {0} is not spoken here")]
+    Version(u16),
+    /// Anything else that the socket said.
+    #[error("the socket failed: {0}")]
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset => Self::HungUp,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Receives one payload before `bound` has passed. It is wiped when dropped, since it may hold what a person typed.
+pub fn receive(stream: &UnixStream, bound: Duration) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    let deadline = Instant::now() + bound;
+    let mut header = [0u8; 4];
+    read_exact(stream, &mut header, deadline)?;
+    let length = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
+    if length == 0 || length > MAX_FRAME {
+        return Err(FrameError::OutOfBounds(length));
+    }
+    let mut payload = Zeroizing::new(vec![0u8; length]);
+    read_exact(stream, &mut payload, deadline)?;
+    Ok(payload)
+}
+
+/// Sends one payload before `bound` has passed.
+pub fn transmit(stream: &UnixStream, payload: &[u8], bound: Duration) -> Result<(), FrameError> {
+    let length = payload.len();
+    let header = match u32::try_from(length) {
+        Ok(announced) if length > 0 && length <= MAX_FRAME => announced.to_le_bytes(),
+        _ => return Err(FrameError::OutOfBounds(length)),
+    };
+    let deadline = Instant::now() + bound;
+    // One write for header and payload: one wake-up of the peer.
+    let mut frame = Zeroizing::new(Vec::with_capacity(header.len() + length));
+    frame.extend_from_slice(&header);
+    frame.extend_from_slice(payload);
+    let mut rest = frame.as_slice();
+    while !rest.is_empty() {
+        stream.set_write_timeout(Some(remaining(deadline)?))?;
+        // MSG_NOSIGNAL: a verifier that died must not kill sshd with SIGPIPE.
+        match send(stream.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
+            Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+    }
+    Ok(())
+}
+
+fn read_exact(
+    mut stream: &UnixStream,
+    mut buffer: &mut [u8],
+    deadline: Instant,
+) -> Result<(), FrameError> {
+    while !buffer.is_empty() {
+        stream.set_read_timeout(Some(remaining(deadline)?))?;
+        match stream.read(buffer) {
+            Ok(0) => return Err(FrameError::HungUp),
+            Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn remaining(deadline: Instant) -> Result<Duration, FrameError> {
+    match deadline.checked_duration_since(Instant::now()) {
+        Some(left) if !left.is_zero() => Ok(left),
+        _ => Err(FrameError::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    fn pair() -> (UnixStream, UnixStream) {
+        UnixStream::pair().unwrap()
+    }
+
+    #[test]
+    fn a_payload_arrives_as_it_was_sent() {
+        let (a, b) = pair();
+        transmit(&a, b"hello", SOON).unwrap();
+        assert_eq!(receive(&b, SOON).unwrap().as_slice(), b"hello");
+    }
+
+    #[test]
+    fn lengths_of_zero_and_beyond_the_bound_are_refused_unread() {
+        for length in [0u32, 65_537, u32::MAX] {
+            let (mut a, b) = pair();
+            a.write_all(&length.to_le_bytes()).unwrap();
+            assert!(matches!(receive(&b, SOON), Err(FrameError::OutOfBounds(_))), "{length}");
+        }
+        let (a, _b) = pair();
+        assert!(matches!(transmit(&a, &[], SOON), Err(FrameError::OutOfBounds(0))));
+        let oversized = vec![0; MAX_FRAME + 1];
+        assert!(matches!(transmit(&a, &oversized, SOON), Err(FrameError::OutOfBounds(_))));
+    }
+
+    #[test]
+    fn silence_and_half_a_frame_end_at_the_deadline() {
+        let (mut a, b) = pair();
+        assert!(matches!(receive(&b, SOON), Err(FrameError::TimedOut)));
+        a.write_all(&[9, 0, 0, 0, 1, 2]).unwrap();
+        assert!(matches!(receive(&b, SOON), Err(FrameError::TimedOut)));
+    }
+
+    #[test]
+    fn a_peer_that_hangs_up_is_an_error_and_no_signal() {
+        let (a, b) = pair();
+        drop(b);
+        assert!(matches!(transmit(&a, b"x", SOON), Err(FrameError::HungUp)));
+        assert!(matches!(receive(&a, SOON), Err(FrameError::HungUp)));
+    }
+}

@@ -1,0 +1,43 @@
+//! What the faces and the verifier say to each other.
+//!
+//! A *face* (`pam_mfa.so`, `mfa-setup`) sends one [`Request`] and then only relays a
+//! [`Conversation`]: the verifier says what to ask or to tell, the face asks or tells it, until a
+//! [`Reply`] ends the exchange. Frames are bounded ([`frame`]), versioned ([`PROTOCOL_VERSION`])
+//! and under a deadline whenever nobody is being waited for.
+//!
+//! This crate is linked into sshd and display managers, so it stays small: no cryptography, no
+//! store, no policy.
+#![forbid(unsafe_code)]
+
+pub mod connect;
+pub mod conversation;
+pub mod escape;
+pub mod frame;
+pub mod message;
+pub mod paths;
+pub mod relay;
+mod secret;
+pub mod trusted;
+
+use std::time::Duration;
+
+pub use conversation::{Answer, Conversation, ConversationError, Prompt, PromptKind, Style};
+pub use message::{Outcome, Reply, Request, Verdict};
+pub use secret::Secret;
+
+/// The version this build speaks. A request carries it in its first two bytes, before anything
+/// whose layout depends on it.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The oldest version that the verifier of this build still serves.
+pub const OLDEST_VERSION: u16 = 1;
+
+/// How long a verifier may take for anything but a person.
+pub const VERIFIER_BOUND: Duration = Duration::from_secs(10);
+
+/// How long a face waits for the next frame when nobody is typing: the verifier's own bound and
+/// some margin, so that a verifier that gives up can still say so.
+pub const FACE_BOUND: Duration = Duration::from_secs(12);
+
+/// How long a person may take to answer one prompt.
+pub const PERSON_BOUND: Duration = Duration::from_secs(300);

@@ -1,0 +1,399 @@
+//! The messages. Encoded with postcard; variants and fields are only ever added at the end, and
+//! then [`crate::PROTOCOL_VERSION`] goes up.
+//!
+//! Times are seconds since the Unix epoch, UTC.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, ConversationError, Prompt, Secret, Style};
+
+/// What a face asks of a verifier: the first frame, after two bytes of version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Request {
+    /// Somebody logs in, or a code is to be judged as if somebody did.
+    Login(Box<LoginRequest>),
+    /// Anything that `mfa-setup` does beside judging.
+    Manage(ManageRequest),
+}
+
+/// Who logs in, from where, and how the stack wants to be asked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LoginRequest {
+    /// `PAM_USER` as it came; it need not be UTF-8 nor anybody's name.
+    pub user: Vec<u8>,
+    /// `PAM_SERVICE`.
+    pub service: String,
+    /// `PAM_RHOST`: an address or a name, believed only as far as it is an address.
+    pub rhost: Option<String>,
+    /// `PAM_TTY`.
+    pub tty: Option<String>,
+    /// `PAM_RUSER`.
+    pub ruser: Option<String>,
+    /// `SSH_AUTH_INFO_0` of the PAM environment: the methods that sshd has already seen succeed,
+    /// one on each line.
+    pub ssh_auth_info: Option<String>,
+    /// Whether `PAM_AUTHTOK` is set: some first factor has read a password.
+    pub password_given: bool,
+    /// The password itself, only under `try_first_pass`.
+    pub password: Option<Secret>,
+    /// `nullok`: `required` counts as `optional` in this stack.
+    pub nullok: bool,
+    /// `prompt=`, which replaces the configured one.
+    pub prompt: Option<String>,
+    /// `echo`: show what is typed. Without it the configuration decides.
+    pub echo: bool,
+    /// `debug`: more lines in the log, none of them with a secret.
+    pub debug: bool,
+}
+
+/// Something that `mfa-setup` does for `user`, or for the caller.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ManageRequest {
+    /// `--user`; `None` is the user of the calling process.
+    pub user: Option<Vec<u8>>,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What can be done to a record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Action {
+    /// Enrol a device, in conversation. Answered by [`Reply::Added`].
+    Add(Box<NewDevice>),
+    /// Answered by [`Reply::Status`].
+    Status,
+    /// Remove the device of this label; the last one takes codes and tokens with it.
+    /// Answered by [`Reply::Done`].
+    Remove {
+        /// The device's label.
+        label: String,
+    },
+    /// Make the device of this label the default. Answered by [`Reply::Done`].
+    MakeDefault {
+        /// The device's label.
+        label: String,
+    },
+    /// Which backup codes are left. Answered by [`Reply::Codes`].
+    Codes,
+    /// A new batch of backup codes; the old one ends. Answered by [`Reply::NewCodes`].
+    NewCodes,
+    /// Show a device's key again (root; audited). Answered by [`Reply::Key`].
+    ShowKey {
+        /// The device's label.
+        label: String,
+    },
+    /// Forget failures, waits, and steps in the future. Answered by [`Reply::Done`].
+    Unlock,
+    /// Forget everything about the user, also a record that cannot be read. Answered by [`Reply::Done`].
+    Reset,
+}
+
+/// The kind of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    /// Time-based codes, RFC 6238.
+    Totp,
+    /// Counter-based codes, RFC 4226.
+    Hotp,
+}
+
+impl DeviceKind {
+    /// The name in arguments, JSON and the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::Hotp => "hotp",
+        }
+    }
+}
+
+/// The hash of a device's HMAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// SHA-1: the only one that every app honours.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// A device to enrol. What is `None` comes from the configuration, or is asked (the label) where
+/// `guided` is set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewDevice {
+    /// TOTP or HOTP.
+    pub kind: DeviceKind,
+    /// `--label`.
+    pub label: Option<String>,
+    /// `--algorithm`.
+    pub algorithm: Option<Algorithm>,
+    /// `--digits`, 6 to 8.
+    pub digits: Option<u8>,
+    /// `--period`, 15 to 300 s; TOTP only.
+    pub period: Option<u16>,
+    /// `--counter`, the first counter expected; HOTP only.
+    pub counter: Option<u64>,
+    /// `--secret-file`: the key in base32, as it was read. `None`: a new one is made.
+    pub secret: Option<Secret>,
+    /// Without `--no-confirm`: a code must be right before anything is saved.
+    pub confirm: bool,
+    /// Explain each step and ask for a label: the guided enrolment.
+    pub guided: bool,
+    /// Show QR code and key on the conversation.
+    pub show: bool,
+    /// What the person's terminal can show.
+    pub terminal: Terminal,
+}
+
+/// What the person's terminal can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Columns; a QR code that does not fit is left out.
+    pub columns: u16,
+    /// Whether half blocks can be shown; else `#` and blanks.
+    pub utf8: bool,
+}
+
+/// From a face, after its request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum FromFace {
+    /// The answer to the last [`ToFace::Ask`].
+    Answer(Answer),
+    /// There is none; the request is given up.
+    GaveUp(GaveUp),
+}
+
+/// [`ConversationError`], as it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GaveUp {
+    /// See [`ConversationError::Aborted`].
+    Aborted,
+    /// See [`ConversationError::NobodyThere`].
+    NobodyThere,
+    /// See [`ConversationError::Broken`].
+    Broken,
+}
+
+impl From<ConversationError> for GaveUp {
+    fn from(error: ConversationError) -> Self {
+        match error {
+            ConversationError::Aborted => Self::Aborted,
+            ConversationError::NobodyThere => Self::NobodyThere,
+            ConversationError::Broken => Self::Broken,
+        }
+    }
+}
+
+impl From<GaveUp> for ConversationError {
+    fn from(gave_up: GaveUp) -> Self {
+        match gave_up {
+            GaveUp::Aborted => Self::Aborted,
+            GaveUp::NobodyThere => Self::NobodyThere,
+            GaveUp::Broken => Self::Broken,
+        }
+    }
+}
+
+/// From the verifier.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ToFace {
+    /// Ask this, and send the answer.
+    Ask(Prompt),
+    /// Tell this; nothing is sent back.
+    Tell(Style, String),
+    /// The end.
+    Done(Box<Reply>),
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Reply {
+    /// Of a login.
+    Outcome(Outcome),
+    /// Of [`Action::Add`].
+    Added(Added),
+    /// Of [`Action::Status`].
+    Status(Status),
+    /// Of [`Action::Codes`].
+    Codes {
+        /// Whose.
+        user: String,
+        /// All of the batch, in the order of their numbers.
+        codes: Vec<CodeStatus>,
+    },
+    /// Of [`Action::NewCodes`].
+    NewCodes {
+        /// Whose.
+        user: String,
+        /// The codes, in the order of their numbers, shown this once.
+        backup_codes: Vec<Secret>,
+    },
+    /// Of [`Action::ShowKey`].
+    Key(Key),
+    /// It is done and there is nothing to show.
+    Done {
+        /// Whose.
+        user: String,
+    },
+    /// It was not done.
+    Failed(Failure),
+}
+
+/// The end of a login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The user's name as the system has it, if there is such a user.
+    pub user: Option<String>,
+    /// The factor that was given: `totp`, `hotp`, `backup_code`.
+    pub factor: Option<String>,
+    /// The label of the device that was used.
+    pub label: Option<String>,
+}
+
+/// What came of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// A factor was given and is right.
+    Granted,
+    /// Policy asks nothing of this user here, provably.
+    Exempt,
+    /// Refused.
+    Denied,
+    /// Refused, since too many were refused before.
+    Locked,
+    /// It could not be judged: configuration, key, store or time.
+    Unavailable,
+}
+
+impl Verdict {
+    /// The name in JSON and the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Exempt => "exempt",
+            Self::Denied => "denied",
+            Self::Locked => "locked",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// A device was enrolled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Added {
+    /// Whose.
+    pub user: String,
+    /// Their uid.
+    pub uid: u32,
+    /// The device's number in the record.
+    pub id: u32,
+    /// Its label.
+    pub label: String,
+    /// Its kind.
+    pub kind: DeviceKind,
+    /// Its key in base32, without padding.
+    pub secret: Secret,
+    /// Its `otpauth://` URI.
+    pub uri: Secret,
+    /// The backup codes, if this was the first device; else empty.
+    pub backup_codes: Vec<Secret>,
+    /// Whether the conversation has already shown the codes to a person.
+    pub codes_shown: bool,
+}
+
+/// A device's key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Key {
+    /// Whose.
+    pub user: String,
+    /// The device's label.
+    pub label: String,
+    /// The key in base32, without padding.
+    pub secret: Secret,
+    /// The `otpauth://` URI.
+    pub uri: Secret,
+}
+
+/// What is known of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The name.
+    pub user: String,
+    /// The uid.
+    pub uid: u32,
+    /// The devices; none means not enrolled.
+    pub devices: Vec<DeviceStatus>,
+    /// Backup codes left.
+    pub backup_codes_left: u32,
+    /// Failures from sources that are not known.
+    pub failures: u32,
+    /// Until when codes are refused from sources that are not known.
+    pub locked_until: Option<u64>,
+}
+
+/// What is known of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// Its number in the record.
+    pub id: u32,
+    /// Its label.
+    pub label: String,
+    /// Its kind.
+    pub kind: DeviceKind,
+    /// Whether it is the default.
+    pub default: bool,
+    /// When it was enrolled.
+    pub added: u64,
+    /// When it was last used.
+    pub last_used: Option<u64>,
+    /// From where: `local`, `unknown` or an address.
+    pub last_from: Option<String>,
+    /// The learned offset in steps; 0 for HOTP.
+    pub drift: i32,
+    /// Wrong codes since its last right one.
+    pub failures: u32,
+    /// Whether its codes are refused.
+    pub disabled: bool,
+}
+
+/// What is known of a backup code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeStatus {
+    /// Its number in the batch, from 1.
+    pub number: u32,
+    /// When it was used.
+    pub used_at: Option<u64>,
+    /// From where.
+    pub used_from: Option<String>,
+}
+
+/// Why something was not done, in two lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which kind of failure: the exit code.
+    pub kind: FailureKind,
+    /// What happened.
+    pub error: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// The kinds of failure, by the exit code of `mfa-setup`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// 1: refused.
+    Refused,
+    /// 2: wrong usage or input.
+    Usage,
+    /// 3: configuration, key, store or verifier unusable, or the disk is full.
+    Unusable,
+    /// 4: not permitted.
+    NotPermitted,
+    /// 130: the person gave up.
+    Interrupted,
+}

@@ -1,0 +1,172 @@
+//! The faces' side: one request, a conversation relayed, one reply.
+
+use std::os::unix::net::UnixStream;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::conversation::{Conversation, ConversationError};
+use crate::frame::{self, FrameError};
+use crate::message::{FromFace, Reply, Request, ToFace};
+use crate::{FACE_BOUND, PROTOCOL_VERSION};
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The exchange with the verifier failed.
+    #[error("the verifier cannot be used: {0}")]
+    Verifier(#[from] FrameError),
+    /// There was no answer to a question.
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+}
+
+/// Sends `request` over `stream` and relays the conversation until the verifier replies.
+///
+/// Waits at most [`FACE_BOUND`] for each frame; only `conversation` may take longer. The stream is
+/// of no further use afterwards.
+pub fn relay(
+    stream: &UnixStream,
+    request: &Request,
+    conversation: &mut dyn Conversation,
+) -> Result<Reply, RelayError> {
+    send_request(stream, request)?;
+    loop {
+        match receive(stream)? {
+            ToFace::Ask(prompt) => match conversation.ask(&prompt) {
+                Ok(answer) => send(stream, &FromFace::Answer(answer))?,
+                Err(error) => {
+                    // The verifier must learn that nobody answers, or it would wait for a person;
+                    // if it is gone already, that is what was wanted.
+                    let _ = send(stream, &FromFace::GaveUp(error.into()));
+                    return Err(error.into());
+                }
+            },
+            ToFace::Tell(style, text) => conversation.tell(style, &text),
+            ToFace::Done(reply) => return Ok(*reply),
+        }
+    }
+}
+
+fn send_request(stream: &UnixStream, request: &Request) -> Result<(), FrameError> {
+    let version = PROTOCOL_VERSION.to_le_bytes().to_vec();
+    let payload =
+        Zeroizing::new(postcard::to_extend(request, version).map_err(|_| FrameError::Malformed)?);
+    frame::transmit(stream, &payload, FACE_BOUND)
+}
+
+fn send<T: Serialize>(stream: &UnixStream, message: &T) -> Result<(), FrameError> {
+    frame::transmit(stream, &encode(message)?, FACE_BOUND)
+}
+
+fn receive(stream: &UnixStream) -> Result<ToFace, FrameError> {
+    decode(&frame::receive(stream, FACE_BOUND)?)
+}
+
+/// Encodes a message into bytes that are wiped when dropped.
+pub fn encode<T: Serialize>(message: &T) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    postcard::to_stdvec(message).map(Zeroizing::new).map_err(|_| FrameError::Malformed)
+}
+
+/// Decodes a message that fills the whole payload.
+pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
+    match postcard::take_from_bytes(payload) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(FrameError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::{Answer, Prompt, Scripted, Style};
+    use crate::message::LoginRequest;
+    use crate::{Outcome, Verdict};
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_secs(2);
+
+    fn login() -> Request {
+        Request::Login(Box::new(LoginRequest { user: b"alice".to_vec(), ..Default::default() }))
+    }
+
+    fn denied() -> ToFace {
+        ToFace::Done(Box::new(Reply::Outcome(Outcome {
+            verdict: Verdict::Denied,
+            user: None,
+            factor: None,
+            label: None,
+        })))
+    }
+
+    /// A verifier that sends `frames` and returns what it was answered.
+    fn verifier(stream: UnixStream, frames: Vec<ToFace>) -> std::thread::JoinHandle<Vec<FromFace>> {
+        std::thread::spawn(move || {
+            frame::receive(&stream, SOON).unwrap();
+            let mut answers = Vec::new();
+            for message in frames {
+                frame::transmit(&stream, &encode(&message).unwrap(), SOON).unwrap();
+                if matches!(message, ToFace::Ask(_)) {
+                    answers.push(decode(&frame::receive(&stream, SOON).unwrap()).unwrap());
+                }
+            }
+            answers
+        })
+    }
+
+    #[test]
+    fn questions_are_asked_texts_are_told_and_the_reply_ends_it() {
+        let (face, other) = UnixStream::pair().unwrap();
+        let verifier = verifier(
+            other,
+            vec![
+                ToFace::Tell(Style::Info, "hello".into()),
+                ToFace::Ask(Prompt::hidden("Code: ")),
+                denied(),
+            ],
+        );
+        let mut script = Scripted::new(["123456"]);
+        let reply = relay(&face, &login(), &mut script).unwrap();
+        assert!(matches!(reply, Reply::Outcome(Outcome { verdict: Verdict::Denied, .. })));
+        assert_eq!(script.asked, [Prompt::hidden("Code: ")]);
+        assert_eq!(script.told, [(Style::Info, "hello".to_owned())]);
+        let answers = verifier.join().unwrap();
+        let [FromFace::Answer(Answer::Text(code))] = answers.as_slice() else {
+            panic!("{answers:?}");
+        };
+        assert_eq!(code.expose(), b"123456");
+    }
+
+    #[test]
+    fn a_conversation_that_fails_is_told_to_the_verifier_and_is_no_reply() {
+        let (face, other) = UnixStream::pair().unwrap();
+        let verifier = verifier(other, vec![ToFace::Ask(Prompt::hidden("Code: "))]);
+        let error = relay(&face, &login(), &mut Scripted::default()).unwrap_err();
+        assert!(matches!(error, RelayError::Conversation(ConversationError::NobodyThere)));
+        assert!(matches!(verifier.join().unwrap().as_slice(), [FromFace::GaveUp(_)]));
+    }
+
+    #[test]
+    fn garbage_and_trailing_bytes_are_refused() {
+        for garbage in [vec![0xff], vec![0x01, 0x00, 0x01, b'x', 0x00]] {
+            let (face, other) = UnixStream::pair().unwrap();
+            let peer = std::thread::spawn(move || {
+                frame::receive(&other, SOON).unwrap();
+                frame::transmit(&other, &garbage, SOON).unwrap();
+                other
+            });
+            let error = relay(&face, &login(), &mut Scripted::default()).unwrap_err();
+            assert!(matches!(error, RelayError::Verifier(FrameError::Malformed)), "{error}");
+            drop(peer.join());
+        }
+    }
+
+    #[test]
+    fn a_verifier_that_dies_is_an_error() {
+        let (face, other) = UnixStream::pair().unwrap();
+        drop(other);
+        let error = relay(&face, &login(), &mut Scripted::default()).unwrap_err();
+        assert!(matches!(error, RelayError::Verifier(FrameError::HungUp)), "{error}");
+    }
+}
