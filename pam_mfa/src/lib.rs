@@ -1,1 +1,92 @@
-//! (under construction)
+//! `pam_mfa.so`: the face of the second factor towards sshd, sudo, login and everything else that
+//! asks PAM.
+//!
+//! It gathers who logs in from where ([`context`]), reaches a verifier, relays the conversation
+//! that the verifier leads ([`conversation`]), and maps its one outcome to one PAM code
+//! ([`outcome`]). It holds no secret, no policy and no state between two calls, so that its host
+//! may fork, run threads, or call in another process than before.
+#![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod arguments;
+mod context;
+mod conversation;
+mod ffi;
+mod outcome;
+mod panics;
+
+use std::ffi::CStr;
+
+use mfa_protocol::relay::relay;
+use mfa_protocol::{Reply, Request};
+use pam::constants::PamFlag;
+use pam::constants::PamResultCode::{self, PAM_IGNORE, PAM_SUCCESS};
+use pam::module::{PamHandle, PamHooks};
+
+use arguments::Arguments;
+use conversation::PamConversation;
+use ffi::Level;
+use outcome::NoReply;
+
+struct Module;
+
+/// The six exported functions. In a module of their own, since the macro documents none of them.
+mod entry {
+    use super::Module;
+    pam::pam_hooks!(Module);
+}
+
+// The module does its work in sm_authenticate. What the others return is constant: a host may call
+// them twice, in another process, or without a login before.
+impl PamHooks for Module {
+    fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        panics::contain(|| authenticate(pamh, &args, flags)).unwrap_or_else(|place| {
+            ffi::log(pamh, Level::Critical, &format!("internal error at {place}: refused"));
+            PamResultCode::PAM_AUTH_ERR
+        })
+    }
+
+    // Not PAM_IGNORE: libpam answers a stack in which nobody said yes with PAM_PERM_DENIED.
+    fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PAM_SUCCESS
+    }
+
+    fn acct_mgmt(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PAM_IGNORE
+    }
+
+    fn sm_open_session(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PAM_IGNORE
+    }
+
+    fn sm_close_session(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PAM_IGNORE
+    }
+
+    fn sm_chauthtok(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PAM_IGNORE
+    }
+}
+
+fn authenticate(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
+    let reply = login(pamh, args, flags);
+    if let Some((level, line)) = outcome::complaint(&reply) {
+        ffi::log(pamh, level, &line);
+    }
+    outcome::code(&reply)
+}
+
+fn login(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> Result<Reply, NoReply> {
+    let arguments = Arguments::parse(args)?;
+    let request = context::gather(pamh, &arguments)?;
+    if arguments.debug {
+        ffi::log(pamh, Level::Debug, &context::describe(&request));
+    }
+    let verifier = arguments.verifier.connect()?;
+    let mut conversation = PamConversation::new(pamh, flags);
+    let reply = relay(verifier.stream(), &Request::Login(Box::new(request)), &mut conversation)?;
+    if let (true, Reply::Outcome(outcome)) = (arguments.debug, &reply) {
+        ffi::log(pamh, Level::Debug, &format!("outcome={}", outcome.verdict.name()));
+    }
+    Ok(reply)
+}

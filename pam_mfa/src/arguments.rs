@@ -1,0 +1,204 @@
+//! The arguments of the module's line in `pam.d`.
+
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use mfa_protocol::connect::Verifier;
+
+/// The longest prompt: `PAM_MAX_MSG_SIZE`, what hosts must be able to show.
+const MAX_PROMPT: usize = 512;
+
+/// What the line in `pam.d` asks for.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    /// `config=`, `verifier=`, `socket=`.
+    pub verifier: Verifier,
+    /// `nullok`: `required` counts as `optional` here.
+    pub nullok: bool,
+    /// `try_first_pass`: judge the password that was given before asking.
+    pub try_first_pass: bool,
+    /// `prompt=` or `authtok_prompt=`.
+    pub prompt: Option<String>,
+    /// `echo` or `echo_verification_code`.
+    pub echo: bool,
+    /// `debug`.
+    pub debug: bool,
+}
+
+/// An argument that is not accepted. A line that is half understood protects nothing, so the whole
+/// module refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("argument {argument} {problem}")]
+pub struct Refused {
+    argument: String,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error("is not known")]
+    Unknown,
+    #[error("is not supported by this version")]
+    Unsupported,
+    #[error("needs an absolute path")]
+    NotAbsolute,
+    #[error("needs a text of 1 to {MAX_PROMPT} bytes")]
+    BadPrompt,
+}
+
+impl Refused {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self.problem {
+            Problem::Unknown => {
+                "known are config=PATH verifier=PATH socket=PATH nullok try_first_pass prompt=TEXT \
+                 echo debug; one with blanks in it is written in brackets, [prompt=Your code: ]"
+            }
+            Problem::Unsupported => "take it off the line in pam.d",
+            Problem::NotAbsolute => "begin the path with a slash",
+            Problem::BadPrompt => "shorten it, or leave it out for the configured prompt",
+        }
+    }
+}
+
+impl Arguments {
+    /// Reads the arguments in order; where one is given twice, the last counts.
+    pub fn parse(arguments: &[&CStr]) -> Result<Self, Refused> {
+        let mut parsed = Self::default();
+        for argument in arguments {
+            let argument = argument.to_bytes();
+            parsed.read(argument).map_err(|problem| Refused {
+                argument: String::from_utf8_lossy(argument).into_owned(),
+                problem,
+            })?;
+        }
+        Ok(parsed)
+    }
+
+    fn read(&mut self, argument: &[u8]) -> Result<(), Problem> {
+        match split(argument) {
+            (b"config", Some(value)) => self.verifier.config = Some(path(value)?),
+            (b"verifier", Some(value)) => self.verifier.program = Some(path(value)?),
+            (b"socket", Some(value)) => self.verifier.socket = Some(path(value)?),
+            (b"prompt" | b"authtok_prompt", Some(value)) => self.prompt = Some(prompt(value)?),
+            (b"nullok", None) => self.nullok = true,
+            (b"try_first_pass", None) => self.try_first_pass = true,
+            (b"echo" | b"echo_verification_code", None) => self.echo = true,
+            (b"debug", None) => self.debug = true,
+            // Ignored, it would leave a stack that lets people in without their code.
+            (b"forward_pass", None) | (b"digits", Some(_)) => return Err(Problem::Unsupported),
+            _ => return Err(Problem::Unknown),
+        }
+        Ok(())
+    }
+}
+
+/// `name=value`, or a name alone.
+fn split(argument: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut parts = argument.splitn(2, |&byte| byte == b'=');
+    (parts.next().unwrap_or_default(), parts.next())
+}
+
+fn path(value: &[u8]) -> Result<PathBuf, Problem> {
+    let path = PathBuf::from(OsStr::from_bytes(value));
+    if path.is_absolute() { Ok(path) } else { Err(Problem::NotAbsolute) }
+}
+
+fn prompt(value: &[u8]) -> Result<String, Problem> {
+    match value.len() {
+        1..=MAX_PROMPT => Ok(String::from_utf8_lossy(value).into_owned()),
+        _ => Err(Problem::BadPrompt),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::path::Path;
+
+    fn parse(line: &[&str]) -> Result<Arguments, Refused> {
+        let owned: Vec<_> = line.iter().map(|argument| CString::new(*argument).unwrap()).collect();
+        Arguments::parse(&owned.iter().map(CString::as_c_str).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_empty_line_asks_for_nothing() {
+        let arguments = parse(&[]).unwrap();
+        let Verifier { program, config, socket } = &arguments.verifier;
+        assert!(program.is_none() && config.is_none() && socket.is_none());
+        assert!(arguments.prompt.is_none());
+        let Arguments { nullok, try_first_pass, echo, debug, .. } = arguments;
+        assert_eq!([nullok, try_first_pass, echo, debug], [false; 4]);
+    }
+
+    #[test]
+    fn each_argument_sets_its_own_field() {
+        let arguments = parse(&[
+            "config=/etc/a.toml",
+            "verifier=/opt/v",
+            "socket=/run/s",
+            "prompt=Your code = ",
+        ])
+        .unwrap();
+        assert_eq!(arguments.verifier.config.as_deref(), Some(Path::new("/etc/a.toml")));
+        assert_eq!(arguments.verifier.program.as_deref(), Some(Path::new("/opt/v")));
+        assert_eq!(arguments.verifier.socket.as_deref(), Some(Path::new("/run/s")));
+        assert_eq!(arguments.prompt.as_deref(), Some("Your code = "));
+
+        assert_eq!(parse(&["authtok_prompt=OTP: "]).unwrap().prompt.as_deref(), Some("OTP: "));
+        for (flag, expected) in [
+            ("nullok", [true, false, false, false]),
+            ("try_first_pass", [false, true, false, false]),
+            ("echo", [false, false, true, false]),
+            ("echo_verification_code", [false, false, true, false]),
+            ("debug", [false, false, false, true]),
+        ] {
+            let Arguments { nullok, try_first_pass, echo, debug, .. } = parse(&[flag]).unwrap();
+            assert_eq!([nullok, try_first_pass, echo, debug], expected, "{flag}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_counts() {
+        let arguments = parse(&["config=/a", "config=/b"]).unwrap();
+        assert_eq!(arguments.verifier.config.as_deref(), Some(Path::new("/b")));
+    }
+
+    #[test]
+    fn whatever_is_not_understood_is_refused() {
+        let long = format!("prompt={}", "x".repeat(MAX_PROMPT + 1));
+        for (argument, problem) in [
+            ("", Problem::Unknown),
+            ("=", Problem::Unknown),
+            ("use_first_pass", Problem::Unknown),
+            ("NULLOK", Problem::Unknown),
+            ("nullok=yes", Problem::Unknown),
+            ("debug=", Problem::Unknown),
+            ("config", Problem::Unknown),
+            ("code:", Problem::Unknown),
+            ("forward_pass", Problem::Unsupported),
+            ("digits=6", Problem::Unsupported),
+            ("config=", Problem::NotAbsolute),
+            ("config=relative.toml", Problem::NotAbsolute),
+            ("verifier=../v", Problem::NotAbsolute),
+            ("socket=@abstract", Problem::NotAbsolute),
+            ("prompt=", Problem::BadPrompt),
+            (&long, Problem::BadPrompt),
+        ] {
+            let refused = parse(&["nullok", argument, "debug"]).unwrap_err();
+            assert_eq!(refused, Refused { argument: argument.to_owned(), problem });
+            assert!(!refused.hint().is_empty());
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_do_not_get_through_as_something_else() {
+        let refused = Arguments::parse(&[c"nullok\xff"]).unwrap_err();
+        assert_eq!(refused.problem, Problem::Unknown);
+        let arguments = Arguments::parse(&[c"config=/a\xff"]).unwrap();
+        assert_eq!(arguments.verifier.config.unwrap().as_os_str().as_bytes(), b"/a\xff");
+    }
+}
