@@ -1,12 +1,16 @@
 //! Reaching a verifier: the resident one on its socket, or one started for this request.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
+use std::iter;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
@@ -18,6 +22,9 @@ use crate::trusted::{self, Untrusted};
 
 /// How long a spawned verifier may take to go away after its reply, before it is left to itself.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How often it is looked after meanwhile.
+const GLANCE: Duration = Duration::from_micros(200);
 
 /// Which verifier to use. Defaults are the compiled-in paths.
 #[derive(Debug, Clone, Default)]
@@ -88,23 +95,15 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // The verifier's end is closed when it has ended, so only then waiting cannot block. One
-        // that is stopped or stuck is left behind: the host's login matters more than a zombie.
-        // Ending it by pid is out: a host that reaps all children may have given the pid away.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
-        let _ = self.stream.set_read_timeout(Some(FAREWELL));
-        let mut rest = [0u8; 64];
-        loop {
-            match self.stream.read(&mut rest) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
-                Err(_) => return,
-            }
+        // One that is stopped or stuck is left behind: the host's login matters more than a
+        // zombie. Ending it by pid is out: a host that reaps all children may have given the pid
+        // away. For the same reason this never blocks in waitpid; an error is ECHILD, where the
+        // host has reaped it already, or ignores SIGCHLD.
+        let deadline = Instant::now() + FAREWELL;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(GLANCE);
         }
-        // ECHILD where the host has reaped it already, or ignores SIGCHLD.
-        let _ = child.wait();
     }
 }
 
@@ -114,6 +113,7 @@ impl Verifier {
     /// The default socket is passed over where the program or its configuration was named: a
     /// private configuration is private. A socket that was named is the only way that is tried.
     pub fn connect(&self) -> Result<Connection, ConnectError> {
+        let _held = hold_stdio();
         if let Some(path) = &self.socket {
             return dial(path)
                 .map(|stream| Connection { stream, child: None })
@@ -133,7 +133,7 @@ impl Verifier {
 
     fn spawn(&self) -> Result<Connection, ConnectError> {
         let program = self.program.as_deref().unwrap_or(Path::new(paths::VERIFIER));
-        let program = above_stdio(trusted::open_program(program)?.into())?;
+        let program = trusted::open_program(program)?;
         let (ours, theirs) = UnixStream::pair()?;
         // What was checked is what runs: the opened file, not its name.
         let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
@@ -151,7 +151,10 @@ impl Verifier {
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
-        let child = command.spawn()?;
+        // Where the program cannot be run and the host ignores or reaps its children, std finds no
+        // child to wait for and panics.
+        let child = panic::catch_unwind(AssertUnwindSafe(|| command.spawn()))
+            .unwrap_or_else(|_| Err(io::Error::other("the program cannot be run")))?;
         // `command` holds a copy of their end; with it open a dead verifier would go unnoticed.
         drop(command);
         Ok(Connection { stream: ours, child: Some(child) })
@@ -176,8 +179,10 @@ fn dial(path: &Path) -> Result<UnixStream, String> {
     Ok(stream)
 }
 
-/// Moves a descriptor out of 0–2, which the child's own replace; a host may have closed those.
-fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    // A clone is never one of 0–2.
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { fd.try_clone() }
+/// Holds those of the descriptors 0–2 that the host has closed. Nothing that is opened meanwhile
+/// gets their numbers: the host's own prompts would go into the socket, and the child's standard
+/// descriptors would replace what was still needed.
+fn hold_stdio() -> Vec<File> {
+    // Ends with the first that is above them, or that cannot be opened; that is noticed later.
+    iter::from_fn(|| File::open("/dev/null").ok().filter(|file| file.as_raw_fd() <= 2)).collect()
 }

@@ -50,9 +50,7 @@ pub fn relay(
 }
 
 fn send_request(stream: &UnixStream, request: &Request) -> Result<(), FrameError> {
-    let version = PROTOCOL_VERSION.to_le_bytes().to_vec();
-    let payload =
-        Zeroizing::new(postcard::to_extend(request, version).map_err(|_| FrameError::Malformed)?);
+    let payload = encode_after(&PROTOCOL_VERSION.to_le_bytes(), request)?;
     frame::transmit(stream, &payload, FACE_BOUND)
 }
 
@@ -66,7 +64,21 @@ fn receive(stream: &UnixStream) -> Result<ToFace, FrameError> {
 
 /// Encodes a message into bytes that are wiped when dropped.
 pub fn encode<T: Serialize>(message: &T) -> Result<Zeroizing<Vec<u8>>, FrameError> {
-    postcard::to_stdvec(message).map(Zeroizing::new).map_err(|_| FrameError::Malformed)
+    encode_after(&[], message)
+}
+
+fn encode_after<T: Serialize>(
+    prefix: &[u8],
+    message: &T,
+) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    let encode = || -> postcard::Result<Vec<u8>> {
+        // Room for all of it: a vector that grows leaves pieces of secrets in freed memory.
+        let size = postcard::experimental::serialized_size(message)?;
+        let mut payload = Vec::with_capacity(prefix.len() + size);
+        payload.extend_from_slice(prefix);
+        postcard::to_extend(message, payload)
+    };
+    encode().map(Zeroizing::new).map_err(|_| FrameError::Malformed)
 }
 
 /// Decodes a message that fills the whole payload.
@@ -160,6 +172,13 @@ mod tests {
             assert!(matches!(error, RelayError::Verifier(FrameError::Malformed)), "{error}");
             drop(peer.join());
         }
+    }
+
+    #[test]
+    fn an_encoded_secret_was_never_moved_to_make_room() {
+        let answer = FromFace::Answer(Answer::Text("x".repeat(1000).into()));
+        let payload = encode(&answer).unwrap();
+        assert_eq!(payload.capacity(), payload.len());
     }
 
     #[test]
