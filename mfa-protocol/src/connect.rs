@@ -71,7 +71,9 @@ impl ConnectError {
                 }
                 other => other.hint(),
             },
-            Self::Io(_) => "look at limits on processes, memory and open files".to_owned(),
+            Self::Io(_) => "look at limits on processes, memory and open files, and at whether \
+                            /proc is mounted"
+                .to_owned(),
             Self::Socket { .. } => "start the verifier that listens there".to_owned(),
         }
     }

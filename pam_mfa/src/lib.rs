@@ -1,9 +1,9 @@
 //! `pam_mfa.so`: the face of the second factor towards sshd, sudo, login and everything else that
 //! asks PAM.
 //!
-//! It gathers who logs in from where ([`context`]), reaches a verifier, relays the conversation
-//! that the verifier leads ([`conversation`]), and maps its one outcome to one PAM code
-//! ([`outcome`]). It holds no secret, no policy and no state between two calls, so that its host
+//! It gathers who logs in from where (`context`), reaches a verifier, relays the conversation
+//! that the verifier leads (`conversation`), and maps its one outcome to one PAM code
+//! (`outcome`). It holds no secret, no policy and no state between two calls, so that its host
 //! may fork, run threads, or call in another process than before.
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
