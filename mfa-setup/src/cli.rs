@@ -1,0 +1,315 @@
+//! What may be said on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mfa_protocol::message;
+
+use crate::problem::Problem;
+
+/// Enrols second factors and manages them. Without a command it guides through an enrolment.
+#[derive(Debug, Parser)]
+#[command(name = "mfa-setup", bin_name = "mfa-setup", version)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can stand before or after the command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The policy file to use; the verifier is then started for this command alone
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// The verifier to start
+    #[arg(long, global = true, value_name = "PATH")]
+    pub verifier: Option<PathBuf>,
+    /// The socket of a verifier that is running
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Another user's record (root only)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub user: Option<OsString>,
+    /// Answer with one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Answer yes to questions; does not replace a first code
+    #[arg(long, global = true)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add a device: an authenticator app (totp) or a hardware token (hotp)
+    Add(Add),
+    /// Show the devices, the backup codes left and the lockout
+    Status,
+    /// Remove a device; with the last one the backup codes go too
+    Remove(Label),
+    /// Make a device the default
+    Default(Label),
+    /// Show which backup codes are left, or make new ones
+    Codes(Codes),
+    /// Try a code as a login would; it is used up and counts
+    Test,
+    /// Show a device's key again (root; audited)
+    ShowKey(Label),
+    /// Forget failures and waits (root; audited)
+    Unlock,
+    /// Forget every device and code (root; audited)
+    Reset,
+    /// Judge the code on standard input as a login would: exit 0 accepted, 1 refused (root)
+    Judge(Judge),
+}
+
+#[derive(Debug, Args)]
+pub struct Label {
+    /// The device's label
+    pub label: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The kind of device
+    pub kind: Kind,
+    /// Its name in lists
+    #[arg(long)]
+    pub label: Option<String>,
+    /// The hash of its codes; many apps know sha1 only
+    #[arg(long)]
+    pub algorithm: Option<Algorithm>,
+    /// The length of its codes, 6 to 8
+    #[arg(long, value_name = "N")]
+    pub digits: Option<u8>,
+    /// How long each code lasts, 15 to 300 s (totp)
+    #[arg(long, value_name = "SECONDS")]
+    pub period: Option<u16>,
+    /// The first counter (hotp)
+    #[arg(long, value_name = "N")]
+    pub counter: Option<u64>,
+    /// Write the QR code as a picture to hand over, .png or .svg
+    #[arg(long, value_name = "FILE")]
+    pub qr: Option<PathBuf>,
+    /// Read the key, one line of base32; - is standard input (root)
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Save it without a first code (root)
+    #[arg(long)]
+    pub no_confirm: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Time-based codes: an authenticator app
+    Totp,
+    /// Counter-based codes: most hardware tokens
+    Hotp,
+}
+
+impl From<Kind> for message::DeviceKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Totp => Self::Totp,
+            Kind::Hotp => Self::Hotp,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Algorithm {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+impl From<Algorithm> for message::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha1 => Self::Sha1,
+            Algorithm::Sha256 => Self::Sha256,
+            Algorithm::Sha512 => Self::Sha512,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Codes {
+    #[command(subcommand)]
+    pub command: Option<CodesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CodesCommand {
+    /// Make new backup codes; the old ones end
+    New {
+        /// Write them as a page to print
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Judge {
+    /// The PAM service whose policy holds
+    #[arg(long, default_value = "mfa-setup")]
+    pub service: String,
+    /// The address that the login comes from
+    #[arg(long, value_name = "ADDR")]
+    pub from: Option<String>,
+}
+
+/// Why there is no command to run.
+pub enum Stop {
+    /// `--help` or `--version`: it has been shown.
+    Shown,
+    /// It is not a command.
+    Wrong(Problem),
+}
+
+/// Reads the command line, the program's name first.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
+    let cli = Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A closed pipe is the reader's choice.
+            let _ = error.print();
+            Stop::Shown
+        }
+        _ => Stop::Wrong(problem(&error.render().to_string())),
+    })?;
+    fit(&cli).map_err(Stop::Wrong)?;
+    Ok(cli)
+}
+
+/// What clap cannot say: which arguments go with which.
+fn fit(cli: &Cli) -> Result<(), Problem> {
+    match &cli.command {
+        Some(Command::Add(Add { kind: Kind::Hotp, period: Some(_), .. })) => {
+            Err(Problem::usage("--period is for totp", "a hotp device has --counter"))
+        }
+        Some(Command::Add(Add { kind: Kind::Totp, counter: Some(_), .. })) => {
+            Err(Problem::usage("--counter is for hotp", "a totp device has --period"))
+        }
+        Some(Command::Judge(_)) if cli.global.user.is_none() => {
+            Err(Problem::usage("judge needs --user", "say whose code it is: --user NAME"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Clap's words in this program's form: the first paragraph is the error, tips are hints.
+fn problem(rendered: &str) -> Problem {
+    let rendered = rendered.strip_prefix("error: ").unwrap_or(rendered);
+    let said = rendered.split("\n\nUsage:").next().unwrap_or_default();
+    let said = said.split("\n\nFor more information").next().unwrap_or_default();
+    let mut paragraphs = said.split("\n\n").map(|paragraph| {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ")
+    });
+    let error = paragraphs.next().unwrap_or_default();
+    let mut hint = String::new();
+    for tip in paragraphs.filter(|tip| !tip.is_empty()) {
+        hint.push_str(tip.strip_prefix("tip: ").unwrap_or(&tip));
+        hint.push('\n');
+    }
+    hint.push_str("mfa-setup --help shows what may be said");
+    Problem::usage(error, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parsed(line: &str) -> Result<Cli, Stop> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    fn wrong(line: &str) -> Problem {
+        match parsed(line) {
+            Err(Stop::Wrong(problem)) => problem,
+            Err(Stop::Shown) => panic!("{line}: shown"),
+            Ok(cli) => panic!("{line}: {cli:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_interface_is_understood() {
+        for line in [
+            "mfa-setup",
+            "mfa-setup add totp",
+            "mfa-setup add totp --label x --algorithm sha256 --digits 8 --period 60 --qr q.png",
+            "mfa-setup add hotp --counter 7 --secret-file - --no-confirm",
+            "mfa-setup add --label x hotp",
+            "mfa-setup status",
+            "mfa-setup remove phone",
+            "mfa-setup default phone",
+            "mfa-setup codes",
+            "mfa-setup codes new --output page.txt",
+            "mfa-setup test",
+            "mfa-setup show-key phone",
+            "mfa-setup unlock",
+            "mfa-setup reset",
+            "mfa-setup judge --user alice --service sshd --from 192.0.2.7",
+        ] {
+            assert!(parsed(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for line in [
+            "mfa-setup --user u --json --yes codes new",
+            "mfa-setup codes new --yes --user u --json",
+        ] {
+            let Ok(cli) = parsed(line) else { panic!("{line}") };
+            assert!(cli.global.json && cli.global.yes);
+            assert_eq!(cli.global.user, Some("u".into()));
+        }
+    }
+
+    #[test]
+    fn a_user_need_not_be_utf8() {
+        use std::os::unix::ffi::OsStringExt;
+        let name = OsString::from_vec(vec![b'a', 0xff]);
+        let line = ["mfa-setup".into(), "--user".into(), name.clone(), "status".into()];
+        let Ok(cli) = parse(line) else { panic!() };
+        assert_eq!(cli.global.user, Some(name));
+    }
+
+    #[test]
+    fn wrong_usage_is_one_error_with_hints() {
+        let problem = wrong("mfa-setup stauts");
+        assert_eq!(problem.exit, 2);
+        assert_eq!(problem.error, "unrecognized subcommand 'stauts'");
+        assert!(problem.hint.contains("similar subcommand exists: 'status'"), "{}", problem.hint);
+
+        let problem = wrong("mfa-setup remove");
+        assert_eq!(problem.error, "the following required arguments were not provided: <LABEL>");
+
+        for line in [
+            "mfa-setup add",
+            "mfa-setup add email",
+            "mfa-setup add totp --digits 900",
+            "mfa-setup add totp --algorithm md5",
+            "mfa-setup add totp --counter 1",
+            "mfa-setup add hotp --period 30",
+            "mfa-setup judge",
+            "mfa-setup status extra",
+            "mfa-setup --colour",
+        ] {
+            let problem = wrong(line);
+            assert_eq!(problem.exit, 2, "{line}");
+            assert!(!problem.error.is_empty() && !problem.error.contains('\n'), "{problem:?}");
+        }
+    }
+}

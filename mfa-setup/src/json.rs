@@ -1,0 +1,289 @@
+//! The answers for programs: one object each, as scripts rely on them.
+
+use std::borrow::Cow;
+
+use mfa_protocol::Secret;
+use mfa_protocol::message::{Added, CodeStatus, DeviceStatus, Key, Outcome, Status};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::text::shown;
+use crate::time::rfc3339;
+
+/// `answer` as one line.
+pub fn line(answer: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    let mut line = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    serde_json::to_writer(&mut *line, answer)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Of `add`.
+#[derive(Serialize)]
+pub struct AddedAnswer<'a> {
+    user: &'a str,
+    uid: u32,
+    device: Device<'a>,
+    secret: Cow<'a, str>,
+    uri: Cow<'a, str>,
+    backup_codes: Vec<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+struct Device<'a> {
+    id: u32,
+    label: &'a str,
+    kind: &'static str,
+}
+
+impl<'a> From<&'a Added> for AddedAnswer<'a> {
+    fn from(added: &'a Added) -> Self {
+        Self {
+            user: &added.user,
+            uid: added.uid,
+            device: Device { id: added.id, label: &added.label, kind: added.kind.name() },
+            secret: shown(&added.secret),
+            uri: shown(&added.uri),
+            backup_codes: added.backup_codes.iter().map(shown).collect(),
+        }
+    }
+}
+
+/// Of `show-key`.
+#[derive(Serialize)]
+pub struct KeyAnswer<'a> {
+    user: &'a str,
+    label: &'a str,
+    secret: Cow<'a, str>,
+    uri: Cow<'a, str>,
+}
+
+impl<'a> From<&'a Key> for KeyAnswer<'a> {
+    fn from(key: &'a Key) -> Self {
+        Self {
+            user: &key.user,
+            label: &key.label,
+            secret: shown(&key.secret),
+            uri: shown(&key.uri),
+        }
+    }
+}
+
+/// Of `codes new`.
+#[derive(Serialize)]
+pub struct NewCodesAnswer<'a> {
+    user: &'a str,
+    backup_codes: Vec<Cow<'a, str>>,
+}
+
+impl<'a> NewCodesAnswer<'a> {
+    pub fn new(user: &'a str, codes: &'a [Secret]) -> Self {
+        Self { user, backup_codes: codes.iter().map(shown).collect() }
+    }
+}
+
+/// Of `codes`.
+#[derive(Serialize)]
+pub struct CodesAnswer<'a> {
+    user: &'a str,
+    codes: Vec<Code<'a>>,
+}
+
+#[derive(Serialize)]
+struct Code<'a> {
+    number: u32,
+    used_at: Option<String>,
+    used_from: Option<&'a str>,
+}
+
+impl<'a> CodesAnswer<'a> {
+    pub fn new(user: &'a str, codes: &'a [CodeStatus]) -> Self {
+        let codes = codes.iter().map(|code| Code {
+            number: code.number,
+            used_at: code.used_at.map(rfc3339),
+            used_from: code.used_from.as_deref(),
+        });
+        Self { user, codes: codes.collect() }
+    }
+}
+
+/// Of `status`.
+#[derive(Serialize)]
+pub struct StatusAnswer<'a> {
+    user: &'a str,
+    uid: u32,
+    enrolled: bool,
+    devices: Vec<EnrolledDevice<'a>>,
+    backup_codes_left: u32,
+    lockout: Lockout,
+}
+
+#[derive(Serialize)]
+struct EnrolledDevice<'a> {
+    id: u32,
+    label: &'a str,
+    kind: &'static str,
+    default: bool,
+    added: String,
+    last_used: Option<String>,
+    last_from: Option<&'a str>,
+    drift: i32,
+    failures: u32,
+    disabled: bool,
+}
+
+#[derive(Serialize)]
+struct Lockout {
+    failures: u32,
+    locked_until: Option<String>,
+}
+
+impl<'a> From<&'a Status> for StatusAnswer<'a> {
+    fn from(status: &'a Status) -> Self {
+        Self {
+            user: &status.user,
+            uid: status.uid,
+            enrolled: !status.devices.is_empty(),
+            devices: status.devices.iter().map(EnrolledDevice::from).collect(),
+            backup_codes_left: status.backup_codes_left,
+            lockout: Lockout {
+                failures: status.failures,
+                locked_until: status.locked_until.map(rfc3339),
+            },
+        }
+    }
+}
+
+impl<'a> From<&'a DeviceStatus> for EnrolledDevice<'a> {
+    fn from(device: &'a DeviceStatus) -> Self {
+        Self {
+            id: device.id,
+            label: &device.label,
+            kind: device.kind.name(),
+            default: device.default,
+            added: rfc3339(device.added),
+            last_used: device.last_used.map(rfc3339),
+            last_from: device.last_from.as_deref(),
+            drift: device.drift,
+            failures: device.failures,
+            disabled: device.disabled,
+        }
+    }
+}
+
+/// Of `test` and `judge`.
+#[derive(Serialize)]
+pub struct OutcomeAnswer<'a> {
+    user: &'a str,
+    outcome: &'static str,
+    factor: Option<&'a str>,
+    label: Option<&'a str>,
+}
+
+impl<'a> OutcomeAnswer<'a> {
+    /// `asked` is the name that was asked about, for who is nobody's user.
+    pub fn new(asked: &'a str, outcome: &'a Outcome) -> Self {
+        Self {
+            user: outcome.user.as_deref().unwrap_or(asked),
+            outcome: outcome.verdict.name(),
+            factor: outcome.factor.as_deref(),
+            label: outcome.label.as_deref(),
+        }
+    }
+}
+
+/// Of `remove`, `default`, `unlock` and `reset`.
+#[derive(Serialize)]
+pub struct DoneAnswer<'a> {
+    user: &'a str,
+    done: bool,
+}
+
+impl<'a> DoneAnswer<'a> {
+    pub fn new(user: &'a str) -> Self {
+        Self { user, done: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mfa_protocol::Verdict;
+    use mfa_protocol::message::DeviceKind;
+
+    fn written(answer: &impl Serialize) -> String {
+        String::from_utf8(line(answer).unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_status_is_written_as_the_interface_says() {
+        let status = Status {
+            user: "alice".into(),
+            uid: 1000,
+            devices: vec![DeviceStatus {
+                id: 1,
+                label: "phone".into(),
+                kind: DeviceKind::Totp,
+                default: true,
+                added: 1_795_314_688,
+                last_used: None,
+                last_from: None,
+                drift: -1,
+                failures: 0,
+                disabled: false,
+            }],
+            backup_codes_left: 10,
+            failures: 3,
+            locked_until: Some(0),
+        };
+        assert_eq!(
+            written(&StatusAnswer::from(&status)),
+            "{\"user\":\"alice\",\"uid\":1000,\"enrolled\":true,\"devices\":[{\"id\":1,\
+             \"label\":\"phone\",\"kind\":\"totp\",\"default\":true,\
+             \"added\":\"2026-11-22T02:31:28Z\",\"last_used\":null,\"last_from\":null,\
+             \"drift\":-1,\"failures\":0,\"disabled\":false}],\"backup_codes_left\":10,\
+             \"lockout\":{\"failures\":3,\"locked_until\":\"1970-01-01T00:00:00Z\"}}\n"
+        );
+    }
+
+    #[test]
+    fn an_enrolment_carries_key_uri_and_codes() {
+        let added = Added {
+            user: "alice".into(),
+            uid: 1000,
+            id: 2,
+            label: "to\nken".into(),
+            kind: DeviceKind::Hotp,
+            secret: "JBSW".into(),
+            uri: "otpauth://hotp/x".into(),
+            backup_codes: vec!["aaaa-bbbb".into()],
+            codes_shown: false,
+        };
+        assert_eq!(
+            written(&AddedAnswer::from(&added)),
+            "{\"user\":\"alice\",\"uid\":1000,\"device\":{\"id\":2,\"label\":\"to\\nken\",\
+             \"kind\":\"hotp\"},\"secret\":\"JBSW\",\"uri\":\"otpauth://hotp/x\",\
+             \"backup_codes\":[\"aaaa-bbbb\"]}\n"
+        );
+    }
+
+    #[test]
+    fn the_small_answers() {
+        let outcome = Outcome { verdict: Verdict::Denied, user: None, factor: None, label: None };
+        assert_eq!(
+            written(&OutcomeAnswer::new("nobody", &outcome)),
+            "{\"user\":\"nobody\",\"outcome\":\"denied\",\"factor\":null,\"label\":null}\n"
+        );
+        assert_eq!(written(&DoneAnswer::new("alice")), "{\"user\":\"alice\",\"done\":true}\n");
+        let codes = [CodeStatus { number: 1, used_at: Some(0), used_from: Some("local".into()) }];
+        assert_eq!(
+            written(&CodesAnswer::new("alice", &codes)),
+            "{\"user\":\"alice\",\"codes\":[{\"number\":1,\"used_at\":\"1970-01-01T00:00:00Z\",\
+             \"used_from\":\"local\"}]}\n"
+        );
+        assert_eq!(
+            written(&NewCodesAnswer::new("alice", &["aaaa".into()])),
+            "{\"user\":\"alice\",\"backup_codes\":[\"aaaa\"]}\n"
+        );
+    }
+}

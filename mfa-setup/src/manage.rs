@@ -1,0 +1,99 @@
+//! Looking at a record and changing it.
+
+use std::path::Path;
+
+use mfa_protocol::Reply;
+use mfa_protocol::message::Action;
+use zeroize::Zeroizing;
+
+use crate::problem::{DONE, Problem};
+use crate::session::{Session, printed};
+use crate::{json, page, text, time};
+
+impl Session<'_> {
+    /// `status`.
+    pub fn status(&mut self) -> Result<u8, Problem> {
+        match self.manage(Action::Status, "use a terminal")? {
+            Reply::Status(status) => {
+                self.answer(&json::StatusAnswer::from(&status), || text::status(&status))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `codes`.
+    pub fn codes(&mut self) -> Result<u8, Problem> {
+        match self.manage(Action::Codes, "use a terminal")? {
+            Reply::Codes { user, codes } => {
+                let answer = json::CodesAnswer::new(&user, &codes);
+                self.answer(&answer, || text::codes(&user, &codes))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `codes new`.
+    pub fn new_codes(&mut self, output: Option<&Path>) -> Result<u8, Problem> {
+        let whose = printed(&self.user()?);
+        let question = format!("Make new backup codes for {whose}? The old ones end.");
+        self.terminal.confirm(&question)?;
+        let file = output.map(|path| self.create(path)).transpose()?;
+        let reply = self.manage(Action::NewCodes, "use a terminal")?;
+        let Reply::NewCodes { user, backup_codes } = reply else {
+            return Err(Problem::unexpected_reply());
+        };
+        let written = match file {
+            None => Ok(None),
+            Some(file) => {
+                let page = page::backup_codes(&user, &page::host(), time::now(), &backup_codes);
+                file.finish(page.as_bytes()).map(|()| output)
+            }
+        };
+        // A page that could not be written is no reason to lose the codes: they are shown then.
+        let told =
+            self.answer(&json::NewCodesAnswer::new(&user, &backup_codes), || {
+                match written.as_ref().ok().copied().flatten() {
+                    Some(path) => {
+                        let (user, path) = (printed(user.as_ref()), printed(path.as_os_str()));
+                        Zeroizing::new(format!("The backup codes of {user} are in {path}.\n"))
+                    }
+                    None => text::new_codes(&user, &backup_codes),
+                }
+            });
+        told.and(written.map(|_| DONE)).map_err(|problem| {
+            problem.after("the old codes have ended", "make new ones again once that is mended")
+        })
+    }
+
+    /// `show-key`.
+    pub fn show_key(&mut self, label: &str) -> Result<u8, Problem> {
+        match self.manage(Action::ShowKey { label: label.to_owned() }, "use a terminal")? {
+            Reply::Key(key) => {
+                self.answer(&json::KeyAnswer::from(&key), || text::key(&key))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `remove`, `default`, `unlock` and `reset`:
+    /// What is answered by no more than that it is done. `what` is to be confirmed first.
+    pub fn change(&mut self, what: Option<&str>, action: Action) -> Result<u8, Problem> {
+        if let Some(what) = what {
+            let whose = printed(&self.user()?);
+            self.terminal.confirm(&format!("{what} of {whose}?"))?;
+        }
+        let hint = "use a terminal, or answer yes beforehand with --yes";
+        match self.manage(action, hint)? {
+            Reply::Done { user } => {
+                self.answer(&json::DoneAnswer::new(&user), || {
+                    Zeroizing::new(format!("{}: done\n", printed(user.as_ref())))
+                })?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+}

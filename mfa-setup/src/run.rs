@@ -1,0 +1,33 @@
+//! From a command to what does it.
+
+use crate::cli::{Cli, Codes, CodesCommand, Command};
+use crate::problem::Problem;
+use crate::session::{Session, printed};
+use mfa_protocol::message::Action;
+
+/// Does what `cli` says and returns the exit code.
+pub fn run(cli: &Cli) -> Result<u8, Problem> {
+    let mut session = Session::begin(&cli.global)?;
+    match &cli.command {
+        None => session.guide(),
+        Some(Command::Add(add)) => session.add_device(add),
+        Some(Command::Status) => session.status(),
+        Some(Command::Remove(remove)) => {
+            let label = remove.label.clone();
+            let question = format!("Remove device \"{}\"", printed(label.as_ref()));
+            session.change(Some(&question), Action::Remove { label })
+        }
+        Some(Command::Default(default)) => {
+            session.change(None, Action::MakeDefault { label: default.label.clone() })
+        }
+        Some(Command::Codes(Codes { command: None })) => session.codes(),
+        Some(Command::Codes(Codes { command: Some(CodesCommand::New { output }) })) => {
+            session.new_codes(output.as_deref())
+        }
+        Some(Command::Test) => session.test(),
+        Some(Command::ShowKey(key)) => session.show_key(&key.label),
+        Some(Command::Unlock) => session.change(None, Action::Unlock),
+        Some(Command::Reset) => session.change(Some("Forget every device and code"), Action::Reset),
+        Some(Command::Judge(judge)) => session.judge(judge),
+    }
+}

@@ -1,0 +1,309 @@
+//! The answers for people.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use mfa_protocol::Secret;
+use mfa_protocol::escape::escape;
+use mfa_protocol::message::{Added, CodeStatus, DeviceStatus, Key, Outcome, Status};
+use zeroize::Zeroizing;
+
+use crate::time::short;
+
+/// A text that is wiped, with room enough that it is not copied while it grows.
+pub fn roomy() -> Zeroizing<String> {
+    Zeroizing::new(String::with_capacity(8 * 1024))
+}
+
+/// A secret that the verifier means to be seen: text, without a copy.
+pub fn shown(secret: &Secret) -> Cow<'_, str> {
+    String::from_utf8_lossy(secret.expose())
+}
+
+/// Codes, one on each line, numbered from 1.
+pub fn numbered(out: &mut String, codes: &[Secret]) {
+    for (number, code) in (1..).zip(codes) {
+        line(out, format_args!("{number:4}  {}", shown(code)));
+    }
+}
+
+/// Of `add`. `key_shown`: the conversation has shown the key already.
+pub fn added(added: &Added, key_shown: bool) -> Zeroizing<String> {
+    let mut out = roomy();
+    let (label, user) = (escape(&added.label), escape(&added.user));
+    line(&mut out, format_args!("Added the {} device \"{label}\" of {user}.", added.kind.name()));
+    if !key_shown {
+        key_and_uri(&mut out, &added.secret, &added.uri);
+    }
+    if !added.codes_shown && !added.backup_codes.is_empty() {
+        out.push('\n');
+        codes_to_keep(&mut out, &user, &added.backup_codes);
+    }
+    out
+}
+
+/// Of `show-key`.
+pub fn key(key: &Key) -> Zeroizing<String> {
+    let mut out = roomy();
+    line(&mut out, format_args!("Device \"{}\" of {}", escape(&key.label), escape(&key.user)));
+    key_and_uri(&mut out, &key.secret, &key.uri);
+    out
+}
+
+fn key_and_uri(out: &mut String, secret: &Secret, uri: &Secret) {
+    out.push_str("Key:");
+    for (index, character) in shown(secret).chars().enumerate() {
+        if index % 4 == 0 {
+            out.push(' ');
+        }
+        out.push(character);
+    }
+    out.push('\n');
+    line(out, format_args!("URI: {}", shown(uri)));
+}
+
+/// Of `codes new`.
+pub fn new_codes(user: &str, codes: &[Secret]) -> Zeroizing<String> {
+    let mut out = roomy();
+    codes_to_keep(&mut out, &escape(user), codes);
+    out
+}
+
+fn codes_to_keep(out: &mut String, user: &str, codes: &[Secret]) {
+    line(out, format_args!("Backup codes of {user}, each good once, shown only now:"));
+    out.push('\n');
+    numbered(out, codes);
+}
+
+/// Of `codes`.
+pub fn codes(user: &str, codes: &[CodeStatus]) -> Zeroizing<String> {
+    let mut out = roomy();
+    let user = escape(user);
+    if codes.is_empty() {
+        line(&mut out, format_args!("{user} has no backup codes."));
+        return out;
+    }
+    let left = codes.iter().filter(|code| code.used_at.is_none()).count();
+    line(&mut out, format_args!("Backup codes of {user}: {left} of {} left.", codes.len()));
+    out.push('\n');
+    for code in codes {
+        match code.used_at {
+            None => line(&mut out, format_args!("{:4}  left", code.number)),
+            Some(at) => {
+                let from = code.used_from.as_deref().map_or("unknown".into(), escape);
+                line(
+                    &mut out,
+                    format_args!("{:4}  used {} UTC from {from}", code.number, short(at)),
+                );
+            }
+        }
+    }
+    out
+}
+
+/// Of `status`.
+pub fn status(status: &Status) -> Zeroizing<String> {
+    let mut out = roomy();
+    let enrolled = if status.devices.is_empty() { "no" } else { "yes" };
+    line(&mut out, format_args!("User:          {} (uid {})", escape(&status.user), status.uid));
+    line(&mut out, format_args!("Enrolled:      {enrolled}"));
+    line(&mut out, format_args!("Backup codes:  {} left", status.backup_codes_left));
+    line(&mut out, format_args!("Lockout:       {}", lockout(status)));
+    if !status.devices.is_empty() {
+        out.push('\n');
+        out.push_str(&devices(&status.devices));
+    }
+    out
+}
+
+fn lockout(status: &Status) -> String {
+    let failures = match status.failures {
+        0 => "no failures".to_owned(),
+        1 => "1 failure".to_owned(),
+        more => format!("{more} failures"),
+    };
+    match status.locked_until {
+        None => failures,
+        Some(until) => format!("{failures}, locked until {} UTC", short(until)),
+    }
+}
+
+const COLUMNS: [&str; 8] =
+    ["LABEL", "KIND", "ADDED", "LAST USED (UTC)", "FROM", "DRIFT", "FAILURES", ""];
+
+fn devices(devices: &[DeviceStatus]) -> String {
+    let rows: Vec<[String; 8]> =
+        std::iter::once(COLUMNS.map(str::to_owned)).chain(devices.iter().map(device)).collect();
+    let mut widths = [0; 8];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        line(&mut out, format_args!("{}", cells.join("  ").trim_end()));
+    }
+    out
+}
+
+fn device(device: &DeviceStatus) -> [String; 8] {
+    let notes: Vec<&str> = [(device.default, "default"), (device.disabled, "disabled")]
+        .into_iter()
+        .filter_map(|(holds, note)| holds.then_some(note))
+        .collect();
+    [
+        escape(&device.label),
+        device.kind.name().to_owned(),
+        short(device.added),
+        device.last_used.map_or("never".to_owned(), short),
+        device.last_from.as_deref().map_or("-".to_owned(), escape),
+        if device.drift == 0 { "0".to_owned() } else { format!("{:+}", device.drift) },
+        device.failures.to_string(),
+        notes.join(", "),
+    ]
+}
+
+/// Of `test` and `judge`; `asked` is the name that was asked about.
+pub fn outcome(asked: &str, outcome: &Outcome) -> Zeroizing<String> {
+    let mut out = roomy();
+    let user = escape(outcome.user.as_deref().unwrap_or(asked));
+    let _ = write!(out, "{user}: {}", outcome.verdict.name());
+    match (outcome.factor.as_deref().map(escape), outcome.label.as_deref().map(escape)) {
+        (Some(factor), Some(label)) => line(&mut out, format_args!(" ({factor}, \"{label}\")")),
+        (Some(factor), None) => line(&mut out, format_args!(" ({factor})")),
+        _ => out.push('\n'),
+    }
+    out
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mfa_protocol::Verdict;
+    use mfa_protocol::message::DeviceKind;
+
+    fn device(label: &str) -> DeviceStatus {
+        DeviceStatus {
+            id: 1,
+            label: label.into(),
+            kind: DeviceKind::Totp,
+            default: false,
+            added: 1_795_314_688,
+            last_used: None,
+            last_from: None,
+            drift: 0,
+            failures: 0,
+            disabled: false,
+        }
+    }
+
+    #[test]
+    fn a_status_is_a_table_in_which_nothing_leaves_its_cell() {
+        let phone = DeviceStatus {
+            default: true,
+            last_used: Some(1_795_314_700),
+            last_from: Some("192.0.2.7".into()),
+            drift: 1,
+            ..device("phone")
+        };
+        let token = DeviceStatus {
+            kind: DeviceKind::Hotp,
+            failures: 2,
+            disabled: true,
+            ..device("to\x1b[2J\nken")
+        };
+        let all = Status {
+            user: "alice".into(),
+            uid: 1000,
+            devices: vec![phone, token],
+            backup_codes_left: 8,
+            failures: 3,
+            locked_until: Some(1_795_314_718),
+        };
+        let expected = r"User:          alice (uid 1000)
+Enrolled:      yes
+Backup codes:  8 left
+Lockout:       3 failures, locked until 2026-11-22 02:31 UTC
+
+LABEL                KIND  ADDED             LAST USED (UTC)   FROM       DRIFT  FAILURES
+phone                totp  2026-11-22 02:31  2026-11-22 02:31  192.0.2.7  +1     0         default
+to\u{1b}[2J\u{a}ken  hotp  2026-11-22 02:31  never             -          0      2         disabled
+";
+        assert_eq!(status(&all).as_str(), expected);
+    }
+
+    #[test]
+    fn a_status_without_devices_is_short() {
+        let none = Status {
+            user: "bob".into(),
+            uid: 1001,
+            devices: Vec::new(),
+            backup_codes_left: 0,
+            failures: 0,
+            locked_until: None,
+        };
+        assert!(
+            status(&none).ends_with(
+                "Enrolled:      no\nBackup codes:  0 left\nLockout:       no failures\n"
+            )
+        );
+    }
+
+    #[test]
+    fn an_enrolment_shows_what_the_conversation_has_not() {
+        let mut new = Added {
+            user: "alice".into(),
+            uid: 1000,
+            id: 1,
+            label: "phone".into(),
+            kind: DeviceKind::Totp,
+            secret: "JBSWY3DPEH".into(),
+            uri: "otpauth://totp/x".into(),
+            backup_codes: vec!["aaaa-bbbb".into()],
+            codes_shown: false,
+        };
+        assert_eq!(
+            added(&new, false).as_str(),
+            "Added the totp device \"phone\" of alice.\nKey: JBSW Y3DP EH\nURI: otpauth://totp/x\n\n\
+             Backup codes of alice, each good once, shown only now:\n\n   1  aaaa-bbbb\n"
+        );
+        new.codes_shown = true;
+        assert_eq!(added(&new, true).as_str(), "Added the totp device \"phone\" of alice.\n");
+    }
+
+    #[test]
+    fn codes_say_when_and_from_where_they_were_used() {
+        let all = [
+            CodeStatus { number: 1, used_at: Some(0), used_from: Some("local".into()) },
+            CodeStatus { number: 2, used_at: None, used_from: None },
+        ];
+        assert_eq!(
+            codes("alice", &all).as_str(),
+            "Backup codes of alice: 1 of 2 left.\n\n   1  used 1970-01-01 00:00 UTC from local\n   2  left\n"
+        );
+        assert_eq!(codes("alice", &[]).as_str(), "alice has no backup codes.\n");
+    }
+
+    #[test]
+    fn an_outcome_names_the_factor() {
+        let mut granted = Outcome {
+            verdict: Verdict::Granted,
+            user: Some("alice".into()),
+            factor: Some("totp".into()),
+            label: Some("phone".into()),
+        };
+        assert_eq!(outcome("x", &granted).as_str(), "alice: granted (totp, \"phone\")\n");
+        granted.label = None;
+        assert_eq!(outcome("x", &granted).as_str(), "alice: granted (totp)\n");
+        let denied = Outcome { verdict: Verdict::Denied, user: None, factor: None, label: None };
+        assert_eq!(outcome("a\nb", &denied).as_str(), "a\\u{a}b: denied\n");
+    }
+}

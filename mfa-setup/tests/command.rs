@@ -1,0 +1,506 @@
+//! The command as it is run, against a verifier that says what the test says.
+//!
+//! `--socket` is believed only where root listens, so without root there is nothing to see here.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mfa_protocol::frame::{receive, transmit};
+use mfa_protocol::message::{
+    Action, Added, DeviceKind, Failure, FailureKind, FromFace, GaveUp, LoginRequest, ManageRequest,
+    Status, ToFace,
+};
+use mfa_protocol::relay::{decode, encode};
+use mfa_protocol::{Answer, Outcome, Prompt, Reply, Request, Style, Verdict};
+use nix::pty::openpty;
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::geteuid;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A place of its own for each test, with a verifier's socket in it.
+struct Place {
+    path: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Option<Self> {
+        if !geteuid().is_root() {
+            return None;
+        }
+        let path = std::env::temp_dir().join(format!("mfa-setup-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Some(Self { path })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// A verifier for one connection, which sends `messages` and returns what it was told.
+    fn verifier(&self, messages: Vec<ToFace>) -> JoinHandle<(Request, Vec<FromFace>)> {
+        let listener = UnixListener::bind(self.file("socket")).unwrap();
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let request = receive(&stream, SOON).unwrap();
+            let request = decode(&request[2..]).unwrap();
+            (request, converse(&stream, messages))
+        })
+    }
+
+    /// The command in a session without a terminal.
+    fn command(&self, line: &str) -> Command {
+        self.in_a_session("--wait", line)
+    }
+
+    fn in_a_session(&self, option: &str, line: &str) -> Command {
+        let mut command = Command::new("setsid");
+        command.arg(option).arg(env!("CARGO_BIN_EXE_mfa-setup"));
+        command.arg("--socket").arg(self.file("socket")).args(line.split_whitespace());
+        command.current_dir(&self.path).env_remove("SUDO_USER").stdin(Stdio::null());
+        command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    fn run(&self, line: &str) -> Ran {
+        Ran::new(&self.command(line).output().unwrap())
+    }
+
+    fn run_with_input(&self, line: &str, input: &[u8]) -> Ran {
+        let mut command = self.command(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Ran::new(&child.wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn converse(stream: &UnixStream, messages: Vec<ToFace>) -> Vec<FromFace> {
+    let mut answers = Vec::new();
+    for message in messages {
+        transmit(stream, &encode(&message).unwrap(), SOON).unwrap();
+        if matches!(message, ToFace::Ask(_)) {
+            let answer = decode(&receive(stream, SOON).unwrap()).unwrap();
+            let gave_up = matches!(answer, FromFace::GaveUp(_));
+            answers.push(answer);
+            if gave_up {
+                break;
+            }
+        }
+    }
+    answers
+}
+
+#[derive(Debug)]
+struct Ran {
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn new(output: &Output) -> Self {
+        Self {
+            exit: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+        }
+    }
+}
+
+fn done(reply: Reply) -> ToFace {
+    ToFace::Done(Box::new(reply))
+}
+
+fn outcome(verdict: Verdict) -> ToFace {
+    let factor = (verdict == Verdict::Granted).then(|| "totp".to_owned());
+    let label = (verdict == Verdict::Granted).then(|| "phone".to_owned());
+    done(Reply::Outcome(Outcome { verdict, user: Some("alice".into()), factor, label }))
+}
+
+fn added() -> ToFace {
+    done(Reply::Added(Added {
+        user: "alice".into(),
+        uid: 1000,
+        id: 1,
+        label: "phone".into(),
+        kind: DeviceKind::Totp,
+        secret: "JBSWY3DPEHPK3PXP".into(),
+        uri: "otpauth://totp/host:alice?secret=JBSWY3DPEHPK3PXP&issuer=host".into(),
+        backup_codes: vec!["aaaa-bbbb".into(), "cccc-dddd".into()],
+        codes_shown: false,
+    }))
+}
+
+fn refused() -> ToFace {
+    done(Reply::Failed(Failure {
+        kind: FailureKind::Refused,
+        error: "wrong\x1b[2J".into(),
+        hint: "try again".into(),
+    }))
+}
+
+fn new_codes() -> ToFace {
+    let backup_codes = vec!["aaaa-bbbb".into(), "cccc-dddd".into()];
+    done(Reply::NewCodes { user: "alice".into(), backup_codes })
+}
+
+fn done_for_alice() -> ToFace {
+    done(Reply::Done { user: "alice".into() })
+}
+
+fn managed(request: Request) -> ManageRequest {
+    match request {
+        Request::Manage(request) => request,
+        Request::Login(_) => panic!("{request:?}"),
+    }
+}
+
+fn logged_in(request: Request) -> LoginRequest {
+    match request {
+        Request::Login(request) => *request,
+        Request::Manage(_) => panic!("{request:?}"),
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn a_status_is_one_object_and_nothing_else() {
+    let Some(place) = Place::new("status") else { return };
+    let verifier = place.verifier(vec![
+        ToFace::Tell(Style::Info, "by the way\x07".into()),
+        done(Reply::Status(Status {
+            user: "alice".into(),
+            uid: 1000,
+            devices: Vec::new(),
+            backup_codes_left: 0,
+            failures: 0,
+            locked_until: None,
+        })),
+    ]);
+    let ran = place.run("status --json --user alice");
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    assert_eq!(
+        ran.stdout,
+        "{\"user\":\"alice\",\"uid\":1000,\"enrolled\":false,\"devices\":[],\
+         \"backup_codes_left\":0,\"lockout\":{\"failures\":0,\"locked_until\":null}}\n"
+    );
+    assert_eq!(ran.stderr, "mfa-setup: hint: by the way\\u{7}\n");
+    let request = managed(verifier.join().unwrap().0);
+    assert_eq!(request.user.as_deref(), Some(&b"alice"[..]));
+    assert!(matches!(request.action, Action::Status));
+}
+
+#[test]
+fn a_failure_is_two_lines_and_an_exit_code() {
+    let Some(place) = Place::new("failure") else { return };
+    let verifier = place.verifier(vec![refused()]);
+    let ran = place.run("default phone --json");
+    assert_eq!((ran.exit, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert_eq!(ran.stderr, "mfa-setup: error: wrong\\u{1b}[2J\nmfa-setup: hint: try again\n");
+    let request = managed(verifier.join().unwrap().0);
+    assert_eq!(request.user, None);
+}
+
+#[test]
+fn nobody_at_the_socket_and_wrong_usage_have_their_exit_codes() {
+    let Some(place) = Place::new("exits") else { return };
+    for (line, exit) in [
+        ("status", 3),
+        ("--frobnicate", 2),
+        ("judge", 2),
+        ("add totp --qr picture.jpg", 2),
+        ("add totp --secret-file missing", 2),
+        ("--version", 0),
+        ("help add", 0),
+    ] {
+        let ran = place.run(line);
+        assert_eq!(ran.exit, exit, "{line}: {ran:?}");
+        assert_eq!(exit != 0, ran.stderr.starts_with("mfa-setup: error: "), "{line}: {ran:?}");
+        assert_eq!(exit == 0, !ran.stdout.is_empty(), "{line}: {ran:?}");
+    }
+}
+
+#[test]
+fn judge_gives_the_code_of_standard_input_once() {
+    let Some(place) = Place::new("judge") else { return };
+    for (verdict, exit) in [
+        (Verdict::Granted, 0),
+        (Verdict::Exempt, 0),
+        (Verdict::Denied, 1),
+        (Verdict::Locked, 1),
+        (Verdict::Unavailable, 3),
+    ] {
+        let _ = fs::remove_file(place.file("socket"));
+        let verifier =
+            place.verifier(vec![ToFace::Ask(Prompt::hidden("Code: ")), outcome(verdict)]);
+        let line = "judge --json --user alice --service sshd --from 192.0.2.7";
+        let ran = place.run_with_input(line, b"123456\n");
+        assert_eq!(ran.exit, exit, "{ran:?}");
+        assert!(ran.stdout.contains(&format!("\"outcome\":\"{}\"", verdict.name())), "{ran:?}");
+        assert_eq!(exit == 3, ran.stderr.contains("mfa-setup: error: "), "{ran:?}");
+
+        let (request, answers) = verifier.join().unwrap();
+        let request = logged_in(request);
+        assert_eq!((request.user.as_slice(), request.service.as_str()), (&b"alice"[..], "sshd"));
+        assert_eq!(request.rhost.as_deref(), Some("192.0.2.7"));
+        assert!(request.password_given);
+        let [FromFace::Answer(Answer::Text(code))] = answers.as_slice() else { panic!() };
+        assert_eq!(code.expose(), b"123456");
+    }
+}
+
+#[test]
+fn judge_is_refused_where_one_code_is_not_enough() {
+    let Some(place) = Place::new("judge-twice") else { return };
+    let ask = || ToFace::Ask(Prompt::hidden("Code: "));
+    let verifier = place.verifier(vec![ask(), ask(), outcome(Verdict::Granted)]);
+    let ran = place.run_with_input("judge --json --user alice", b"123456");
+    assert_eq!(ran.exit, 1, "{ran:?}");
+    assert!(ran.stdout.contains("\"outcome\":\"denied\""), "{ran:?}");
+    let answers = verifier.join().unwrap().1;
+    assert!(matches!(answers.as_slice(), [_, FromFace::GaveUp(GaveUp::NobodyThere)]));
+}
+
+#[test]
+fn judge_needs_a_code_of_a_sensible_length() {
+    let Some(place) = Place::new("judge-input") else { return };
+    for input in [&b""[..], &[b'1'; 2000]] {
+        let ran = place.run_with_input("judge --user alice", input);
+        assert_eq!((ran.exit, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    }
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked_and_nothing_done() {
+    let Some(place) = Place::new("nobody") else { return };
+    for line in ["remove phone", "reset", "codes new"] {
+        let ran = place.run(line);
+        assert_eq!(ran.exit, 2, "{ran:?}");
+        assert!(ran.stderr.contains("hint: use a terminal"), "{ran:?}");
+    }
+    let verifier = place.verifier(vec![ToFace::Ask(Prompt::hidden("Code: ")), added()]);
+    let ran = place.run("add totp --qr picture.svg");
+    assert_eq!((ran.exit, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    assert!(ran.stderr.contains("--no-confirm"), "{ran:?}");
+    assert!(!place.file("picture.svg").exists());
+    let answers = verifier.join().unwrap().1;
+    assert!(matches!(answers.as_slice(), [FromFace::GaveUp(GaveUp::NobodyThere)]));
+}
+
+#[test]
+fn yes_answers_questions_of_yes_or_no_here_and_there() {
+    let Some(place) = Place::new("yes") else { return };
+    let verifier = place.verifier(vec![ToFace::Ask(Prompt::yes_no("Sure? ")), done_for_alice()]);
+    let ran = place.run("remove phone --yes --json");
+    assert_eq!((ran.exit, ran.stdout.as_str()), (0, "{\"user\":\"alice\",\"done\":true}\n"));
+    let (request, answers) = verifier.join().unwrap();
+    let Action::Remove { label } = managed(request).action else { panic!() };
+    assert_eq!(label, "phone");
+    let [FromFace::Answer(Answer::Text(yes))] = answers.as_slice() else { panic!() };
+    assert_eq!(yes.expose(), b"y");
+}
+
+#[test]
+fn provisioning_asks_nothing_and_leaves_a_private_picture() {
+    let Some(place) = Place::new("provision") else { return };
+    let verifier = place.verifier(vec![added()]);
+    let line = "add totp --user alice --json --yes --no-confirm --qr picture.png --secret-file -";
+    let ran = place.run_with_input(line, b"jbsw y3dp\n");
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    assert!(ran.stdout.contains("\"secret\":\"JBSWY3DPEHPK3PXP\""), "{ran:?}");
+    assert_eq!(mode(&place.file("picture.png")), 0o600);
+    assert!(fs::read(place.file("picture.png")).unwrap().starts_with(b"\x89PNG"));
+
+    let Action::Add(device) = managed(verifier.join().unwrap().0).action else { panic!() };
+    assert_eq!((device.confirm, device.show, device.guided), (false, false, false));
+    assert_eq!(device.secret.unwrap().expose(), b"jbsw y3dp");
+}
+
+#[test]
+fn a_refused_enrolment_leaves_no_picture_and_the_old_one() {
+    let Some(place) = Place::new("refused") else { return };
+    let verifier = place.verifier(vec![refused()]);
+    assert_eq!(place.run("add totp --no-confirm --yes --qr new.svg").exit, 1);
+    verifier.join().unwrap();
+    assert!(!place.file("new.svg").exists());
+
+    fs::write(place.file("old.svg"), "old").unwrap();
+    fs::remove_file(place.file("socket")).unwrap();
+    let verifier = place.verifier(vec![refused()]);
+    assert_eq!(place.run("add totp --no-confirm --yes --qr old.svg").exit, 1);
+    verifier.join().unwrap();
+    assert_eq!(fs::read(place.file("old.svg")).unwrap(), b"old");
+
+    // Not to be replaced without being asked, and there is nobody to ask.
+    assert_eq!(place.run("add totp --no-confirm --qr old.svg").exit, 2);
+}
+
+#[test]
+fn new_codes_are_a_private_page_or_the_answer() {
+    let Some(place) = Place::new("codes") else { return };
+    let verifier = place.verifier(vec![new_codes()]);
+    let ran = place.run("codes new --yes --output page.txt");
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    assert_eq!(ran.stdout, "The backup codes of alice are in page.txt.\n");
+    let page = fs::read_to_string(place.file("page.txt")).unwrap();
+    assert!(page.contains("   1  aaaa-bbbb\n   2  cccc-dddd\n"), "{page}");
+    assert_eq!(mode(&place.file("page.txt")), 0o600);
+    verifier.join().unwrap();
+
+    fs::remove_file(place.file("socket")).unwrap();
+    let verifier = place.verifier(vec![new_codes()]);
+    let ran = place.run("codes new --yes");
+    assert!(ran.stdout.contains("   2  cccc-dddd\n"), "{ran:?}");
+    verifier.join().unwrap();
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_said() {
+    let Some(place) = Place::new("full") else { return };
+    let verifier = place.verifier(vec![new_codes()]);
+    let full = File::create("/dev/full").unwrap();
+    let ran = Ran::new(&place.command("codes new --yes").stdout(full).output().unwrap());
+    assert_eq!(ran.exit, 3, "{ran:?}");
+    assert!(ran.stderr.contains("the old codes have ended, but the answer"), "{ran:?}");
+    verifier.join().unwrap();
+}
+
+#[test]
+fn a_disk_without_room_is_found_out_before_anything_changes() {
+    let Some(place) = Place::new("room") else { return };
+    // No verifier listens: had it been asked, the exit code would be the same but not the words.
+    let mut command = Command::new("prlimit");
+    let setsid = place.command("codes new --yes --output page.txt");
+    command.arg("--fsize=4096").arg(setsid.get_program()).args(setsid.get_args());
+    let ran = Ran::new(&command.current_dir(&place.path).output().unwrap());
+    assert_eq!(ran.exit, 3, "{ran:?}");
+    assert!(ran.stderr.contains("page.txt cannot be created: File too large"), "{ran:?}");
+    assert!(!place.file("page.txt").exists());
+}
+
+#[test]
+fn who_is_not_root_is_told_so() {
+    let Some(place) = Place::new("not-root") else { return };
+    let copy = place.file("mfa-setup");
+    fs::copy(env!("CARGO_BIN_EXE_mfa-setup"), &copy).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).arg("reset");
+    let ran = Ran::new(&command.output().unwrap());
+    assert_eq!((ran.exit, ran.stdout.as_str()), (4, ""), "{ran:?}");
+    assert!(ran.stderr.contains("mfa-setup: hint: run this as root"), "{ran:?}");
+}
+
+/// The command at a terminal; the person types `keys` at each of `prompts` in turn.
+fn at_a_terminal(place: &Place, line: &str, dialogue: &[(&str, &[u8])]) -> (Ran, String) {
+    let pty = openpty(None, None).unwrap();
+    let (mut person, slave) = (File::from(pty.master), File::from(pty.slave));
+    let mut command = place.in_a_session("--ctty", line);
+    command.stdin(slave.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    // Its copy of the terminal.
+    drop(command);
+
+    let mut seen = String::new();
+    let mut from = 0;
+    let mut bytes = [0u8; 4096];
+    for (prompt, keys) in dialogue {
+        while !seen.get(from..).unwrap_or_default().contains(prompt) {
+            let count = person.read(&mut bytes).unwrap();
+            seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        from = seen.len();
+        person.write_all(keys).unwrap();
+    }
+    let ran = Ran::new(&child.wait_with_output().unwrap());
+    let flags = tcgetattr(&slave).unwrap().local_flags;
+    assert!(flags.contains(LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::ICANON));
+    // What else there was to see, and then the end.
+    (&slave).write_all(b"END").unwrap();
+    while !seen.ends_with("END") {
+        let count = person.read(&mut bytes).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    (ran, seen)
+}
+
+#[test]
+fn the_conversation_is_on_the_terminal_and_the_answer_is_not() {
+    let Some(place) = Place::new("terminal") else { return };
+    let verifier = place.verifier(vec![
+        ToFace::Tell(Style::Info, "Scan this:".into()),
+        ToFace::Tell(Style::Qr, "█▀▄".into()),
+        ToFace::Ask(Prompt::visible("Label: ")),
+        ToFace::Ask(Prompt::hidden("Code: ")),
+        added(),
+    ]);
+    let dialogue = [("Label: ", &b"phone\n"[..]), ("Code: ", b"123456\n")];
+    let (ran, seen) = at_a_terminal(&place, "--json", &dialogue);
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    assert!(ran.stdout.starts_with("{\"user\":\"alice\"") && ran.stdout.ends_with("}\n"));
+    assert!(seen.contains("Scan this:\r\n\x1b[38;5;16;48;5;231m█▀▄\x1b[0m\r\n"), "{seen:?}");
+    assert!(seen.contains("phone") && !seen.contains("123456"), "{seen:?}");
+
+    let (request, answers) = verifier.join().unwrap();
+    let Action::Add(device) = managed(request).action else { panic!() };
+    assert_eq!((device.guided, device.confirm, device.show), (true, true, true));
+    assert!(device.terminal.utf8);
+    assert_eq!(answers.len(), 2);
+}
+
+#[test]
+fn an_interrupt_at_a_question_gives_up_and_leaves_nothing() {
+    let Some(place) = Place::new("interrupt") else { return };
+    let verifier = place.verifier(vec![ToFace::Ask(Prompt::hidden("Code: ")), added()]);
+    let (ran, seen) = at_a_terminal(&place, "add totp --qr picture.png", &[("Code: ", b"12\x03")]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (130, ""), "{ran:?}");
+    assert_eq!(ran.stderr, "mfa-setup: error: interrupted\n");
+    assert!(!seen.contains("12"), "{seen:?}");
+    assert!(!place.file("picture.png").exists());
+    let answers = verifier.join().unwrap().1;
+    assert!(matches!(answers.as_slice(), [FromFace::GaveUp(GaveUp::Aborted)]));
+}
+
+#[test]
+fn no_is_no_and_yes_is_yes() {
+    let Some(place) = Place::new("no") else { return };
+    let question = "Remove device \"phone\" of alice? [y/N] ";
+    let line = "remove phone --user alice";
+    let (ran, _) = at_a_terminal(&place, line, &[(question, b"\n")]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert_eq!(ran.stderr, "mfa-setup: error: nothing was changed\n");
+
+    let verifier = place.verifier(vec![done_for_alice()]);
+    let (ran, _) = at_a_terminal(&place, line, &[(question, b"y\n")]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (0, "alice: done\n"), "{ran:?}");
+    verifier.join().unwrap();
+}
+
+#[test]
+fn a_test_is_a_login_at_the_terminal() {
+    let Some(place) = Place::new("test") else { return };
+    let verifier =
+        place.verifier(vec![ToFace::Ask(Prompt::hidden("Code: ")), outcome(Verdict::Granted)]);
+    let (ran, _) = at_a_terminal(&place, "test --user alice", &[("Code: ", b"123456\n")]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (0, "alice: granted (totp, \"phone\")\n"));
+    let request = logged_in(verifier.join().unwrap().0);
+    assert_eq!(request.service, "mfa-setup");
+    assert!(request.tty.is_some_and(|tty| tty.starts_with("/dev/pts/")));
+}
