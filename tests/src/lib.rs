@@ -1,1 +1,22 @@
-//! (under construction)
+//! What the tests stand on: hosts to log in to, people who log in, programs that ask PAM.
+//!
+//! A [`Host`] is a container: a Debian of its own, with what `make install` lays out in it, its own
+//! users, PAM services, network and `/dev/log`. Nothing of the machine that runs the tests is
+//! touched. In it run a person at a terminal ([`Pty`]), an application that uses libpam as a script
+//! says ([`pam`]), and whatever else a test starts.
+//!
+//! `make test` prepares all that they need. A test that misses something fails; none is skipped.
+#![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod codes;
+pub mod container;
+pub mod host;
+pub mod log;
+pub mod pam;
+pub mod pty;
+pub mod ssh;
+
+pub use codes::{Backup, Device};
+pub use host::{Host, Output, Running};
+pub use pty::Pty;

@@ -1,0 +1,87 @@
+# pam_mfa: a second factor for everything that asks PAM.
+#
+#   make demo      see it work: a host with sshd in a container, an enrolment, a login
+#   make           build module, verifier and command
+#   make install   lay them out (see the variables below)
+#   make test      everything that can be tested, on this machine (root, Debian)
+#
+# `make` and `make install` take the same variables, since the paths are compiled in. DESTDIR alone
+# is not compiled in: it is where a package is put together.
+
+PREFIX        ?= /usr
+SYSCONFDIR    ?= /etc
+LOCALSTATEDIR ?= /var
+RUNSTATEDIR   ?= /run
+BINDIR        ?= $(PREFIX)/bin
+LIBEXECDIR    ?= $(PREFIX)/libexec
+DOCDIR        ?= $(PREFIX)/share/doc/pam_mfa
+# Where libpam looks for modules: Debian has a directory for each architecture.
+MULTIARCH     := $(shell gcc -print-multiarch 2>/dev/null)
+SECURITYDIR   ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
+
+CARGO         ?= cargo
+TARGET        := $(or $(CARGO_TARGET_DIR),target)/release
+CACHE         := /var/cache/pam_mfa-tests
+
+export PAM_MFA_VERIFIER    := $(LIBEXECDIR)/pam_mfa/mfa-verifier
+export PAM_MFA_CONFIG      := $(SYSCONFDIR)/pam_mfa/config.toml
+export PAM_MFA_KEY_FILE    := $(SYSCONFDIR)/pam_mfa/store.key
+export PAM_MFA_STORE       := $(LOCALSTATEDIR)/lib/pam_mfa
+export PAM_MFA_ROOT_SOCKET := $(RUNSTATEDIR)/pam_mfa/root.sock
+
+# What is compiled in, so that an install without a compiler can see that it is what is wanted.
+PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) $(PAM_MFA_STORE) $(PAM_MFA_ROOT_SOCKET)
+
+.PHONY: all build install uninstall stage demo test clean help
+
+all: build
+
+build:
+	$(CARGO) build --release --locked -p pam_mfa -p mfa-verifier -p mfa-setup
+	@echo '$(PATHS)' > $(TARGET)/pam_mfa.paths
+
+# `sudo make install` after `make` needs no cargo, and must then not install other paths.
+ifneq ($(shell command -v $(CARGO) 2>/dev/null),)
+install: build
+endif
+install:
+	@test "$$(cat $(TARGET)/pam_mfa.paths)" = '$(PATHS)' || { \
+	    echo 'error: what was built has other paths in it; run make with the same variables' >&2; exit 1; }
+	install -d -m 755 $(DESTDIR)$(SECURITYDIR) $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(BINDIR)
+	install -m 644 $(TARGET)/libpam_mfa.so $(DESTDIR)$(SECURITYDIR)/pam_mfa.so
+	install -m 755 $(TARGET)/mfa-verifier $(DESTDIR)$(PAM_MFA_VERIFIER)
+	install -m 755 $(TARGET)/mfa-setup $(DESTDIR)$(BINDIR)/mfa-setup
+	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/pam_mfa
+# The policy is the administrator's once it is there.
+	test -e $(DESTDIR)$(PAM_MFA_CONFIG) || install -m 644 config/config.toml $(DESTDIR)$(PAM_MFA_CONFIG)
+	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
+	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
+	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
+	install -m 644 config/sshd_config.d/* $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
+
+# Policy, key and store stay: they are the administrator's and the users'.
+uninstall:
+	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
+	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
+	@! grep -rls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d 2>/dev/null || \
+	    echo 'warning: these services still name pam_mfa.so, and will refuse every login' >&2
+
+# What `make install` lays out, in a directory of its own for the tests' containers. Prints where.
+STAGE ?= $(CACHE)/stage-$(shell echo '$(CURDIR)' | cksum | cut -d' ' -f1)
+stage:
+	@rm -rf '$(STAGE)'
+	@$(MAKE) --silent --no-print-directory install DESTDIR='$(STAGE)' >&2
+	@echo '$(STAGE)'
+
+demo:
+	@tests/demo
+
+test:
+	@tests/run
+
+clean:
+	$(CARGO) clean
+	rm -rf --one-file-system $(CACHE)
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile

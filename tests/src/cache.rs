@@ -1,0 +1,123 @@
+//! What is made once and kept outside the tree: the containers' root file system, the installed
+//! release build, directories for one run.
+//!
+//! All of it lies on a real disk under `/var/cache`, below directories that root alone can write: the
+//! module and the verifier refuse anything else, and `tmpfs` forgets what `fsync` is for.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// Where everything is kept.
+const CACHE: &str = "/var/cache/pam_mfa-tests";
+
+/// The source tree.
+pub fn tree() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")
+}
+
+/// The root file system of all containers: `tests/rootfs` says where, and makes it if need be.
+pub fn rootfs() -> &'static Path {
+    static ROOTFS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    made(ROOTFS.get_or_init(|| said_by(Command::new(tree().join("tests/rootfs")))))
+}
+
+/// What `make install` laid out: where `tests/run` put it, else a fresh one.
+pub fn stage() -> &'static Path {
+    static STAGE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    made(STAGE.get_or_init(|| {
+        if let Some(stage) = std::env::var_os("PAM_MFA_STAGE") {
+            return Ok(stage.into());
+        }
+        fs::create_dir_all(CACHE).unwrap();
+        let lock = File::create(Path::new(CACHE).join("stage.lock")).unwrap();
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
+        let mut make = Command::new("make");
+        make.args(["--silent", "--no-print-directory", "stage"]).current_dir(tree());
+        // Told by the make that called cargo, and not meant for this one.
+        make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+        said_by(make)
+    }))
+}
+
+/// One of this package's programs, beside the one that runs.
+pub fn program(name: &str) -> PathBuf {
+    let mut directory = std::env::current_exe().unwrap();
+    directory.pop();
+    if directory.ends_with("deps") {
+        directory.pop();
+    }
+    let program = directory.join(name);
+    assert!(program.exists(), "{} is missing: cargo build -p mfa-tests --bins", program.display());
+    program
+}
+
+/// An empty directory, removed when dropped.
+#[derive(Debug)]
+pub struct TemporaryDirectory(PathBuf);
+
+impl TemporaryDirectory {
+    /// Makes one. Those of processes that have died are swept away first.
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static SWEEP: OnceLock<()> = OnceLock::new();
+        let all = Path::new(CACHE).join("tmp");
+        fs::create_dir_all(&all).unwrap();
+        SWEEP.get_or_init(|| sweep(&all));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = all.join(format!("{}-{number}", process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Default for TemporaryDirectory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
+/// Removes what belongs to no living process; a run that was killed could not do it itself.
+fn sweep(all: &Path) {
+    for entry in fs::read_dir(all).unwrap().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
+        if owner.is_none_or(|pid| kill(Pid::from_raw(pid), None).is_err()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// What the last line on standard output of a program names; what it says beside that is shown.
+fn said_by(mut command: Command) -> Result<PathBuf, String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", output.status));
+    }
+    let said = String::from_utf8(output.stdout).unwrap();
+    Ok(said.lines().last().unwrap_or_default().into())
+}
+
+/// What could not be made is not tried again for each test.
+fn made(path: &Result<PathBuf, String>) -> &Path {
+    path.as_ref().unwrap_or_else(|error| panic!("{error}"))
+}

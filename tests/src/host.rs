@@ -1,0 +1,466 @@
+//! A host to log in to.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cache::{self, TemporaryDirectory};
+use crate::codes::{Backup, Device};
+use crate::container::Layout;
+use crate::log::Record;
+use crate::pty::Pty;
+use crate::ssh::Ssh;
+
+/// How long a program may run that a test waits for.
+const PATIENCE: &str = "180";
+
+/// Where the program behind [`crate::pam`] is found in every host.
+pub const PAM_CLIENT: &str = "/usr/local/bin/pam-client";
+
+/// A host that is being described; [`Host::start`] makes it.
+///
+/// ```no_run
+/// # use mfa_tests::Host;
+/// let host = Host::new()
+///     .user("alice", "rabbit hole")
+///     .config("[policy]\nmode = \"required\"\n")
+///     .pam("sshd", "auth requisite pam_unix.so nodelay\nauth required pam_mfa.so\n…")
+///     .sshd("")
+///     .start();
+/// let phone = host.enrol("alice").device;
+/// ```
+#[derive(Debug, Default)]
+pub struct Host {
+    users: Vec<(String, Option<String>)>,
+    files: Vec<(PathBuf, Vec<u8>, u32)>,
+    binds: Vec<(PathBuf, PathBuf)>,
+    disks: Vec<PathBuf>,
+    sshd: Option<String>,
+}
+
+impl Host {
+    /// Nobody but root, no policy file, no sshd; Debian's own PAM services.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An ordinary user with a password; the first has uid 1000.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.push((name.to_owned(), Some(password.to_owned())));
+        self
+    }
+
+    /// An ordinary user whom no password lets in.
+    #[must_use]
+    pub fn user_without_password(mut self, name: &str) -> Self {
+        self.users.push((name.to_owned(), None));
+        self
+    }
+
+    /// The policy, `/etc/pam_mfa/config.toml`, in place of the one that `make install` puts there.
+    #[must_use]
+    pub fn config(self, toml: &str) -> Self {
+        self.file("/etc/pam_mfa/config.toml", toml)
+    }
+
+    /// A service file in `/etc/pam.d`.
+    #[must_use]
+    pub fn pam(self, service: &str, stack: &str) -> Self {
+        self.file(&format!("/etc/pam.d/{service}"), stack)
+    }
+
+    /// A file of root's, mode 0644.
+    #[must_use]
+    pub fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        self.file_with_mode(path, content, 0o644)
+    }
+
+    /// A file of root's.
+    #[must_use]
+    pub fn file_with_mode(mut self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Self {
+        self.files.push((path.into(), content.as_ref().to_vec(), mode));
+        self
+    }
+
+    /// Shows a file or directory of the machine inside, at `path`: a test's own program, say.
+    #[must_use]
+    pub fn bind(mut self, machine: impl Into<PathBuf>, path: &str) -> Self {
+        self.binds.push((machine.into(), path.into()));
+        self
+    }
+
+    /// Puts an empty directory of the machine's disk at `path`, mode 0755, without an overlay
+    /// between, for tests of what is durable and when.
+    #[must_use]
+    pub fn disk(mut self, path: &str) -> Self {
+        self.disks.push(path.into());
+        self
+    }
+
+    /// Runs sshd on port 22 of the host, with these lines before the usual ones: the first of two
+    /// counts.
+    #[must_use]
+    pub fn sshd(mut self, lines: &str) -> Self {
+        self.sshd = Some(lines.to_owned());
+        self
+    }
+
+    /// Makes it. It is gone when what this returns is dropped.
+    pub fn start(self) -> Running {
+        let directory = TemporaryDirectory::new();
+        for name in ["upper", "work", "root"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let mut binds = self.binds;
+        binds.push((cache::program("pam-client"), PAM_CLIENT.into()));
+        for (number, path) in self.disks.into_iter().enumerate() {
+            let disk = directory.path().join(format!("disk-{number}"));
+            fs::create_dir(&disk).unwrap();
+            binds.push((disk, path));
+        }
+        let log = directory.path().join("log");
+        let layout = Layout {
+            lower: vec![cache::stage().to_owned(), cache::rootfs().to_owned()],
+            directory: directory.path().to_owned(),
+            log: log.clone(),
+            binds,
+        };
+        let host = Running::boot(&layout, directory);
+        host.add_users(&self.users);
+        for (path, content, mode) in &self.files {
+            host.write(path, content);
+            host.set_mode(path, *mode);
+        }
+        if let Some(lines) = self.sshd {
+            host.start_sshd(&lines);
+        }
+        host
+    }
+}
+
+/// A host that runs.
+#[derive(Debug)]
+pub struct Running {
+    init: Child,
+    lifeline: Option<ChildStdin>,
+    // Holds the other end of its standard output open.
+    _said: BufReader<ChildStdout>,
+    pid: u32,
+    directory: TemporaryDirectory,
+}
+
+impl Running {
+    fn boot(layout: &Layout, directory: TemporaryDirectory) -> Self {
+        let mut init = Command::new(cache::program("container-init"))
+            .arg("outside")
+            .arg(serde_json::to_string(layout).unwrap())
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lifeline = init.stdin.take();
+        let mut said = BufReader::new(init.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            line.trim().to_owned()
+        };
+        let pid = line();
+        let pid = pid.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
+        let pid = pid.expect("the container did not start (are you root?)");
+        assert_eq!(line(), "ready", "the container did not start");
+        Self { init, lifeline, _said: said, pid, directory }
+    }
+
+    /// A program inside, as root, in `/`, with a clean environment.
+    pub fn command<S: AsRef<str>>(&self, argv: &[S]) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--target"])
+            .arg(self.pid.to_string())
+            .arg("--")
+            .args(argv.iter().map(AsRef::as_ref))
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", "/root")
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "xterm");
+        command
+    }
+
+    /// Runs a program inside, as root, to its end.
+    pub fn run<S: AsRef<str>>(&self, argv: &[S]) -> Output {
+        self.run_with_input(argv, "")
+    }
+
+    /// Runs a program inside, as root, to its end, with this on its standard input.
+    pub fn run_with_input<S: AsRef<str>>(&self, argv: &[S], input: &str) -> Output {
+        finish(&self.command(argv), input)
+    }
+
+    /// Runs a program inside, as `user` and without the privileges of root, to its end.
+    pub fn run_as<S: AsRef<str>>(&self, user: &str, argv: &[S]) -> Output {
+        self.run(&as_user(user, argv))
+    }
+
+    /// Runs a shell script inside, as root; it must succeed.
+    pub fn shell(&self, script: &str) -> String {
+        self.run(&["/bin/sh", "-euc", script]).ok()
+    }
+
+    /// Starts a program on a terminal. The terminal is one of the machine's, so the program can use
+    /// it and `/dev/tty`, but finds no name for it.
+    pub fn pty<S: AsRef<str>>(&self, argv: &[S]) -> Pty {
+        Pty::spawn(&self.command(argv))
+    }
+
+    /// Starts a command line on a terminal of the host's own, which has a name there, as login(1)
+    /// and sudo want it.
+    pub fn terminal(&self, command_line: &str) -> Pty {
+        self.pty(&["script", "--quiet", "--return", "--command", command_line, "/dev/null"])
+    }
+
+    /// An ssh client, on the host itself.
+    pub fn ssh(&self, user: &str) -> Ssh<'_> {
+        Ssh::new(self, user)
+    }
+
+    /// Writes a file of root's, mode 0644, with the directories that it needs.
+    pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+    }
+
+    /// Changes a file's mode.
+    pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Reads a text file.
+    pub fn read(&self, path: impl AsRef<Path>) -> String {
+        let path = self.path(path);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The machine's name for a file of the host. Symbolic links on the way are followed as the host
+    /// would; the last component may be one.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid));
+        let reversed = |path: &Path| path.iter().rev().map(OsStr::to_owned).collect::<Vec<_>>();
+        let mut ahead = reversed(path.as_ref());
+        let mut inside = PathBuf::from("/");
+        while let Some(name) = ahead.pop() {
+            // "/" starts anew, ".." goes up, also from a link's target.
+            match name.as_bytes() {
+                b".." => drop(inside.pop()),
+                _ => inside.push(name),
+            }
+            let here = root.join(inside.strip_prefix("/").unwrap());
+            if let (false, Ok(target)) = (ahead.is_empty(), fs::read_link(here)) {
+                inside.pop();
+                ahead.extend(reversed(&target));
+            }
+        }
+        root.join(inside.strip_prefix("/").unwrap())
+    }
+
+    /// All that was written to `/dev/log` so far.
+    pub fn log(&self) -> Vec<Record> {
+        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The lines in the log that have `text` in them.
+    pub fn logged(&self, text: &str) -> Vec<String> {
+        let with_it = self.log().into_iter().filter(|record| record.text.contains(text));
+        with_it.map(|record| record.text).collect()
+    }
+
+    /// Waits until a line with `text` in it is in the log, and returns it.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(line) = self.logged(text).pop() {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "no line with {text:?} in {:#?}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Enrols a TOTP device with all defaults, as a provisioning script does: nobody has used its
+    /// codes yet.
+    pub fn enrol(&self, user: &str) -> Enrolled {
+        self.enrol_with(user, &["totp"])
+    }
+
+    /// Enrols a device: `["hotp", "--label", "token"]`.
+    pub fn enrol_with(&self, user: &str, arguments: &[&str]) -> Enrolled {
+        let mut argv = vec!["mfa-setup", "add"];
+        argv.extend(arguments);
+        argv.extend(["--user", user, "--json", "--yes", "--no-confirm"]);
+        let answer = self.run(&argv).ok();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        Enrolled {
+            device: Device::from_uri(answer["uri"].as_str().unwrap()),
+            backup: Backup::new(answer["backup_codes"].as_array().unwrap()),
+        }
+    }
+
+    /// Makes a key pair that lets `user` in, and returns the name of the private half.
+    pub fn make_key(&self, user: &str) -> String {
+        self.shell(&format!(
+            "umask 077
+             mkdir -p /root/.ssh
+             ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_{user}
+             install -d -o {user} -g {user} -m 700 /home/{user}/.ssh
+             install -o {user} -g {user} -m 600 /root/.ssh/id_{user}.pub \
+                 /home/{user}/.ssh/authorized_keys"
+        ));
+        format!("/root/.ssh/id_{user}")
+    }
+
+    /// Starts one more sshd, under another name if that is wanted: its PAM service is called after
+    /// the name.
+    fn start_sshd(&self, lines: &str) {
+        // One after the other: failures must not make later tests wait, nor many at once be dropped.
+        let usual = "UsePAM yes\n\
+                     KbdInteractiveAuthentication yes\n\
+                     PasswordAuthentication no\n\
+                     MaxStartups 1000\n\
+                     LoginGraceTime 600\n\
+                     MaxAuthTries 20\n\
+                     PrintMotd no\n";
+        self.write("/etc/ssh/sshd_config", format!("{lines}\n{usual}"));
+        self.run(&["/usr/sbin/sshd"]).ok();
+    }
+
+    fn add_users(&self, users: &[(String, Option<String>)]) {
+        let (mut passwd, mut shadow, mut group) =
+            (self.read("/etc/passwd"), self.read("/etc/shadow"), self.read("/etc/group"));
+        for ((name, password), id) in users.iter().zip(1000..) {
+            let hash = password.as_deref().map_or("*".to_owned(), hash);
+            writeln!(passwd, "{name}:x:{id}:{id}::/home/{name}:/bin/bash").unwrap();
+            writeln!(shadow, "{name}:{hash}:20000:0:99999:7:::").unwrap();
+            writeln!(group, "{name}:x:{id}:").unwrap();
+            let home = self.path(format!("/home/{name}"));
+            fs::create_dir(&home).unwrap();
+            chown(&home, Some(id), Some(id)).unwrap();
+        }
+        self.write("/etc/passwd", passwd);
+        self.write("/etc/shadow", shadow);
+        self.write("/etc/group", group);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the host's log:");
+            for record in self.log() {
+                eprintln!("  {}", record.text);
+            }
+        }
+        drop(self.lifeline.take());
+        let _ = self.init.wait();
+    }
+}
+
+/// What came of an enrolment.
+#[derive(Debug)]
+pub struct Enrolled {
+    /// The authenticator, as a person's app has it.
+    pub device: Device,
+    /// The backup codes, if these were made.
+    pub backup: Backup,
+}
+
+/// What a program left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Its standard output, where it succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// Its standard output as JSON, where it succeeded.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let stdout = self.ok();
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout:?}"))
+    }
+}
+
+/// What runs `argv` as `user` without asking PAM.
+pub fn as_user<S: AsRef<str>>(user: &str, argv: &[S]) -> Vec<String> {
+    let user = user.to_owned();
+    let setpriv = ["setpriv", "--reuid", &user, "--regid", &user, "--init-groups", "--"];
+    setpriv.into_iter().chain(argv.iter().map(AsRef::as_ref)).map(str::to_owned).collect()
+}
+
+/// Runs a command to its end, which must come within [`PATIENCE`].
+pub(crate) fn finish(command: &Command, input: &str) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.args(["--foreground", "--kill-after=1", PATIENCE]).arg(command.get_program());
+    bounded.args(command.get_args()).env_clear();
+    bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = bounded
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.as_bytes().to_vec();
+    // A program that reads nothing of it is no fault of the test.
+    let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+    let mut stderr = child.stderr.take().unwrap();
+    let errors = thread::spawn(move || {
+        let mut text = Vec::new();
+        stderr.read_to_end(&mut text).unwrap();
+        text
+    });
+    let mut stdout = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    let status = child.wait().unwrap();
+    writer.join().unwrap();
+    assert_ne!(status.code(), Some(124), "{command:?} did not end");
+    Output {
+        code: status.code(),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&errors.join().unwrap()).into_owned(),
+    }
+}
+
+/// A password's hash, cheap enough for hundreds of logins.
+fn hash(password: &str) -> String {
+    let perl = Command::new("perl")
+        .args(["-e", "print crypt($ARGV[0], q($5$rounds=1000$pamMfaTests$))", password])
+        .output()
+        .unwrap();
+    assert!(perl.status.success());
+    String::from_utf8(perl.stdout).unwrap()
+}

@@ -1,0 +1,160 @@
+//! A person at a terminal.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::pty::{Winsize, openpty};
+
+/// How long something on the screen is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program on a terminal, and who sits at it.
+#[derive(Debug)]
+pub struct Pty {
+    child: Child,
+    keyboard: File,
+    screen: Arc<(Mutex<Screen>, Condvar)>,
+    /// How far the person has read.
+    read: usize,
+}
+
+#[derive(Debug, Default)]
+struct Screen {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Pty {
+    /// Starts `command` on a terminal of 80 columns and 50 lines.
+    pub fn spawn(command: &Command) -> Self {
+        Self::spawn_sized(command, 80, 50)
+    }
+
+    /// Starts `command` on a terminal of that size.
+    pub fn spawn_sized(command: &Command, columns: u16, lines: u16) -> Self {
+        let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        // setsid makes the terminal the controlling one, for programs that open /dev/tty.
+        let mut on_terminal = Command::new("setsid");
+        on_terminal.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
+        on_terminal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+        let (stdin, stdout) = (end(&pty.slave), end(&pty.slave));
+        let child = on_terminal.stdin(stdin).stdout(stdout).stderr(pty.slave).spawn().unwrap();
+        // With a copy of the program's end open here, the end of the program would go unnoticed.
+        drop(on_terminal);
+        let keyboard = File::from(pty.master);
+        let screen = Arc::default();
+        watch(keyboard.try_clone().unwrap(), Arc::clone(&screen));
+        Self { child, keyboard, screen, read: 0 }
+    }
+
+    /// Waits for `text` behind what was read before, and reads up to its end. Returns what stood
+    /// before it.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> String {
+        self.expect_any(&[text]).1
+    }
+
+    /// Waits for the first of several texts: its place in `texts`, and what stood before it.
+    #[track_caller]
+    pub fn expect_any(&mut self, texts: &[&str]) -> (usize, String) {
+        let found = self.wait(|news| {
+            let found = texts.iter().enumerate().filter_map(|(which, text)| {
+                news.windows(text.len()).position(|w| w == text.as_bytes()).map(|at| (at, which))
+            });
+            found.min()
+        });
+        match found {
+            Ok((at, which)) => {
+                let before = self.unread()[..at].to_vec();
+                self.read += at + texts[which].len();
+                (which, String::from_utf8_lossy(&before).into_owned())
+            }
+            Err(why) => panic!("{why} before {texts:?} was shown; the terminal:\n{}", self.text()),
+        }
+    }
+
+    /// Types `text`.
+    pub fn send(&mut self, text: &str) {
+        // The program may have gone already; what is on the screen tells.
+        let _ = self.keyboard.write_all(text.as_bytes());
+    }
+
+    /// Types `text` and Enter.
+    pub fn send_line(&mut self, text: &str) {
+        self.send(&format!("{text}\r"));
+    }
+
+    /// Waits until the program has ended: its exit code, and what was shown since the last
+    /// expectation.
+    #[track_caller]
+    pub fn end(&mut self) -> (Option<i32>, String) {
+        match self.wait(|_| None::<()>) {
+            Err("the program ended") => {}
+            _ => panic!("the program does not end; the terminal:\n{}", self.text()),
+        }
+        let rest = String::from_utf8_lossy(&self.unread()).into_owned();
+        self.read += self.unread().len();
+        (self.child.wait().unwrap().code(), rest)
+    }
+
+    /// All that was shown so far, as it came.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.screen.0.lock().unwrap().bytes).into_owned()
+    }
+
+    fn unread(&self) -> Vec<u8> {
+        self.screen.0.lock().unwrap().bytes[self.read..].to_vec()
+    }
+
+    fn wait<T>(&self, mut look: impl FnMut(&[u8]) -> Option<T>) -> Result<T, &'static str> {
+        let deadline = Instant::now() + PATIENCE;
+        let (screen, changed) = &*self.screen;
+        let mut screen = screen.lock().unwrap();
+        loop {
+            if let Some(found) = look(&screen.bytes[self.read..]) {
+                return Ok(found);
+            }
+            if screen.ended {
+                return Err("the program ended");
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err("30 seconds passed");
+            }
+            screen = changed.wait_timeout(screen, left).unwrap().0;
+        }
+    }
+}
+
+impl Drop for Pty {
+    fn drop(&mut self) {
+        // Closing the terminal hangs up on what runs in it; this is for what does not listen.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn watch(mut terminal: File, screen: Arc<(Mutex<Screen>, Condvar)>) {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        loop {
+            // The last one to close the program's end makes this fail with EIO.
+            let length = terminal.read(&mut buffer).unwrap_or(0);
+            let (state, changed) = &*screen;
+            let mut state = state.lock().unwrap();
+            state.bytes.extend_from_slice(&buffer[..length]);
+            state.ended = length == 0;
+            changed.notify_all();
+            if state.ended {
+                return;
+            }
+        }
+    });
+}
