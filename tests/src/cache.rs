@@ -70,8 +70,11 @@ impl TemporaryDirectory {
         let all = Path::new(CACHE).join("tmp");
         fs::create_dir_all(&all).unwrap();
         SWEEP.get_or_init(|| sweep(&all));
+        // The scripts remove theirs when they end, however they do.
+        let parent = std::env::var_os("PAM_MFA_TMP").map_or(all, PathBuf::from);
+        fs::create_dir_all(&parent).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = all.join(format!("{}-{number}", process::id()));
+        let path = parent.join(format!("{}-{number}", process::id()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }

@@ -23,6 +23,11 @@ use crate::ssh::Ssh;
 /// How long a program may run that a test waits for.
 const PATIENCE: &str = "180";
 
+/// Debian's common-auth, but that `pam_unix` does not delay.
+const COMMON_AUTH: &str = "auth [success=1 default=ignore] pam_unix.so nullok nodelay\n\
+                           auth requisite pam_deny.so\n\
+                           auth required pam_permit.so\n";
+
 /// Where the program behind [`crate::pam`] is found in every host.
 pub const PAM_CLIENT: &str = "/usr/local/bin/pam-client";
 
@@ -71,6 +76,21 @@ impl Host {
     #[must_use]
     pub fn config(self, toml: &str) -> Self {
         self.file("/etc/pam_mfa/config.toml", toml)
+    }
+
+    /// A service file in `/etc/pam.d` as `config/pam.d/` shows it to administrators. A refusal comes
+    /// at once: Debian's common-auth lets `pam_unix` delay it by two seconds.
+    #[must_use]
+    pub fn pam_example(self, service: &str, example: &str) -> Self {
+        let stack = fs::read_to_string(cache::tree().join("config/pam.d").join(example)).unwrap();
+        self.pam(service, &stack).pam("common-auth", COMMON_AUTH)
+    }
+
+    /// sshd, set up by one of the examples in `config/sshd_config.d/`.
+    #[must_use]
+    pub fn sshd_example(self, example: &str) -> Self {
+        let path = cache::tree().join("config/sshd_config.d").join(example);
+        self.sshd(&fs::read_to_string(path).unwrap())
     }
 
     /// A service file in `/etc/pam.d`.
@@ -171,15 +191,14 @@ impl Running {
             .unwrap();
         let lifeline = init.stdin.take();
         let mut said = BufReader::new(init.stdout.take().unwrap());
-        let mut line = || {
-            let mut line = String::new();
-            said.read_line(&mut line).unwrap();
-            line.trim().to_owned()
-        };
-        let pid = line();
-        let pid = pid.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
+        // One line each from the process outside and the one inside, whichever comes first.
+        let mut lines = [const { String::new() }; 2];
+        for line in &mut lines {
+            said.read_line(line).unwrap();
+        }
+        let pid = lines.iter().find_map(|line| line.trim().strip_prefix("pid ")?.parse().ok());
+        let pid = pid.filter(|_| lines.iter().any(|line| line == "ready\n"));
         let pid = pid.expect("the container did not start (are you root?)");
-        assert_eq!(line(), "ready", "the container did not start");
         Self { init, lifeline, _said: said, pid, directory }
     }
 

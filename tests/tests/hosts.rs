@@ -106,7 +106,12 @@ fn the_application_answers_as_it_is_told() {
     assert_ne!(attempt().answer(Answer::Null).run(&host).code(), "PAM_SUCCESS");
     assert_ne!(attempt().answer(Answer::Fail(26)).run(&host).code(), "PAM_SUCCESS");
     assert_ne!(attempt().run(&host).code(), "PAM_SUCCESS");
-    let dead = attempt().answer(Answer::SayAndDie("rabbit hole".into(), 0)).in_child().run(&host);
+    host.write(
+        "/etc/pam.d/slow",
+        format!("{PASSWORD}auth required pam_exec.so /usr/bin/sleep 60\n"),
+    );
+    let dies = Answer::SayAndDie("rabbit hole".into(), 1000);
+    let dead = Attempt::new("slow", "alice").answer(dies).in_child().run(&host);
     assert_eq!(dead.code(), "died");
 }
 
