@@ -1,0 +1,149 @@
+//! How a login was decided, and how that is told: to the face, and to the log.
+
+use mfa_protocol::message::LoginRequest;
+use mfa_protocol::{Outcome, Verdict};
+
+use crate::audit::{Line, Log, Severity, timestamp};
+use crate::judge::{Accepted, Refusal};
+use crate::lockout::Barred;
+use crate::policy::{Denial, Exemption};
+use crate::store::Owner;
+
+/// How a login was decided.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Exempt(Exemption),
+    Denied(Denial),
+    Granted { accepted: Accepted, codes_left: usize },
+    Refused { factor: &'static str, refusal: Refusal },
+    Nobody { factor: &'static str, nobody: Nobody },
+    NoCode(&'static str),
+    NoAnswer,
+    Unavailable(String),
+}
+
+impl Decision {
+    /// What PAM and the log are told.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Granted { .. } => Verdict::Granted,
+            Self::Exempt(_) => Verdict::Exempt,
+            Self::Refused { refusal: Refusal::Barred(_), .. } => Verdict::Locked,
+            Self::Denied(_)
+            | Self::Refused { .. }
+            | Self::Nobody { .. }
+            | Self::NoCode(_)
+            | Self::NoAnswer => Verdict::Denied,
+            Self::Unavailable(_) => Verdict::Unavailable,
+        }
+    }
+
+    fn factor(&self) -> Option<&str> {
+        match self {
+            Self::Granted { accepted: Accepted::Device { kind, .. }, .. } => Some(kind.name()),
+            Self::Granted { accepted: Accepted::BackupCode { .. }, .. } => Some("backup_code"),
+            Self::Refused { factor, .. } | Self::Nobody { factor, .. } => Some(factor),
+            _ => None,
+        }
+    }
+
+    fn label(&self) -> Option<&str> {
+        match self {
+            Self::Granted { accepted: Accepted::Device { label, .. }, .. }
+            | Self::Refused { refusal: Refusal::UsedAhead { label }, .. } => Some(label),
+            Self::Refused { refusal: Refusal::Used { label }, .. } => label.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Granted { .. } => "accepted",
+            Self::Exempt(Exemption::ModeOff) => "mode_off",
+            Self::Exempt(Exemption::NotEnrolled)
+            | Self::Nobody { nobody: Nobody::NotEnrolled, .. } => "not_enrolled",
+            Self::Denied(Denial::UnknownUser) | Self::Nobody { nobody: Nobody::Unknown, .. } => {
+                "unknown_user"
+            }
+            Self::Denied(Denial::NoFirstFactor) => "no_first_factor",
+            Self::Refused { refusal, .. } => match refusal {
+                Refusal::Wrong => "wrong_code",
+                Refusal::Misshapen => "misshapen",
+                Refusal::Used { .. } => "already_used",
+                Refusal::UsedAhead { .. } => "used_ahead",
+                Refusal::Barred(Barred::Until(_)) => "locked",
+                Refusal::Barred(Barred::Disabled) => "too_many_failures",
+                Refusal::AnotherBatch => "replaced_batch",
+            },
+            Self::NoCode(reason) => reason,
+            Self::NoAnswer => "no_answer",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// What the face is told.
+    pub(crate) fn outcome(&self, user: Option<Owner>) -> Outcome {
+        Outcome {
+            verdict: self.verdict(),
+            user: user.map(|owner| owner.name),
+            factor: self.factor().map(str::to_owned),
+            label: self.label().map(str::to_owned),
+        }
+    }
+}
+
+/// The line in the log: who, from where, with what, and what came of it.
+pub(crate) fn write_down(
+    log: &dyn Log,
+    request: &LoginRequest,
+    user: Option<&Owner>,
+    decision: &Decision,
+) {
+    let verdict = decision.verdict();
+    let line = Line::new().value("outcome", Some(verdict.name()));
+    let line = match user {
+        Some(owner) => line.quoted("user", &owner.name),
+        None => line.quoted_bytes("user", &request.user),
+    };
+    let mut line = line
+        .value("uid", user.map(|owner| owner.uid.to_string()).as_deref())
+        .value("service", Some(&request.service))
+        .value("rhost", request.rhost.as_deref())
+        .value("tty", request.tty.as_deref())
+        .value("factor", decision.factor());
+    if let Some(label) = decision.label() {
+        line = line.quoted("device", label);
+    }
+    line = line.value("reason", Some(decision.reason()));
+    match decision {
+        Decision::Refused { refusal: Refusal::Barred(Barred::Until(until)), .. } => {
+            line = line.value("not_before", Some(&timestamp(*until)));
+        }
+        Decision::Granted { accepted: Accepted::BackupCode { number }, codes_left } => {
+            line = line
+                .value("number", Some(&number.to_string()))
+                .value("left", Some(&codes_left.to_string()));
+        }
+        Decision::Granted {
+            accepted: Accepted::Device { learned_drift: Some(drift), .. }, ..
+        } => line = line.value("drift", Some(&drift.to_string())),
+        Decision::Unavailable(error) => line = line.quoted("error", error),
+        _ => {}
+    }
+    if request.nullok {
+        line = line.value("nullok", Some("yes"));
+    }
+    let severity = match verdict {
+        Verdict::Granted | Verdict::Exempt => Severity::Info,
+        Verdict::Denied | Verdict::Locked => Severity::Notice,
+        Verdict::Unavailable => Severity::Error,
+    };
+    log.write(severity, &line.finish());
+}
+
+/// For whom the decoy stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nobody {
+    Unknown,
+    NotEnrolled,
+}

@@ -1,0 +1,369 @@
+//! A new device, from its key to its record. Nothing is saved before a code of it was right.
+
+pub mod key;
+mod qr;
+
+use std::fmt::Write;
+
+use mfa_protocol::escape::{escape, is_unsafe};
+use mfa_protocol::message::{Added, Algorithm, DeviceKind, Failure, FailureKind, NewDevice};
+use mfa_protocol::{Answer, Conversation, Prompt, Secret, Style};
+
+use zeroize::Zeroize;
+
+use crate::factor::Typed;
+use crate::factor::codes;
+use crate::factor::otp::{self, Finding};
+use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
+use crate::record::{BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, UserRecord};
+use crate::store::{self, Change, Owner};
+use crate::world::{World, decoy, key_length};
+
+/// Wrong first codes, and wrong backup codes at the end, before an enrolment is given up.
+const TRIES: usize = 5;
+
+/// How far off, in seconds, a device's clock is looked for when its first code is wrong.
+const FARTHEST_CLOCK: i64 = 24 * 3_600;
+
+/// Enrols a device for `owner`.
+///
+/// In this order, so that giving up at any question leaves no trace: what was asked for is judged,
+/// key and QR code are shown, a first code must be right, backup codes are shown and one of them
+/// is typed, and only then everything is saved at once.
+pub fn add(
+    world: &World,
+    owner: &Owner,
+    wanted: &NewDevice,
+    conversation: &mut dyn Conversation,
+) -> Result<Added, Failure> {
+    let record = current(world, owner)?;
+    refuse_full(&record)?;
+    if wanted.guided {
+        introduce(owner, conversation);
+    }
+    let label = choose_label(&record, wanted, conversation)?;
+    let mut device = new_device(world, wanted, &label)?;
+    let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
+    let uri = key::uri(&device, &issuer, &owner.name);
+    if wanted.show {
+        show(&device, &uri, wanted, conversation);
+    }
+    if wanted.confirm {
+        device.moving = confirm(world, &device, conversation)?;
+    }
+    let first = !record.is_enrolled();
+    let (batch, backup_codes) = if first {
+        let count = world.config.backup_codes.count;
+        let (batch, shown) = codes::new_batch(count, (world.now)()).map_err(|e| of_codes(&e))?;
+        (Some(batch), shown)
+    } else {
+        (None, Vec::new())
+    };
+    let codes_shown = first && wanted.show && wanted.confirm;
+    if let (true, Some(batch)) = (codes_shown, &batch) {
+        hand_over(batch, &backup_codes, conversation)?;
+    }
+    let device = save(world, owner, &device, batch.as_ref())?;
+    Ok(Added {
+        user: owner.name.clone(),
+        uid: owner.uid,
+        id: device.id,
+        label: device.label.clone(),
+        kind: device.kind(),
+        secret: Secret::from(key::encode(&device.key).as_str()),
+        uri: Secret::from(uri.as_str()),
+        backup_codes,
+        codes_shown,
+    })
+}
+
+/// A new batch of codes shown to a person, who shows that they are kept by typing one of them. The
+/// one that is typed is not used up.
+pub fn hand_over(
+    batch: &BackupCodes,
+    shown: &[Secret],
+    conversation: &mut dyn Conversation,
+) -> Result<(), Failure> {
+    conversation.tell(
+        Style::Info,
+        "Backup codes. Each lets you in once when the device is not at hand.\n\
+         Keep them where the device is not; they are not shown again:\n",
+    );
+    let mut list = String::with_capacity(shown.len() * 32);
+    for (index, code) in shown.iter().enumerate() {
+        // Writing to a String does not fail.
+        let _ = writeln!(list, "  {:>2}  {}", index + 1, code.expose_str().unwrap_or_default());
+    }
+    conversation.tell(Style::Info, &list);
+    list.zeroize();
+    for _ in 0..TRIES {
+        let prompt = Prompt::visible("Type one of these codes, to show that you have kept them: ");
+        let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
+        if let Typed::BackupCode(plain) = Typed::of(answer.expose()) {
+            let hash = codes::hash(&plain, &batch.salt).map_err(|error| of_codes(&error))?;
+            if codes::position(batch, &hash).is_some() {
+                return Ok(());
+            }
+        }
+        conversation.tell(Style::Error, "That is none of the codes above.");
+    }
+    Err(failure(FailureKind::Refused, "none of the codes was typed", "nothing was changed"))
+}
+
+/// The text of an answer; a repeated password is nobody's code.
+fn text(answer: Answer) -> Secret {
+    match answer {
+        Answer::Text(text) => text,
+        Answer::RepeatsPassword => Secret::default(),
+    }
+}
+
+fn current(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
+    let store = world.archive.open().map_err(|error| of_store(&error))?;
+    match store {
+        None => Ok(UserRecord::default()),
+        Some(store) => Ok(store.load(owner).map_err(|error| of_store(&error))?.0),
+    }
+}
+
+fn refuse_full(record: &UserRecord) -> Result<(), Failure> {
+    if record.devices.len() < MAX_DEVICES {
+        return Ok(());
+    }
+    Err(usage(
+        format!("{MAX_DEVICES} devices are enrolled, which is the most there can be"),
+        "remove one first: mfa-setup remove LABEL",
+    ))
+}
+
+fn introduce(owner: &Owner, conversation: &mut dyn Conversation) {
+    let text = format!(
+        "A second factor for {}: an authenticator app on a phone, which shows a code that changes \
+         every half minute.\nNothing is saved before the end; Ctrl-C leaves everything as it was.\n",
+        escape(&owner.name)
+    );
+    conversation.tell(Style::Info, &text);
+}
+
+fn choose_label(
+    record: &UserRecord,
+    wanted: &NewDevice,
+    conversation: &mut dyn Conversation,
+) -> Result<String, Failure> {
+    let proposal = free_label(record, wanted.kind);
+    let label = match &wanted.label {
+        Some(label) => label.clone(),
+        None if wanted.guided => {
+            let prompt = Prompt::visible(format!("A name for the device [{proposal}]: "));
+            let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
+            let typed = answer.expose_str().map_or("\u{fffd}", str::trim).to_owned();
+            if typed.is_empty() { proposal } else { typed }
+        }
+        None => proposal,
+    };
+    judge_label(record, &label)?;
+    Ok(label)
+}
+
+fn judge_label(record: &UserRecord, label: &str) -> Result<(), Failure> {
+    let shown = escape(label);
+    if label.is_empty() || label.len() > MAX_LABEL || label.trim() != label {
+        return Err(usage(
+            format!("\"{shown}\" is no label"),
+            format!("a label has 1 to {MAX_LABEL} bytes and no blank at either end"),
+        ));
+    }
+    if label.chars().any(|c| is_unsafe(c) || c == '\u{fffd}') {
+        return Err(usage(
+            format!("\"{shown}\" is no label"),
+            "control and invisible characters are not allowed in it",
+        ));
+    }
+    if record.device(label).is_some() {
+        return Err(usage(
+            format!("there is a device \"{shown}\" already"),
+            "choose another label with --label, or remove that device first",
+        ));
+    }
+    Ok(())
+}
+
+fn free_label(record: &UserRecord, kind: DeviceKind) -> String {
+    let base = match kind {
+        DeviceKind::Totp => "phone",
+        DeviceKind::Hotp => "token",
+    };
+    let numbered = (2..).map(|n| format!("{base} {n}"));
+    std::iter::once(base.to_owned())
+        .chain(numbered)
+        .find(|label| record.device(label).is_none())
+        .unwrap_or_default()
+}
+
+fn new_device(world: &World, wanted: &NewDevice, label: &str) -> Result<Device, Failure> {
+    let defaults = &world.config.totp;
+    let algorithm = wanted.algorithm.unwrap_or(match wanted.kind {
+        DeviceKind::Totp => defaults.algorithm,
+        DeviceKind::Hotp => Algorithm::Sha1,
+    });
+    let digits = wanted.digits.unwrap_or(match wanted.kind {
+        DeviceKind::Totp => defaults.digits,
+        DeviceKind::Hotp => 6,
+    });
+    if !(6..=8).contains(&digits) {
+        return Err(usage(format!("{digits} is no number of digits"), "choose 6, 7 or 8"));
+    }
+    let moving = match (wanted.kind, wanted.period, wanted.counter) {
+        (DeviceKind::Totp, period, None) => {
+            let period = period.unwrap_or(defaults.period);
+            if !(15..=300).contains(&period) {
+                return Err(usage(format!("{period} is no period"), "choose 15 to 300 seconds"));
+            }
+            MovingFactor::Time { period, last_step: None, drift: 0, candidate: None }
+        }
+        (DeviceKind::Hotp, None, counter) => {
+            MovingFactor::Counter { next: counter.unwrap_or(0), candidate: None }
+        }
+        (DeviceKind::Totp, _, Some(_)) => {
+            return Err(usage("a TOTP device has no counter", "leave --counter out"));
+        }
+        (DeviceKind::Hotp, Some(_), _) => {
+            return Err(usage("a HOTP device has no period", "leave --period out"));
+        }
+    };
+    Ok(Device {
+        id: 0,
+        label: label.to_owned(),
+        key: device_key(wanted, algorithm)?,
+        algorithm,
+        digits,
+        moving,
+        added: (world.now)(),
+        last_used: None,
+        failures: 0,
+        disabled: false,
+    })
+}
+
+fn device_key(wanted: &NewDevice, algorithm: Algorithm) -> Result<Secret, Failure> {
+    if let Some(given) = &wanted.secret {
+        return given.expose_str().ok_or(key::KeyError::NotBase32).and_then(key::parse).map_err(
+            |error| {
+                usage(
+                    error.to_string(),
+                    "give one line of base32: letters A to Z and digits 2 to 7",
+                )
+            },
+        );
+    }
+    let mut bytes = vec![0u8; key_length(algorithm)];
+    getrandom::fill(&mut bytes).map_err(|error| of_codes(&error.into()))?;
+    Ok(Secret::new(bytes))
+}
+
+fn show(device: &Device, uri: &str, wanted: &NewDevice, conversation: &mut dyn Conversation) {
+    if is_unusual(device) {
+        conversation.tell(
+            Style::Info,
+            "Many apps pass over other settings than SHA-1, 6 digits and 30 seconds, and then show \
+             wrong codes.\n",
+        );
+    }
+    match qr::draw(uri, wanted.terminal.columns, wanted.terminal.utf8) {
+        Some(picture) => {
+            conversation.tell(Style::Info, "Scan this with the app:\n");
+            conversation.tell(Style::Qr, &picture);
+            conversation.tell(Style::Info, "\nOr type this key into it:");
+        }
+        None => conversation.tell(Style::Info, "Type this key into the app:"),
+    }
+    let mut text = format!("\n  {}\n", *key::grouped(&device.key));
+    conversation.tell(Style::Info, &text);
+    text.zeroize();
+}
+
+fn is_unusual(device: &Device) -> bool {
+    let unusual_period = matches!(device.moving, MovingFactor::Time { period, .. } if period != 30);
+    device.algorithm != Algorithm::Sha1 || device.digits != 6 || unusual_period
+}
+
+/// Asks for codes until one is right. What comes back has it marked as used.
+fn confirm(
+    world: &World,
+    device: &Device,
+    conversation: &mut dyn Conversation,
+) -> Result<MovingFactor, Failure> {
+    for _ in 0..TRIES {
+        let prompt = Prompt::visible("The code that it shows now: ");
+        let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
+        let now = (world.now)();
+        let told = match Typed::of(answer.expose()) {
+            Typed::OneTimeCode(code) if code.len() == usize::from(device.digits) => {
+                match otp::examine(device, &code, now, world.config) {
+                    Finding::Right(moving) => return Ok(moving),
+                    _ => explain_wrong(device, &code, now),
+                }
+            }
+            _ => format!("A code has {} digits.", device.digits),
+        };
+        conversation.tell(Style::Error, &told);
+    }
+    Err(failure(
+        FailureKind::Refused,
+        "no right code was given",
+        "nothing was changed; set the clocks of device and host, and try again",
+    ))
+}
+
+/// What is wrong with a first code, without ever saying the right one.
+fn explain_wrong(device: &Device, code: &str, now: u64) -> String {
+    let MovingFactor::Time { period, .. } = device.moving else {
+        return "That code is not right.".to_owned();
+    };
+    let reach = FARTHEST_CLOCK / i64::from(period.max(1));
+    match otp::offset_within(device, code, now, reach) {
+        Some(offset) => {
+            let minutes = (offset.abs() * i64::from(period) + 59) / 60;
+            let (hours, minutes) = (minutes / 60, minutes % 60);
+            let direction = if offset > 0 { "ahead of" } else { "behind" };
+            format!(
+                "That code is right for another time: the device's clock is about {hours} h \
+                 {minutes} min {direction} this host's. Set the clock that is wrong, and try again."
+            )
+        }
+        None => "That code is not right.".to_owned(),
+    }
+}
+
+/// Saves the device, and the batch if it is the first. What was judged before the person typed is
+/// judged again, since another enrolment may have ended meanwhile.
+fn save(
+    world: &World,
+    owner: &Owner,
+    device: &Device,
+    batch: Option<&BackupCodes>,
+) -> Result<Device, Failure> {
+    let decoy = decoy(world.config).map_err(|error| of_codes(&error.into()))?;
+    let store = world.archive.open_or_initialise(&decoy).map_err(|error| of_store(&error))?;
+    store::update(store, owner, |mut record| {
+        if let Err(failure) = refuse_full(&record).and(judge_label(&record, &device.label)) {
+            return Change::Keep(Err(failure));
+        }
+        if record.is_enrolled() != batch.is_none() {
+            return Change::Keep(Err(failure(
+                FailureKind::Refused,
+                "the enrolment was changed by somebody else meanwhile",
+                "nothing was changed; look at it with: mfa-setup status",
+            )));
+        }
+        let device = Device { id: record.next_id.max(1), ..device.clone() };
+        record.next_id = device.id.saturating_add(1);
+        if let Some(batch) = batch {
+            record.default = device.id;
+            record.backup_codes = Some(batch.clone());
+        }
+        record.devices.push(device.clone());
+        Change::Save(record, Ok(device))
+    })
+    .map_err(|error| of_store(&error))?
+}

@@ -1,0 +1,74 @@
+//! What a person can give: one-time codes and backup codes.
+
+pub mod codes;
+pub mod otp;
+
+use zeroize::Zeroizing;
+
+/// Bytes of an answer that can still be a code, with all its spaces and dashes.
+const LONGEST_ANSWER: usize = 64;
+
+/// What an answer is by its shape alone, before anything of the user is looked at.
+#[derive(Debug)]
+pub enum Typed {
+    /// Six to eight digits: a device's code.
+    OneTimeCode(Zeroizing<String>),
+    /// A backup code, in small letters and without its dashes.
+    BackupCode(Zeroizing<String>),
+    /// Nothing, or separators only.
+    Empty,
+    /// Something that is no code.
+    Misshapen,
+}
+
+impl Typed {
+    /// Spaces, dashes and the case of letters never matter. Digits are ASCII digits: others look
+    /// alike and are not what an app shows.
+    #[must_use]
+    pub fn of(answer: &[u8]) -> Self {
+        if answer.len() > LONGEST_ANSWER {
+            return Self::Misshapen;
+        }
+        let mut plain = Zeroizing::new(String::with_capacity(LONGEST_ANSWER));
+        for byte in answer {
+            match byte {
+                b' ' | b'-' => {}
+                byte if byte.is_ascii() => plain.push(char::from(byte.to_ascii_lowercase())),
+                _ => return Self::Misshapen,
+            }
+        }
+        if plain.is_empty() {
+            Self::Empty
+        } else if (6..=8).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit()) {
+            Self::OneTimeCode(plain)
+        } else if codes::has_shape(&plain) {
+            Self::BackupCode(plain)
+        } else {
+            Self::Misshapen
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_of_an_answer_tells_the_factor() {
+        let otp = |answer: &str| matches!(Typed::of(answer.as_bytes()), Typed::OneTimeCode(_));
+        for code in ["123456", " 123 456 ", "123-456", "1234567", "12345678"] {
+            assert!(otp(code), "{code:?}");
+        }
+        for other in ["12345", "123456789", "12345a", "１２３４５６", "123456\n", "٣٤٥٦٧٨"]
+        {
+            assert!(!otp(other), "{other:?}");
+        }
+        assert!(matches!(Typed::of(b""), Typed::Empty));
+        assert!(matches!(Typed::of(b" - "), Typed::Empty));
+        assert!(matches!(Typed::of(b"ABCDE-fghjk-23456"), Typed::BackupCode(_)));
+        assert!(matches!(Typed::of(b"abcde fghjk 23456"), Typed::BackupCode(_)));
+        assert!(matches!(Typed::of(b"abcde-fghjk-2345l"), Typed::Misshapen));
+        assert!(matches!(Typed::of(b"\xff\xfe"), Typed::Misshapen));
+        assert!(matches!(Typed::of(&[b'1'; 65]), Typed::Misshapen));
+    }
+}

@@ -1,0 +1,60 @@
+//! What `mfa-setup` is told when something was not done.
+
+use mfa_protocol::ConversationError;
+use mfa_protocol::message::{Failure, FailureKind};
+
+use crate::factor::codes::CodesError;
+use crate::record::RecordError;
+use crate::store::StoreError;
+
+/// An error and what to do about it.
+#[must_use]
+pub fn failure(kind: FailureKind, error: impl Into<String>, hint: impl Into<String>) -> Failure {
+    Failure { kind, error: error.into(), hint: hint.into() }
+}
+
+/// Wrong usage or input.
+#[must_use]
+pub fn usage(error: impl Into<String>, hint: impl Into<String>) -> Failure {
+    failure(FailureKind::Usage, error, hint)
+}
+
+/// The store's errors, with what to do about each.
+#[must_use]
+pub fn of_store(error: &StoreError) -> Failure {
+    let hint = match error {
+        StoreError::Unusable { .. } => {
+            "bring back the key and the store that belong together, from a backup if need be"
+        }
+        StoreError::Damaged { .. } => {
+            "bring the store back from a backup, or start anew with: mfa-setup reset --user NAME"
+        }
+        StoreError::Busy(_) => "try again; if it stays so, look for a verifier that is stuck",
+        StoreError::Record(RecordError::Newer(_)) => "install the newer version again",
+        StoreError::Record(RecordError::TooLarge) => "remove a device that is no longer used",
+        StoreError::Record(RecordError::Malformed) => {
+            "start anew with: mfa-setup reset --user NAME"
+        }
+        StoreError::Io(_) => "look at free space (df), quotas and the permissions of the store",
+    };
+    failure(FailureKind::Unusable, error.to_string(), hint)
+}
+
+/// Codes or keys could not be made.
+#[must_use]
+pub fn of_codes(error: &CodesError) -> Failure {
+    failure(FailureKind::Unusable, error.to_string(), "look at free memory and try again")
+}
+
+/// Nobody answered.
+#[must_use]
+pub fn of_conversation(error: ConversationError) -> Failure {
+    let (kind, hint) = match error {
+        ConversationError::Aborted => (FailureKind::Interrupted, "nothing was changed"),
+        ConversationError::NobodyThere => {
+            (FailureKind::Usage, "run this on a terminal, or see --yes and --no-confirm")
+        }
+        ConversationError::Broken => (FailureKind::Refused, "nothing was changed"),
+    };
+    failure(kind, error.to_string(), hint)
+}

@@ -1,0 +1,395 @@
+//! Judging an attempt. Pure: a record, an attempt and the time go in; a judgement and the record to
+//! save come out.
+
+use mfa_protocol::message::DeviceKind;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::factor::codes;
+use crate::factor::otp::{self, Finding};
+use crate::lockout::Barred;
+use crate::record::{MovingFactor, Use, UserRecord};
+use crate::source::Source;
+
+/// A code that somebody gave, ready to be compared under the user's lock.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The code.
+    pub code: Code,
+    /// From where.
+    pub source: Source,
+}
+
+/// A code, with everything slow done to it.
+#[derive(Debug)]
+pub enum Code {
+    /// Six to eight digits.
+    OneTime(Zeroizing<String>),
+    /// The hash of a backup code, for the batch whose salt it was made with; `None` where the user
+    /// has no batch.
+    Backup {
+        /// The batch.
+        batch: Option<u64>,
+        /// Argon2id of the code.
+        hash: [u8; 16],
+    },
+}
+
+/// What an attempt is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// Right: the user is let in.
+    Accepted(Accepted),
+    /// Not right, or not to be judged.
+    Refused(Refusal),
+}
+
+/// How the user got in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// By a device's code.
+    Device {
+        /// The device's kind.
+        kind: DeviceKind,
+        /// Its label.
+        label: String,
+        /// Its drift, where this code taught a new one.
+        learned_drift: Option<i32>,
+    },
+    /// By a backup code.
+    BackupCode {
+        /// Its number in the batch, from 1.
+        number: usize,
+    },
+}
+
+/// Why an attempt is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Compared, and wrong: charged.
+    Wrong,
+    /// No device of the user has codes of this length: not charged.
+    Misshapen,
+    /// A code that was accepted before, or is older than one that was: not charged.
+    Used {
+        /// The device it belongs to; `None` for a backup code.
+        label: Option<String>,
+    },
+    /// A right code of a device that was last used at a time that has not come yet: not charged.
+    UsedAhead {
+        /// The device.
+        label: String,
+    },
+    /// Too many were wrong before: neither compared nor charged.
+    Barred(Barred),
+    /// The batch of backup codes was replaced while this one was typed: not charged.
+    AnotherBatch,
+}
+
+/// Judges `attempt`. The same comparisons are made whatever comes of them, so that the time taken
+/// tells nobody whether a user is barred.
+#[must_use]
+pub fn judge(
+    record: UserRecord,
+    attempt: &Attempt,
+    now: u64,
+    config: &Config,
+) -> (Judgement, UserRecord) {
+    match &attempt.code {
+        Code::OneTime(code) => judge_one_time(record, code, attempt.source, now, config),
+        Code::Backup { batch, hash } => {
+            judge_backup(record, *batch, hash, attempt.source, now, config)
+        }
+    }
+}
+
+fn judge_one_time(
+    record: UserRecord,
+    code: &str,
+    source: Source,
+    now: u64,
+    config: &Config,
+) -> (Judgement, UserRecord) {
+    let admitted = record.lockout.admit_otp(source, now, &config.lockout);
+    let findings = examine_all(&record, code, now, config);
+    let refused = |refusal, record| (Judgement::Refused(refusal), record);
+    if let Err(barred) = admitted {
+        return refused(Refusal::Barred(barred), record);
+    }
+    if findings.is_empty() {
+        return refused(Refusal::Misshapen, record);
+    }
+    let right = findings.iter().find_map(|(index, finding)| match finding {
+        Finding::Right(moving) => Some((*index, moving.clone())),
+        _ => None,
+    });
+    if let Some((index, moving)) = right {
+        return accept_device(record, index, moving, source, now, config);
+    }
+    let label = |index: usize| record.devices.get(index).map(|device| device.label.clone());
+    for (index, finding) in &findings {
+        match finding {
+            Finding::Used => return refused(Refusal::Used { label: label(*index) }, record),
+            Finding::UsedAhead => {
+                let label = label(*index).unwrap_or_default();
+                return refused(Refusal::UsedAhead { label }, record);
+            }
+            Finding::Right(_) | Finding::Wrong(_) => {}
+        }
+    }
+    refused(Refusal::Wrong, charge_devices(record, findings, source, now, config))
+}
+
+/// What the code is to each device that has codes of its length, by the device's place.
+fn examine_all(
+    record: &UserRecord,
+    code: &str,
+    now: u64,
+    config: &Config,
+) -> Vec<(usize, Finding)> {
+    let devices = record.devices.iter().enumerate();
+    devices
+        .filter(|(_, device)| !device.disabled && usize::from(device.digits) == code.len())
+        .map(|(index, device)| (index, otp::examine(device, code, now, config)))
+        .collect()
+}
+
+fn accept_device(
+    mut record: UserRecord,
+    index: usize,
+    moving: MovingFactor,
+    source: Source,
+    now: u64,
+    config: &Config,
+) -> (Judgement, UserRecord) {
+    let Some(device) = record.devices.get_mut(index) else {
+        return (Judgement::Refused(Refusal::Misshapen), record);
+    };
+    let before = device.drift();
+    device.moving = moving;
+    device.last_used = Some(Use { at: now, from: source });
+    device.failures = 0;
+    let accepted = Accepted::Device {
+        kind: device.kind(),
+        label: device.label.clone(),
+        learned_drift: Some(device.drift()).filter(|drift| *drift != before),
+    };
+    record.lockout.clear_source(source, now, &config.lockout);
+    (Judgement::Accepted(accepted), record)
+}
+
+fn charge_devices(
+    mut record: UserRecord,
+    findings: Vec<(usize, Finding)>,
+    source: Source,
+    now: u64,
+    config: &Config,
+) -> UserRecord {
+    for (index, finding) in findings {
+        if let (Some(device), Finding::Wrong(moving)) = (record.devices.get_mut(index), finding) {
+            device.moving = moving;
+            device.failures = device.failures.saturating_add(1);
+        }
+    }
+    record.lockout.charge_otp(source, now, &config.lockout);
+    record
+}
+
+fn judge_backup(
+    mut record: UserRecord,
+    batch: Option<u64>,
+    hash: &[u8; 16],
+    source: Source,
+    now: u64,
+    config: &Config,
+) -> (Judgement, UserRecord) {
+    let rules = &config.lockout;
+    let admitted = record.lockout.admit_backup_code(source, now, rules);
+    let found = record.backup_codes.as_ref().and_then(|codes| codes::position(codes, hash));
+    let refused = |refusal, record| (Judgement::Refused(refusal), record);
+    if let Err(barred) = admitted {
+        return refused(Refusal::Barred(barred), record);
+    }
+    if record.backup_codes.as_ref().map(|codes| codes.batch) != batch {
+        return refused(Refusal::AnotherBatch, record);
+    }
+    let codes = record.backup_codes.iter_mut().flat_map(|codes| &mut codes.codes);
+    match found.and_then(|index| codes.enumerate().nth(index)) {
+        None => {
+            record.lockout.charge_backup_code(source, now, rules);
+            refused(Refusal::Wrong, record)
+        }
+        Some((_, code)) if code.used.is_some() => refused(Refusal::Used { label: None }, record),
+        Some((index, code)) => {
+            code.used = Some(Use { at: now, from: source });
+            record.lockout.clear_user();
+            record.lockout.clear_source(source, now, rules);
+            (Judgement::Accepted(Accepted::BackupCode { number: index + 1 }), record)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::factor::Typed;
+    use crate::factor::otp::tests::{code, device};
+    use mfa_protocol::Secret;
+    use mfa_protocol::message::Algorithm;
+
+    const HOME: Source = Source::V4([192, 0, 2, 1]);
+    const NOW: u64 = 1_800_000_000;
+
+    fn enrolled() -> (UserRecord, Vec<Secret>) {
+        let (batch, shown) = codes::new_batch(2, NOW).unwrap();
+        let record = UserRecord {
+            devices: vec![device(b"0123456789", Algorithm::Sha1, 6)],
+            next_id: 2,
+            default: 1,
+            backup_codes: Some(batch),
+            ..UserRecord::default()
+        };
+        (record, shown)
+    }
+
+    fn one_time(code: &str, source: Source) -> Attempt {
+        Attempt { code: Code::OneTime(Zeroizing::new(code.to_owned())), source }
+    }
+
+    fn backup(record: &UserRecord, shown: &Secret, source: Source) -> Attempt {
+        let Typed::BackupCode(plain) = Typed::of(shown.expose()) else { panic!() };
+        let batch = record.backup_codes.as_ref().unwrap();
+        let hash = codes::hash(&plain, &batch.salt).unwrap();
+        Attempt { code: Code::Backup { batch: Some(batch.batch), hash }, source }
+    }
+
+    fn current(record: &UserRecord, now: u64) -> String {
+        code(&record.devices[0], now / 30)
+    }
+
+    fn wrong(record: &UserRecord, now: u64) -> String {
+        let config = Config::default();
+        let candidates = (0..1_000_000).map(|n| format!("{n:06}"));
+        candidates
+            .into_iter()
+            .find(|code| {
+                otp::offset_within(&record.devices[0], code, now, 45).is_none()
+                    && matches!(
+                        otp::examine(&record.devices[0], code, now, &config),
+                        Finding::Wrong(_)
+                    )
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_right_code_is_accepted_once_and_its_second_use_costs_nothing() {
+        let (record, _) = enrolled();
+        let config = Config::default();
+        let attempt = one_time(&current(&record, NOW), HOME);
+        let (judgement, record) = judge(record, &attempt, NOW, &config);
+        assert!(matches!(judgement, Judgement::Accepted(Accepted::Device { .. })));
+        for _ in 0..20 {
+            let (judgement, after) = judge(record.clone(), &attempt, NOW + 1, &config);
+            let label = Some("phone".to_owned());
+            assert_eq!(judgement, Judgement::Refused(Refusal::Used { label }));
+            assert_eq!(after.lockout, record.lockout);
+        }
+    }
+
+    #[test]
+    fn a_backup_code_is_accepted_once_and_clears_what_others_did() {
+        let (mut record, shown) = enrolled();
+        let config = Config::default();
+        record.lockout.failures = 100;
+        record.lockout.counted_at = NOW;
+        let locked = one_time(&current(&record, NOW), HOME);
+        let (judgement, record) = judge(record, &locked, NOW, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::Barred(Barred::Disabled)));
+        let attempt = backup(&record, &shown[1], HOME);
+        let (judgement, record) = judge(record, &attempt, NOW, &config);
+        assert_eq!(judgement, Judgement::Accepted(Accepted::BackupCode { number: 2 }));
+        let (judgement, record) = judge(record, &attempt, NOW, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::Used { label: None }));
+        assert_eq!(record.backup_codes.as_ref().unwrap().left(), 1);
+        let (judgement, _) = judge(record, &locked, NOW, &config);
+        assert!(matches!(judgement, Judgement::Accepted(_)));
+    }
+
+    #[test]
+    fn while_a_source_waits_nothing_is_compared_or_counted() {
+        let (mut record, _) = enrolled();
+        let config = Config::default();
+        let bad = one_time(&wrong(&record, NOW), HOME);
+        for _ in 0..5 {
+            let (judgement, after) = judge(record, &bad, NOW, &config);
+            assert_eq!(judgement, Judgement::Refused(Refusal::Wrong));
+            record = after;
+        }
+        let right = one_time(&current(&record, NOW), HOME);
+        for attempt in [&bad, &right] {
+            let (judgement, after) = judge(record.clone(), attempt, NOW + 29, &config);
+            let barred = Barred::Until(NOW + 30);
+            assert_eq!(judgement, Judgement::Refused(Refusal::Barred(barred)));
+            assert_eq!(after.lockout, record.lockout);
+            assert_eq!(after.devices[0].moving, record.devices[0].moving);
+        }
+        let right = one_time(&current(&record, NOW + 30), HOME);
+        let (judgement, after) = judge(record, &right, NOW + 30, &config);
+        assert!(matches!(judgement, Judgement::Accepted(_)));
+        assert_eq!(after.lockout.sources[0].failures, 0);
+    }
+
+    #[test]
+    fn a_code_of_a_length_that_no_device_has_is_not_charged() {
+        let (record, _) = enrolled();
+        let attempt = one_time("12345678", HOME);
+        let (judgement, after) = judge(record.clone(), &attempt, NOW, &Config::default());
+        assert_eq!(judgement, Judgement::Refused(Refusal::Misshapen));
+        assert_eq!(after.lockout, record.lockout);
+    }
+
+    #[test]
+    fn a_disabled_device_is_no_device() {
+        let (mut record, _) = enrolled();
+        record.devices[0].disabled = true;
+        let attempt = one_time(&current(&record, NOW), HOME);
+        let (judgement, _) = judge(record, &attempt, NOW, &Config::default());
+        assert_eq!(judgement, Judgement::Refused(Refusal::Misshapen));
+    }
+
+    #[test]
+    fn the_code_of_any_device_is_accepted_and_marks_that_one() {
+        let (mut record, _) = enrolled();
+        let mut second = device(b"abcdefghij", Algorithm::Sha1, 6);
+        second.label = "tablet".to_owned();
+        record.devices.push(second);
+        let attempt = one_time(&code(&record.devices[1], NOW / 30), HOME);
+        let (judgement, after) = judge(record, &attempt, NOW, &Config::default());
+        let Judgement::Accepted(Accepted::Device { label, .. }) = judgement else { panic!() };
+        assert_eq!(label, "tablet");
+        assert!(after.devices[0].last_used.is_none());
+        assert!(after.devices[1].last_used.is_some());
+    }
+
+    #[test]
+    fn a_code_hashed_for_another_batch_is_refused_and_not_charged() {
+        let (record, _) = enrolled();
+        for batch in [None, Some(7)] {
+            let attempt = Attempt { code: Code::Backup { batch, hash: [0; 16] }, source: HOME };
+            let (judgement, after) = judge(record.clone(), &attempt, NOW, &Config::default());
+            assert_eq!(judgement, Judgement::Refused(Refusal::AnotherBatch));
+            assert_eq!(after.lockout, record.lockout);
+        }
+    }
+
+    #[test]
+    fn somebody_without_codes_is_charged_for_a_guess_as_for_a_wrong_one() {
+        let (mut record, _) = enrolled();
+        record.backup_codes = None;
+        let attempt = Attempt { code: Code::Backup { batch: None, hash: [0; 16] }, source: HOME };
+        let (judgement, after) = judge(record, &attempt, NOW, &Config::default());
+        assert_eq!(judgement, Judgement::Refused(Refusal::Wrong));
+        assert_eq!(after.lockout.sources[0].wrong_codes, 1);
+    }
+}

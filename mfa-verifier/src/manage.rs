@@ -1,0 +1,310 @@
+//! What is asked for beside logging in.
+
+use mfa_protocol::message::{
+    Action, CodeStatus, DeviceStatus, Failure, FailureKind, Key, ManageRequest, Reply, Status,
+};
+use mfa_protocol::{Conversation, Secret, escape};
+
+use crate::audit::{Line, Severity};
+use crate::enrol::{self, key};
+use crate::factor::codes;
+use crate::failure::{failure, of_codes, of_store, usage};
+use crate::login::report_healing;
+use crate::record::{BackupCodes, Device, MovingFactor, UserRecord};
+use crate::store::{self, Change, Owner, Store};
+use crate::world::World;
+
+/// Does what was asked, and writes down who asked for what.
+pub fn manage(
+    world: &World,
+    request: &ManageRequest,
+    conversation: &mut dyn Conversation,
+) -> Reply {
+    let owner = match owner(world, request) {
+        Ok(owner) => owner,
+        Err(failure) => return Reply::Failed(failure),
+    };
+    let result = act(world, &owner, &request.action, conversation);
+    audit(world, &owner, &request.action, &result);
+    result.unwrap_or_else(Reply::Failed)
+}
+
+fn owner(world: &World, request: &ManageRequest) -> Result<Owner, Failure> {
+    let Some(name) = &request.user else { return Ok(world.caller.clone()) };
+    match world.users.by_name(name) {
+        Ok(Some(owner)) => Ok(owner),
+        Ok(None) => Err(usage(
+            format!("there is no user \"{}\"", escape::escape_bytes(name)),
+            "look at the spelling, or at: getent passwd",
+        )),
+        Err(error) => Err(failure(
+            FailureKind::Unusable,
+            format!("the user database fails: {error}"),
+            "look at nsswitch.conf and the services that it names",
+        )),
+    }
+}
+
+fn act(
+    world: &World,
+    owner: &Owner,
+    action: &Action,
+    conversation: &mut dyn Conversation,
+) -> Result<Reply, Failure> {
+    match action {
+        Action::Add(wanted) => enrol::add(world, owner, wanted, conversation).map(Reply::Added),
+        Action::Status => {
+            let record = load(world, owner)?;
+            Ok(Reply::Status(status(&record, owner, (world.now)())))
+        }
+        Action::Remove { label } => change(world, owner, |record| remove(record, label)),
+        Action::MakeDefault { label } => change(world, owner, |record| {
+            record.default = find(record, label)?.id;
+            Ok(())
+        }),
+        Action::Codes => {
+            let record = load(world, owner)?;
+            Ok(Reply::Codes { user: owner.name.clone(), codes: code_list(&record) })
+        }
+        Action::NewCodes => new_codes(world, owner),
+        Action::ShowKey { label } => show_key(world, owner, label),
+        Action::Unlock => change(world, owner, |record| {
+            unlock(record, (world.now)(), i64::from(world.config.totp.window));
+            Ok(())
+        }),
+        Action::Reset => {
+            if let Some(store) = open(world)? {
+                store.remove(owner).map_err(|error| of_store(&error))?;
+            }
+            Ok(done(owner))
+        }
+    }
+}
+
+fn remove(record: &mut UserRecord, label: &str) -> Result<(), Failure> {
+    let id = find(record, label)?.id;
+    record.devices.retain(|device| device.id != id);
+    if let Some(first) = record.devices.first() {
+        if record.default == id {
+            record.default = first.id;
+        }
+    } else {
+        // Codes without a device would let in somebody who counts as not enrolled.
+        record.default = 0;
+        record.backup_codes = None;
+    }
+    Ok(())
+}
+
+fn new_codes(world: &World, owner: &Owner) -> Result<Reply, Failure> {
+    let count = world.config.backup_codes.count;
+    // Ten Argon2 evaluations: before the lock.
+    let (batch, backup_codes) =
+        codes::new_batch(count, (world.now)()).map_err(|error| of_codes(&error))?;
+    change(world, owner, |record| {
+        record.backup_codes = Some(batch.clone());
+        Ok(())
+    })?;
+    Ok(Reply::NewCodes { user: owner.name.clone(), backup_codes })
+}
+
+fn show_key(world: &World, owner: &Owner, label: &str) -> Result<Reply, Failure> {
+    let record = load(world, owner)?;
+    let device = find(&record, label)?;
+    let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
+    Ok(Reply::Key(Key {
+        user: owner.name.clone(),
+        label: device.label.clone(),
+        secret: Secret::from(key::encode(&device.key).as_str()),
+        uri: Secret::from(key::uri(device, &issuer, &owner.name).as_str()),
+    }))
+}
+
+/// Forgets failures, waits, and steps that were accepted while the clock ran ahead. The steps that a
+/// code could be right for at this moment stay used: one of them may have been accepted before the
+/// clock went wrong.
+fn unlock(record: &mut UserRecord, now: u64, window: i64) {
+    record.lockout.unlock();
+    for device in &mut record.devices {
+        device.failures = 0;
+        if let MovingFactor::Time { period, last_step, drift, candidate } = &mut device.moving {
+            *candidate = None;
+            let here = now / u64::from((*period).max(1));
+            let latest = here.saturating_add_signed(i64::from(*drift).saturating_add(window));
+            *last_step = last_step.map(|step| step.min(latest));
+        }
+    }
+}
+
+/// Changes the record of somebody who is enrolled.
+fn change(
+    world: &World,
+    owner: &Owner,
+    mut alter: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
+    let Some(store) = open(world)? else { return Err(not_enrolled(owner)) };
+    store::update(store, owner, |mut record| {
+        if !record.is_enrolled() {
+            return Change::Keep(Err(not_enrolled(owner)));
+        }
+        match alter(&mut record) {
+            Ok(()) => Change::Save(record, Ok(())),
+            Err(failure) => Change::Keep(Err(failure)),
+        }
+    })
+    .map_err(|error| of_store(&error))??;
+    Ok(done(owner))
+}
+
+fn open<'a>(world: &World<'a>) -> Result<Option<&'a dyn Store>, Failure> {
+    world.archive.open().map_err(|error| of_store(&error))
+}
+
+fn load(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
+    let Some(store) = open(world)? else { return Ok(UserRecord::default()) };
+    let (record, _) = store.load(owner).map_err(|error| of_store(&error))?;
+    report_healing(world, store);
+    Ok(record)
+}
+
+fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> {
+    record.device(label).ok_or_else(|| {
+        let known: Vec<String> =
+            record.devices.iter().map(|d| format!("\"{}\"", escape::escape(&d.label))).collect();
+        let hint = if known.is_empty() {
+            "nothing is enrolled; see: mfa-setup status".to_owned()
+        } else {
+            format!("these are enrolled: {}", known.join(", "))
+        };
+        usage(format!("there is no device \"{}\"", escape::escape(label)), hint)
+    })
+}
+
+fn not_enrolled(owner: &Owner) -> Failure {
+    usage(
+        format!("{} is not enrolled", escape::escape(&owner.name)),
+        "enrol first: mfa-setup --user NAME",
+    )
+}
+
+fn done(owner: &Owner) -> Reply {
+    Reply::Done { user: owner.name.clone() }
+}
+
+fn status(record: &UserRecord, owner: &Owner, now: u64) -> Status {
+    let left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
+    Status {
+        user: owner.name.clone(),
+        uid: owner.uid,
+        devices: record
+            .devices
+            .iter()
+            .map(|device| DeviceStatus {
+                id: device.id,
+                label: device.label.clone(),
+                kind: device.kind(),
+                default: device.id == record.default,
+                added: device.added,
+                last_used: device.last_used.map(|used| used.at),
+                last_from: device.last_used.map(|used| used.from.to_string()),
+                drift: device.drift(),
+                failures: device.failures,
+                disabled: device.disabled,
+            })
+            .collect(),
+        backup_codes_left: u32::try_from(left).unwrap_or(u32::MAX),
+        failures: record.lockout.failures_now(now),
+        locked_until: Some(record.lockout.not_before).filter(|until| *until > now),
+    }
+}
+
+fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
+    let codes = record.backup_codes.iter().flat_map(|batch| &batch.codes);
+    codes
+        .zip(1..)
+        .map(|(code, number)| CodeStatus {
+            number,
+            used_at: code.used.map(|used| used.at),
+            used_from: code.used.map(|used| used.from.to_string()),
+        })
+        .collect()
+}
+
+fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, Failure>) {
+    let (name, label) = match action {
+        // Looking changes nothing and shows no secret.
+        Action::Status | Action::Codes => return,
+        Action::Add(_) => match result {
+            Ok(Reply::Added(added)) => ("add", Some(&added.label)),
+            _ => ("add", None),
+        },
+        Action::Remove { label } => ("remove", Some(label)),
+        Action::MakeDefault { label } => ("default", Some(label)),
+        Action::NewCodes => ("new_codes", None),
+        Action::ShowKey { label } => ("show_key", Some(label)),
+        Action::Unlock => ("unlock", None),
+        Action::Reset => ("reset", None),
+    };
+    let outcome = if result.is_ok() { "done" } else { "failed" };
+    let mut line = Line::new()
+        .value("action", Some(name))
+        .value("outcome", Some(outcome))
+        .quoted("user", &owner.name)
+        .value("uid", Some(&owner.uid.to_string()))
+        .quoted("by", &world.caller.name)
+        .value("by_uid", Some(&world.caller.uid.to_string()));
+    if let Some(label) = label {
+        line = line.quoted("device", label);
+    }
+    if let Err(failure) = result {
+        line = line.quoted("error", &failure.error);
+    }
+    let severity = if result.is_ok() { Severity::Info } else { Severity::Notice };
+    world.log.write(severity, &line.finish());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::factor::otp::tests::{code, device};
+    use crate::factor::otp::{Finding, examine};
+    use mfa_protocol::message::Algorithm;
+
+    #[test]
+    fn unlock_forgets_a_step_in_the_future_and_lets_no_recent_code_be_used_again() {
+        let now = 3_000_000;
+        let mut phone = device(b"0123456789", Algorithm::Sha1, 6);
+        phone.moving = MovingFactor::Time {
+            period: 30,
+            last_step: Some(now / 30 + 2_880),
+            drift: 0,
+            candidate: None,
+        };
+        let mut record = UserRecord { devices: vec![phone], ..UserRecord::default() };
+        unlock(&mut record, now, 1);
+        let phone = &record.devices[0];
+        let give = |step: u64| examine(phone, &code(phone, step), step * 30, &Config::default());
+        assert_eq!(give(now / 30 + 1), Finding::Used);
+        assert!(matches!(give(now / 30 + 2), Finding::Right(_)));
+    }
+
+    #[test]
+    fn with_the_last_device_the_codes_go_too_and_the_default_moves_on() {
+        let mut record = UserRecord {
+            devices: vec![device(b"1", Algorithm::Sha1, 6), device(b"2", Algorithm::Sha1, 6)],
+            default: 1,
+            backup_codes: Some(codes::new_batch(1, 0).unwrap().0),
+            ..UserRecord::default()
+        };
+        record.devices[1].id = 2;
+        record.devices[1].label = "tablet".to_owned();
+        remove(&mut record, "phone").unwrap();
+        assert_eq!(record.default, 2);
+        assert!(record.backup_codes.is_some());
+        assert!(remove(&mut record, "phone").is_err());
+        remove(&mut record, "tablet").unwrap();
+        assert!(!record.is_enrolled());
+        assert_eq!(record.backup_codes, None);
+    }
+}

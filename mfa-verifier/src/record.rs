@@ -1,0 +1,339 @@
+//! What is kept of one user, and its encoding.
+//!
+//! # The format on disk
+//!
+//! A record is one byte of format version and then the [`UserRecord`] of that version in
+//! [postcard](https://postcard.jamesmunns.com/wire-format), fields in the order in which they stand
+//! here. Version 1 is this file's. The bytes are sealed before they reach a disk (`store::seal`).
+//!
+//! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
+//! [`MAX_SOURCES`] sources, ten backup codes; labels and keys have limits of their own. Its encoding
+//! stays below [`MAX_ENCODED`] bytes, since sled puts larger values into files that it never syncs.
+
+use mfa_protocol::Secret;
+use mfa_protocol::message::{Algorithm, DeviceKind};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::source::Source;
+
+/// The version that is written.
+pub const FORMAT: u8 = 1;
+
+/// Devices of one user.
+pub const MAX_DEVICES: usize = 8;
+
+/// Sources remembered for one user.
+pub const MAX_SOURCES: usize = 16;
+
+/// Bytes of a label.
+pub const MAX_LABEL: usize = 32;
+
+/// Bytes of a device's key: SHA-512's block would allow 128, but no app shows more than 64.
+pub const MAX_KEY: usize = 64;
+
+/// Bytes of an encoded record: sealed, it must stay below a quarter of sled's segment of 16 KiB.
+pub const MAX_ENCODED: usize = 3_900;
+
+/// Everything that is known of one user.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// The devices, oldest first.
+    pub devices: Vec<Device>,
+    /// The id that the next device gets; ids are never used twice.
+    pub next_id: u32,
+    /// The id of the default device.
+    pub default: u32,
+    /// The batch of backup codes.
+    pub backup_codes: Option<BackupCodes>,
+    /// Failures and waits.
+    pub lockout: Lockout,
+}
+
+/// One enrolled authenticator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Device {
+    /// Its number, unique in the record.
+    pub id: u32,
+    /// What the person calls it.
+    pub label: String,
+    /// The shared key.
+    pub key: Secret,
+    /// The hash of its HMAC.
+    pub algorithm: Algorithm,
+    /// Digits of its codes, 6 to 8.
+    pub digits: u8,
+    /// What moves its codes on.
+    pub moving: MovingFactor,
+    /// When it was enrolled.
+    pub added: u64,
+    /// Its last accepted code.
+    pub last_used: Option<Use>,
+    /// Wrong codes since then.
+    pub failures: u32,
+    /// Whether its codes are refused.
+    pub disabled: bool,
+}
+
+/// The moving factor of RFC 4226: a counter, or the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MovingFactor {
+    /// RFC 6238.
+    Time {
+        /// Seconds of a step, 15 to 300.
+        period: u16,
+        /// The last accepted step: this one and all before it are used.
+        last_step: Option<u64>,
+        /// The learned offset of the device's clock, in steps.
+        drift: i32,
+        /// A run of codes that would be right at another offset.
+        candidate: Option<TimeCandidate>,
+    },
+    /// RFC 4226.
+    Counter {
+        /// The counter of the next code: all before it are used.
+        next: u64,
+        /// The counter after a code that was right beyond the look-ahead.
+        candidate: Option<u64>,
+    },
+}
+
+/// Consecutive codes of one offset, seen outside the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeCandidate {
+    /// The step of the last of them.
+    pub step: u64,
+    /// How many steps it was off; no more than one apart from the offset of the one before.
+    pub offset: i32,
+    /// How many there were.
+    pub seen: u8,
+    /// When the first was given.
+    pub since: u64,
+}
+
+/// When and from where something was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// When.
+    pub at: u64,
+    /// From where.
+    pub from: Source,
+}
+
+/// A batch of backup codes: one salt, one Argon2 evaluation for an attempt, whatever the batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupCodes {
+    /// Random; an attempt that was hashed for another batch is not compared with this one.
+    pub batch: u64,
+    /// The salt of all hashes of the batch.
+    pub salt: [u8; 16],
+    /// The codes in the order of their numbers, from 1.
+    pub codes: Vec<BackupCode>,
+    /// When the batch was made.
+    pub made: u64,
+}
+
+impl BackupCodes {
+    /// How many are not used yet.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.codes.iter().filter(|code| code.used.is_none()).count()
+    }
+}
+
+/// One backup code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupCode {
+    /// Argon2id of the code.
+    pub hash: [u8; 16],
+    /// Its one use.
+    pub used: Option<Use>,
+}
+
+/// Failures and waits of one user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lockout {
+    /// Wrong one-time codes from sources that were not known, less what time took off.
+    pub failures: u32,
+    /// When the last of them came, or when time last took some off.
+    pub counted_at: u64,
+    /// No code from a source that is not known is judged before this.
+    pub not_before: u64,
+    /// The sources seen, at most [`MAX_SOURCES`].
+    pub sources: Vec<SourceState>,
+}
+
+/// What is known of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// Which.
+    pub source: Source,
+    /// When the user last got in from it.
+    pub last_success: Option<u64>,
+    /// Wrong one-time codes in a row.
+    pub failures: u32,
+    /// When it was last heard of.
+    pub last_seen: u64,
+    /// No one-time code from it is judged before this.
+    pub not_before: u64,
+    /// Wrong backup codes in the hour that began at `codes_since`.
+    pub wrong_codes: u32,
+    /// When that hour began.
+    pub codes_since: u64,
+}
+
+impl UserRecord {
+    /// Whether the user has a second factor.
+    #[must_use]
+    pub fn is_enrolled(&self) -> bool {
+        !self.devices.is_empty()
+    }
+
+    /// The device of this label. Labels are compared to the letter.
+    #[must_use]
+    pub fn device(&self, label: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.label == label)
+    }
+}
+
+impl Device {
+    /// TOTP or HOTP.
+    #[must_use]
+    pub fn kind(&self) -> DeviceKind {
+        match self.moving {
+            MovingFactor::Time { .. } => DeviceKind::Totp,
+            MovingFactor::Counter { .. } => DeviceKind::Hotp,
+        }
+    }
+
+    /// The learned offset in steps; a counter has none.
+    #[must_use]
+    pub fn drift(&self) -> i32 {
+        match self.moving {
+            MovingFactor::Time { drift, .. } => drift,
+            MovingFactor::Counter { .. } => 0,
+        }
+    }
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a newer program.
+    #[error("the record has format {0}, which is newer than this program")]
+    Newer(u8),
+    /// Not a record, although the seal was whole.
+    #[error("the record cannot be decoded")]
+    Malformed,
+    /// More than [`MAX_ENCODED`] bytes.
+    #[error("the record would grow beyond its bound")]
+    TooLarge,
+}
+
+impl UserRecord {
+    /// The bytes to seal.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+        let mut bytes = Vec::with_capacity(MAX_ENCODED);
+        bytes.push(FORMAT);
+        let bytes = postcard::to_extend(self, bytes)
+            .map(Zeroizing::new)
+            .map_err(|_| RecordError::Malformed)?;
+        if bytes.len() > MAX_ENCODED { Err(RecordError::TooLarge) } else { Ok(bytes) }
+    }
+
+    /// The record in unsealed bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        match bytes {
+            [FORMAT, rest @ ..] => match postcard::take_from_bytes(rest) {
+                Ok((record, [])) => Ok(record),
+                _ => Err(RecordError::Malformed),
+            },
+            [newer, ..] if *newer > FORMAT => Err(RecordError::Newer(*newer)),
+            _ => Err(RecordError::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A record with everything at its limit.
+    pub(crate) fn largest() -> UserRecord {
+        let used = Some(Use { at: u64::from(u32::MAX), from: Source::V6([0xff; 8]) });
+        let device = |id| Device {
+            id,
+            label: "x".repeat(MAX_LABEL),
+            key: Secret::new(vec![0xff; MAX_KEY]),
+            algorithm: Algorithm::Sha512,
+            digits: 8,
+            moving: MovingFactor::Time {
+                period: 300,
+                last_step: Some(u64::from(u32::MAX)),
+                drift: -40,
+                candidate: Some(TimeCandidate {
+                    step: u64::from(u32::MAX),
+                    offset: -40,
+                    seen: 2,
+                    since: u64::from(u32::MAX),
+                }),
+            },
+            added: u64::from(u32::MAX),
+            last_used: used,
+            failures: u32::MAX,
+            disabled: true,
+        };
+        let source = |n| SourceState {
+            source: Source::V6([n; 8]),
+            last_success: Some(u64::from(u32::MAX)),
+            failures: u32::MAX,
+            last_seen: u64::from(u32::MAX),
+            not_before: u64::from(u32::MAX),
+            wrong_codes: u32::MAX,
+            codes_since: u64::from(u32::MAX),
+        };
+        UserRecord {
+            devices: (0..8).map(device).collect(),
+            next_id: u32::MAX,
+            default: 7,
+            backup_codes: Some(BackupCodes {
+                batch: u64::MAX,
+                salt: [0xff; 16],
+                codes: vec![BackupCode { hash: [0xff; 16], used }; 10],
+                made: u64::from(u32::MAX),
+            }),
+            lockout: Lockout {
+                failures: u32::MAX,
+                counted_at: u64::from(u32::MAX),
+                not_before: u64::from(u32::MAX),
+                sources: (0..16).map(source).collect(),
+            },
+        }
+    }
+
+    #[test]
+    fn the_largest_record_stays_within_its_bound() {
+        let bytes = largest().encode().unwrap();
+        println!("largest record: {} bytes", bytes.len());
+        assert!(UserRecord::decode(&bytes).is_ok());
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        let record = largest();
+        let again = UserRecord::decode(&record.encode().unwrap()).unwrap();
+        assert_eq!(again.encode().unwrap(), record.encode().unwrap());
+        assert_eq!(again.lockout, record.lockout);
+    }
+
+    #[test]
+    fn a_newer_format_and_garbage_are_refused() {
+        assert_eq!(UserRecord::decode(&[2, 0]).unwrap_err(), RecordError::Newer(2));
+        for garbage in [&[][..], &[0], &[1], &[1, 0xff, 0xff]] {
+            assert_eq!(UserRecord::decode(garbage).unwrap_err(), RecordError::Malformed);
+        }
+        let mut trailing = UserRecord::default().encode().unwrap().to_vec();
+        trailing.push(0);
+        assert_eq!(UserRecord::decode(&trailing).unwrap_err(), RecordError::Malformed);
+    }
+}

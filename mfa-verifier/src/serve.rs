@@ -1,0 +1,164 @@
+//! One connection: who is at the other end, what they ask for, the conversation, the reply.
+
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use mfa_protocol::conversation::{Answer, Conversation, ConversationError, Prompt, Style};
+use mfa_protocol::frame::{self, FrameError};
+use mfa_protocol::message::{FailureKind, FromFace, Reply, Request, ToFace};
+use mfa_protocol::relay::{decode, encode};
+use mfa_protocol::{
+    OLDEST_VERSION, Outcome, PERSON_BOUND, PROTOCOL_VERSION, VERIFIER_BOUND, Verdict,
+};
+use nix::sys::socket::{getsockopt, sockopt};
+
+use crate::audit::{Line, Log, Severity};
+use crate::config::Config;
+use crate::failure::failure;
+use crate::login::login;
+use crate::manage::manage;
+use crate::process::Watchdog;
+use crate::store::Owner;
+use crate::users::Users;
+use crate::world::{Configured, World};
+
+/// How long the verifier may take beyond a person's time before it counts as stuck.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// What a connection is served with.
+pub struct Service<'a> {
+    /// `--config`.
+    pub config: Option<&'a Path>,
+    /// The system's users.
+    pub users: &'a dyn Users,
+    /// The clock, seconds since the Unix epoch.
+    pub now: &'a dyn Fn() -> u64,
+    /// The log.
+    pub log: &'a dyn Log,
+    /// Ends the process when a request takes too long.
+    pub watchdog: &'a Watchdog,
+}
+
+impl Service<'_> {
+    /// Serves one request. Whatever goes wrong, a face that can still be reached gets a reply, and
+    /// that is no success.
+    pub fn serve(&self, stream: &UnixStream) {
+        self.watchdog.allow(VERIFIER_BOUND);
+        let request = match admit(stream) {
+            Ok(request) => request,
+            Err(reason) => {
+                let line = Line::new().value("request", Some("refused")).quoted("reason", &reason);
+                self.log.write(Severity::Error, &line.finish());
+                return;
+            }
+        };
+        let reply = catch_unwind(AssertUnwindSafe(|| self.answer(stream, &request)))
+            .unwrap_or_else(|_| {
+                self.log.write(Severity::Error, "error=\"the verifier panicked\"");
+                unusable(&request, "the verifier failed", "report this with the log's last lines")
+            });
+        // A face that is gone changes nothing: what was decided is on disk.
+        let _ = send(stream, &ToFace::Done(Box::new(reply)));
+    }
+
+    fn answer(&self, stream: &UnixStream, request: &Request) -> Reply {
+        let config = match Config::load(self.config) {
+            Ok(config) => config,
+            Err(error) => {
+                let line = Line::new().value("outcome", Some("unavailable"));
+                let line = line.quoted("error", &error.to_string());
+                self.log.write(Severity::Error, &line.finish());
+                return unusable(request, &error.to_string(), &error.hint());
+            }
+        };
+        let hostname = nix::unistd::gethostname().unwrap_or_default();
+        let caller = match self.users.by_uid(0) {
+            Ok(Some(root)) => root,
+            _ => Owner { uid: 0, name: "root".to_owned() },
+        };
+        let world = World {
+            config: &config,
+            archive: &Configured::new(&config.store),
+            users: self.users,
+            now: self.now,
+            log: self.log,
+            hostname: &hostname.to_string_lossy(),
+            caller: &caller,
+        };
+        let mut conversation = Relayed { stream, watchdog: self.watchdog };
+        match request {
+            Request::Login(request) => Reply::Outcome(login(&world, request, &mut conversation)),
+            Request::Manage(request) => manage(&world, request, &mut conversation),
+        }
+    }
+}
+
+/// Only root is served here.
+fn admit(stream: &UnixStream) -> Result<Request, String> {
+    let peer = getsockopt(stream, sockopt::PeerCredentials)
+        .map_err(|errno| format!("the peer is not known: {errno}"))?;
+    if peer.uid() != 0 {
+        return Err(format!("uid {} is not root", peer.uid()));
+    }
+    receive_request(stream).map_err(|error| error.to_string())
+}
+
+fn receive_request(stream: &UnixStream) -> Result<Request, FrameError> {
+    let payload = frame::receive(stream, VERIFIER_BOUND)?;
+    match payload.split_first_chunk() {
+        Some((version, rest)) => match u16::from_le_bytes(*version) {
+            OLDEST_VERSION..=PROTOCOL_VERSION => decode(rest),
+            other => Err(FrameError::Version(other)),
+        },
+        None => Err(FrameError::Malformed),
+    }
+}
+
+fn send(stream: &UnixStream, message: &ToFace) -> Result<(), FrameError> {
+    frame::transmit(stream, &encode(message)?, VERIFIER_BOUND)
+}
+
+fn unusable(request: &Request, error: &str, hint: &str) -> Reply {
+    match request {
+        Request::Login(_) => Reply::Outcome(Outcome {
+            verdict: Verdict::Unavailable,
+            user: None,
+            factor: None,
+            label: None,
+        }),
+        Request::Manage(_) => Reply::Failed(failure(FailureKind::Unusable, error, hint)),
+    }
+}
+
+/// The conversation at the other end of the connection.
+struct Relayed<'a> {
+    stream: &'a UnixStream,
+    watchdog: &'a Watchdog,
+}
+
+impl Conversation for Relayed<'_> {
+    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        self.watchdog.allow(PERSON_BOUND + MARGIN);
+        let answer = self.exchange(prompt);
+        self.watchdog.allow(VERIFIER_BOUND);
+        match answer {
+            Ok(FromFace::Answer(answer)) => Ok(answer),
+            Ok(FromFace::GaveUp(gave_up)) => Err(gave_up.into()),
+            Err(_) => Err(ConversationError::Broken),
+        }
+    }
+
+    fn tell(&mut self, style: Style, text: &str) {
+        // Nothing depends on it, and a face that is gone is noticed at the next question.
+        let _ = send(self.stream, &ToFace::Tell(style, text.to_owned()));
+    }
+}
+
+impl Relayed<'_> {
+    fn exchange(&self, prompt: &Prompt) -> Result<FromFace, FrameError> {
+        send(self.stream, &ToFace::Ask(prompt.clone()))?;
+        decode(&frame::receive(self.stream, PERSON_BOUND)?)
+    }
+}

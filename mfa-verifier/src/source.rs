@@ -1,0 +1,108 @@
+//! Where an attempt comes from.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// The origin that an attempt is charged to.
+///
+/// An IPv6 host may choose among 2⁶⁴ addresses, so its /64 is one source. Whatever is not an
+/// address is `Unknown`: a name is never resolved, since who controls it controls the answer
+/// (CVE-2024-10963).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// This host: a console, `su`, `sudo`, a screen locker.
+    Local,
+    /// An IPv4 address.
+    V4([u8; 4]),
+    /// The first eight bytes of an IPv6 address.
+    V6([u8; 8]),
+    /// A remote host that gave no address. It has a budget like any source, and never becomes a
+    /// known one: anybody may be behind it.
+    Unknown,
+}
+
+impl Source {
+    /// The source of a login by `service`, whose `PAM_RHOST` is `rhost`.
+    ///
+    /// No rhost means a local login, but not for sshd, whose logins all come from somewhere.
+    #[must_use]
+    pub fn of(service: &str, rhost: Option<&str>) -> Self {
+        match rhost {
+            None if service != "sshd" => Self::Local,
+            None => Self::Unknown,
+            Some(text) => address(text).map_or(Self::Unknown, Self::from),
+        }
+    }
+
+    /// Whether successes from here can make it a source that others cannot lock out.
+    #[must_use]
+    pub fn can_be_known(self) -> bool {
+        self != Self::Unknown
+    }
+}
+
+/// An address without a scope; an IPv4 address inside IPv6 is that IPv4 address.
+#[must_use]
+pub fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let bytes = v6.octets();
+                Self::V6(bytes.first_chunk().copied().unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Local => f.write_str("local"),
+            Self::V4(octets) => write!(f, "{}", Ipv4Addr::from(octets)),
+            Self::V6(network) => {
+                let bits = u128::from(u64::from_be_bytes(network)) << 64;
+                write!(f, "{}/64", Ipv6Addr::from_bits(bits))
+            }
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_sources_and_everything_else_is_unknown() {
+        let rows = [
+            (Some("192.0.2.7"), "192.0.2.7"),
+            (Some("::ffff:192.0.2.7"), "192.0.2.7"),
+            (Some("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64"),
+            (Some("2001:db8:1:2:ffff::1"), "2001:db8:1:2::/64"),
+            (Some("fe80::1%eth0"), "unknown"),
+            (Some("localhost"), "unknown"),
+            (Some("192.0.2.7 "), "unknown"),
+            (Some("192.0.2.07"), "unknown"),
+            (Some(""), "unknown"),
+            (None, "unknown"),
+        ];
+        for (rhost, expected) in rows {
+            assert_eq!(Source::of("sshd", rhost).to_string(), expected, "{rhost:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_remote_host_only_sshd_is_not_local() {
+        assert_eq!(Source::of("login", None), Source::Local);
+        assert_eq!(Source::of("sudo", None), Source::Local);
+        assert_eq!(Source::of("sshd", None), Source::Unknown);
+        assert_eq!(Source::of("sudo", Some("myhost")), Source::Unknown);
+    }
+}

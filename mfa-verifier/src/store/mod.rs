@@ -1,0 +1,166 @@
+//! Where records are kept.
+//!
+//! The contract is compare-and-swap: [`Store::load`] gives a record and its [`Revision`],
+//! [`Store::save`] replaces the record only if that revision still stands, and has made it durable
+//! when it returns. That is the replay defence: two logins with one code cannot both save. A lock
+//! only keeps them from trying in vain.
+
+#[cfg(test)]
+mod contract;
+mod db;
+mod files;
+mod lock;
+mod marker;
+mod memory;
+mod room;
+mod seal;
+mod sled;
+#[cfg(test)]
+mod sled_tests;
+mod summary;
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use memory::MemoryStore;
+pub use seal::{KeyError, SealingKey};
+
+pub use self::sled::{Opened, SledStore};
+
+use crate::record::{RecordError, UserRecord};
+
+/// How long an update waits for the user's lock.
+pub const LOCK_BOUND: Duration = Duration::from_secs(5);
+
+/// Whose record it is. A record is bound to both: a uid that is given to another user does not
+/// bring the old owner's factors along.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The uid, which names the record's directory.
+    pub uid: u32,
+    /// The name as the system has it.
+    pub name: String,
+}
+
+impl Owner {
+    /// The owner of the decoy: the record on which the work is done for users who have none. Its
+    /// uid is the one that no user can have (`chown(2)`), its name is not a name.
+    #[must_use]
+    pub fn decoy() -> Self {
+        Self { uid: u32::MAX, name: String::new() }
+    }
+}
+
+/// Which state of a record. Each save makes the next one; zero is a record that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// Of a record that does not exist.
+    pub const NONE: Self = Self(0);
+
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// What came of [`Store::save`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Saved {
+    /// The record is durable.
+    Saved,
+    /// Another one was saved since it was loaded; nothing was changed.
+    Conflict,
+}
+
+/// Why the store cannot answer. A login then is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store is not usable at all.
+    #[error("the store at {} is not usable: {reason}", path.display())]
+    Unusable {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The record exists and no copy of it is whole, or it belongs to somebody else.
+    #[error("the record of uid {uid} is not usable: {reason}")]
+    Damaged {
+        /// Whose.
+        uid: u32,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody held the user's lock for too long.
+    #[error("the record of uid {0} is locked by another process")]
+    Busy(u32),
+    /// The record cannot be encoded or decoded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The system refused.
+    #[error("the store failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Records of users.
+pub trait Store: Send + Sync {
+    /// Keeps others on this host from updating the owner's record while the result lives.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] after [`LOCK_BOUND`].
+    fn lock(&self, owner: &Owner) -> Result<Box<dyn Any>, StoreError>;
+
+    /// The owner's record as it stands, with its revision; [`Revision::NONE`] and an empty record
+    /// where the owner provably has none. Never an older state than one that was acknowledged.
+    fn load(&self, owner: &Owner) -> Result<(UserRecord, Revision), StoreError>;
+
+    /// Replaces the record that was loaded as `expected`. Durable when it returns
+    /// [`Saved::Saved`], which goes for a record that is new, too.
+    fn save(
+        &self,
+        owner: &Owner,
+        record: &UserRecord,
+        expected: Revision,
+    ) -> Result<Saved, StoreError>;
+
+    /// Forgets all about the uid, whatever is there, whole or not. Durable when it returns.
+    fn remove(&self, owner: &Owner) -> Result<(), StoreError>;
+
+    /// What had to be mended since this was last asked, for the log.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What [`update`]'s caller decides.
+pub enum Change<T> {
+    /// Save this record, and then the answer is `T`.
+    Save(UserRecord, T),
+    /// The record stays as it is.
+    Keep(T),
+}
+
+/// Loads, decides and saves under the owner's lock. The answer is given only after the record is
+/// durable.
+pub fn update<T>(
+    store: &dyn Store,
+    owner: &Owner,
+    mut decide: impl FnMut(UserRecord) -> Change<T>,
+) -> Result<T, StoreError> {
+    let _lock = store.lock(owner)?;
+    loop {
+        let (record, revision) = store.load(owner)?;
+        match decide(record) {
+            Change::Keep(answer) => return Ok(answer),
+            Change::Save(record, answer) => match store.save(owner, &record, revision)? {
+                Saved::Saved => return Ok(answer),
+                Saved::Conflict => {}
+            },
+        }
+    }
+}

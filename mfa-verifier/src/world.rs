@@ -1,0 +1,127 @@
+//! What the verifier touches of the world, in one place, so that everything else can be given
+//! another one.
+
+use std::cell::OnceCell;
+
+use mfa_protocol::Secret;
+use mfa_protocol::message::Algorithm;
+
+use crate::audit::Log;
+use crate::config::{Config, StoreConfig};
+use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
+use crate::store::{Opened, Owner, SledStore, Store, StoreError};
+use crate::users::Users;
+
+/// The world as one request sees it.
+pub struct World<'a> {
+    /// The policy file's contents.
+    pub config: &'a Config,
+    /// The store.
+    pub archive: &'a dyn Archive,
+    /// The system's users.
+    pub users: &'a dyn Users,
+    /// The clock, seconds since the Unix epoch.
+    pub now: &'a dyn Fn() -> u64,
+    /// The log.
+    pub log: &'a dyn Log,
+    /// This host's name.
+    pub hostname: &'a str,
+    /// Who asks, as far as the kernel knows.
+    pub caller: &'a Owner,
+}
+
+/// How to come by the store. It stays open until the archive goes, so that an answer does not wait
+/// for it to be closed.
+pub trait Archive {
+    /// The store, or none on a fresh host, which has neither store nor key.
+    fn open(&self) -> Result<Option<&dyn Store>, StoreError>;
+
+    /// The store; a fresh host gets one, and with it the decoy's record. Not for logins.
+    fn open_or_initialise(&self, decoy: &UserRecord) -> Result<&dyn Store, StoreError>;
+}
+
+/// The store that the configuration names.
+pub struct Configured<'a> {
+    config: &'a StoreConfig,
+    store: OnceCell<SledStore>,
+}
+
+impl<'a> Configured<'a> {
+    /// Opens nothing yet.
+    #[must_use]
+    pub fn new(config: &'a StoreConfig) -> Self {
+        Self { config, store: OnceCell::new() }
+    }
+}
+
+impl Archive for Configured<'_> {
+    fn open(&self) -> Result<Option<&dyn Store>, StoreError> {
+        if let Some(store) = self.store.get() {
+            return Ok(Some(store));
+        }
+        match SledStore::open(&self.config.path, &self.config.key_file)? {
+            Opened::Fresh => Ok(None),
+            Opened::Store(store) => Ok(Some(self.store.get_or_init(|| store))),
+        }
+    }
+
+    fn open_or_initialise(&self, decoy: &UserRecord) -> Result<&dyn Store, StoreError> {
+        match self.open() {
+            // An unusable store may be an initialisation that was interrupted.
+            Ok(None) | Err(StoreError::Unusable { .. }) => {
+                let store = SledStore::initialize(&self.config.path, &self.config.key_file, decoy)?;
+                Ok(self.store.get_or_init(|| store))
+            }
+            Ok(Some(store)) => Ok(store),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A record like an ordinary user's that nobody has the key of: the work for users who have no
+/// record is done on it, so that the time taken does not tell them apart.
+pub fn decoy(config: &Config) -> Result<UserRecord, getrandom::Error> {
+    let mut key = vec![0u8; key_length(config.totp.algorithm)];
+    getrandom::fill(&mut key)?;
+    let mut salt = [0u8; 16];
+    getrandom::fill(&mut salt)?;
+    let mut codes = Vec::new();
+    for _ in 0..config.backup_codes.count {
+        let mut hash = [0u8; 16];
+        getrandom::fill(&mut hash)?;
+        codes.push(BackupCode { hash, used: None });
+    }
+    Ok(UserRecord {
+        devices: vec![Device {
+            id: 1,
+            label: String::new(),
+            key: Secret::new(key),
+            algorithm: config.totp.algorithm,
+            digits: config.totp.digits,
+            moving: MovingFactor::Time {
+                period: config.totp.period,
+                last_step: None,
+                drift: 0,
+                candidate: None,
+            },
+            added: 0,
+            last_used: None,
+            failures: 0,
+            disabled: false,
+        }],
+        next_id: 2,
+        default: 1,
+        backup_codes: Some(BackupCodes { batch: getrandom::u64()?, salt, codes, made: 0 }),
+        ..UserRecord::default()
+    })
+}
+
+/// Bytes of a new key: as long as the hash's output, as RFC 6238 (5.1, R6) has it.
+#[must_use]
+pub fn key_length(algorithm: Algorithm) -> usize {
+    match algorithm {
+        Algorithm::Sha1 => 20,
+        Algorithm::Sha256 => 32,
+        Algorithm::Sha512 => 64,
+    }
+}
