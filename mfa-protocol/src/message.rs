@@ -248,7 +248,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The user's name as the system has it, if there is such a user.
     pub user: Option<String>,
-    /// The factor that was given: `totp`, `hotp`, `backup_code`.
+    /// The factor that was given: `totp`, `hotp`, `backup_code`; `otp` where it could be either of
+    /// the first two.
     pub factor: Option<String>,
     /// The label of the device that was used.
     pub label: Option<String>,
@@ -330,9 +331,9 @@ pub struct Status {
     pub devices: Vec<DeviceStatus>,
     /// Backup codes left.
     pub backup_codes_left: u32,
-    /// Failures from sources that are not known.
+    /// Wrong codes that are still counted.
     pub failures: u32,
-    /// Until when codes are refused from sources that are not known.
+    /// Until when codes from some source are not judged.
     pub locked_until: Option<u64>,
 }
 

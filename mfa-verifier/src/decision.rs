@@ -4,9 +4,10 @@ use mfa_protocol::message::LoginRequest;
 use mfa_protocol::{Outcome, Verdict};
 
 use crate::audit::{Line, Log, Severity, timestamp};
-use crate::judge::{Accepted, Refusal};
+use crate::judge::{Accepted, Code, Refusal};
 use crate::lockout::Barred;
 use crate::policy::{Denial, Exemption};
+use crate::record::UserRecord;
 use crate::store::Owner;
 
 /// How a login was decided.
@@ -15,8 +16,8 @@ pub(crate) enum Decision {
     Exempt(Exemption),
     Denied(Denial),
     Granted { accepted: Accepted, codes_left: usize },
-    Refused { factor: &'static str, refusal: Refusal },
-    Nobody { factor: &'static str, nobody: Nobody },
+    Refused { given: Given, refusal: Refusal },
+    Nobody { given: Given, nobody: Nobody },
     NoCode(&'static str),
     NoAnswer,
     Unavailable(String),
@@ -42,7 +43,7 @@ impl Decision {
         match self {
             Self::Granted { accepted: Accepted::Device { kind, .. }, .. } => Some(kind.name()),
             Self::Granted { accepted: Accepted::BackupCode { .. }, .. } => Some("backup_code"),
-            Self::Refused { factor, .. } | Self::Nobody { factor, .. } => Some(factor),
+            Self::Refused { given, .. } | Self::Nobody { given, .. } => Some(given.factor),
             _ => None,
         }
     }
@@ -50,8 +51,11 @@ impl Decision {
     fn label(&self) -> Option<&str> {
         match self {
             Self::Granted { accepted: Accepted::Device { label, .. }, .. }
-            | Self::Refused { refusal: Refusal::UsedAhead { label }, .. } => Some(label),
-            Self::Refused { refusal: Refusal::Used { label }, .. } => label.as_deref(),
+            | Self::Refused {
+                refusal: Refusal::UsedAhead { label } | Refusal::Used { label: Some(label) },
+                ..
+            } => Some(label),
+            Self::Refused { given, .. } => given.label.as_deref(),
             _ => None,
         }
     }
@@ -146,4 +150,33 @@ pub(crate) fn write_down(
 pub(crate) enum Nobody {
     Unknown,
     NotEnrolled,
+}
+
+/// What a refused code was meant to be, as far as its shape tells.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// The factor's name in the log.
+    factor: &'static str,
+    /// The device, where only one has codes of that length.
+    label: Option<String>,
+}
+
+impl Given {
+    /// Looks at the devices that `code` could belong to.
+    pub(crate) fn of(code: &Code, record: &UserRecord) -> Self {
+        let Code::OneTime(digits) = code else {
+            return Self { factor: "backup_code", label: None };
+        };
+        let mut devices = record.devices.iter().filter(|d| usize::from(d.digits) == digits.len());
+        match (devices.next(), devices.next()) {
+            (Some(only), None) => {
+                let label = Some(only.label.clone()).filter(|label| !label.is_empty());
+                Self { factor: only.kind().name(), label }
+            }
+            (Some(one), Some(other)) if one.kind() == other.kind() => {
+                Self { factor: one.kind().name(), label: None }
+            }
+            _ => Self { factor: "otp", label: None },
+        }
+    }
 }

@@ -121,6 +121,21 @@ impl Lockout {
         self.failures.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
     }
 
+    /// Wrong codes that are still counted, for a person to read: the user's, or those of the sources
+    /// where known ones have more.
+    #[must_use]
+    pub fn all_failures(&self, now: u64) -> u32 {
+        let sources = self.sources.iter().map(|state| state.failures);
+        self.failures_now(now).max(sources.fold(0, u32::saturating_add))
+    }
+
+    /// The time before which codes from some source are not judged; it may have passed.
+    #[must_use]
+    pub fn last_wait(&self) -> u64 {
+        let sources = self.sources.iter().map(|state| state.not_before);
+        sources.fold(self.not_before, u64::max)
+    }
+
     fn is_known(&self, source: Source, now: u64, rules: &LockoutConfig) -> bool {
         self.state(source).is_some_and(|state| is_known(state, now, rules))
     }

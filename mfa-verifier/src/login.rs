@@ -4,7 +4,7 @@ use mfa_protocol::message::LoginRequest;
 use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Prompt, Style, Verdict};
 
 use crate::audit::{Line, Severity};
-use crate::decision::{Decision, Nobody, write_down};
+use crate::decision::{Decision, Given, Nobody, write_down};
 use crate::factor::Typed;
 use crate::factor::codes::{self, CodesError};
 use crate::judge::{Attempt, Code, Judgement, Refusal, judge};
@@ -115,10 +115,7 @@ fn answered(
         // Slow, so it is done before the lock is taken.
         Typed::BackupCode(plain) => hash(&plain, &subject.record)?,
     };
-    let factor = match &code {
-        Code::OneTime(_) => "one_time_code",
-        Code::Backup { .. } => "backup_code",
-    };
+    let given = Given::of(&code, &subject.record);
     let attempt = Attempt { code, source };
     let (judgement, codes_left) = store::update(store, &subject.owner, |record| {
         let (judgement, record) = judge(record, &attempt, (world.now)(), world.config);
@@ -126,9 +123,9 @@ fn answered(
         Change::Save(record, (judgement, codes_left))
     })?;
     Ok(match (judgement, subject.stands_for) {
-        (_, Some(nobody)) => Decision::Nobody { factor, nobody },
+        (_, Some(nobody)) => Decision::Nobody { given, nobody },
         (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left },
-        (Judgement::Refused(refusal), None) => Decision::Refused { factor, refusal },
+        (Judgement::Refused(refusal), None) => Decision::Refused { given, refusal },
     })
 }
 

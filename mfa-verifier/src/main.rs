@@ -59,14 +59,7 @@ fn serve(config: Option<&Path>) -> ExitCode {
     };
     // A panic is answered by a refusal; its message could quote what it must not.
     std::panic::set_hook(Box::new(|_| {}));
-    Service {
-        config,
-        users: &System,
-        now: &now,
-        log: &Syslog::connect(),
-        watchdog,
-    }
-    .serve(&stream);
+    Service { config, users: &System, now: &now, log: &Syslog::connect(), watchdog }.serve(&stream);
     // What was answered is durable. Taking the database down in order would only make the face wait.
     std::process::exit(0)
 }

@@ -213,8 +213,8 @@ fn status(record: &UserRecord, owner: &Owner, now: u64) -> Status {
             })
             .collect(),
         backup_codes_left: u32::try_from(left).unwrap_or(u32::MAX),
-        failures: record.lockout.failures_now(now),
-        locked_until: Some(record.lockout.not_before).filter(|until| *until > now),
+        failures: record.lockout.all_failures(now),
+        locked_until: Some(record.lockout.last_wait()).filter(|until| *until > now),
     }
 }
 
