@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::cache::{self, TemporaryDirectory};
 use crate::codes::{Backup, Device};
-use crate::container::Layout;
+use crate::container::{HOSTNAME, Layout};
 use crate::log::Record;
 use crate::pty::Pty;
 use crate::ssh::Ssh;
@@ -156,6 +156,7 @@ impl Host {
             binds,
         };
         let host = Running::boot(&layout, directory);
+        host.write("/etc/hosts", format!("127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"));
         host.add_users(&self.users);
         for (path, content, mode) in &self.files {
             host.write(path, content);

@@ -22,7 +22,6 @@ impl<'a> Ssh<'a> {
             "-F/dev/null",
             "-oStrictHostKeyChecking=no",
             "-oUserKnownHostsFile=/dev/null",
-            "-oLogLevel=ERROR",
             "-oNumberOfPasswordPrompts=1",
             "-oIdentitiesOnly=yes",
             "-oIdentityFile=none",
