@@ -1,0 +1,225 @@
+//! What every store must do, whatever it is made of.
+
+use std::sync::Barrier;
+
+use mfa_protocol::Secret;
+use mfa_protocol::message::Algorithm;
+
+use super::sled_tests::Home;
+use super::{Change, MemoryStore, Owner, Revision, Saved, Store, StoreError, update};
+use crate::record::{self, Device, MovingFactor, UserRecord};
+
+/// Each test on each store.
+macro_rules! contract {
+    ($($test:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $test() { super::$test(&super::MemoryStore::default()); })*
+        }
+        mod sled {
+            $(#[test] fn $test() { super::$test(&super::Home::new().store()); })*
+        }
+    };
+}
+
+contract!(
+    nobody_has_an_empty_record_of_no_revision,
+    what_was_saved_is_loaded,
+    a_record_is_created_once,
+    a_save_on_an_older_revision_changes_nothing,
+    of_two_saves_on_one_revision_one_wins,
+    of_two_first_saves_one_wins,
+    updates_in_parallel_lose_nothing,
+    a_decision_to_keep_changes_nothing,
+    what_was_removed_is_gone_and_can_be_made_again,
+    users_do_not_see_each_other,
+    a_uid_with_another_name_is_refused,
+    a_record_beyond_its_bound_is_refused,
+    a_lock_may_be_followed_by_load_and_save,
+);
+
+pub(super) fn alice() -> Owner {
+    Owner { uid: 1000, name: "alice".to_owned() }
+}
+
+/// A record that is told from others by `number`.
+pub(super) fn numbered(number: u32) -> UserRecord {
+    let device = Device {
+        id: 0,
+        label: "phone".to_owned(),
+        key: Secret::new(vec![7; 20]),
+        algorithm: Algorithm::Sha1,
+        digits: 6,
+        moving: MovingFactor::Counter { next: 0, candidate: None },
+        added: 1_700_000_000,
+        last_used: None,
+        failures: 0,
+        disabled: false,
+    };
+    UserRecord { devices: vec![device], next_id: number, ..UserRecord::default() }
+}
+
+pub(super) fn number(store: &dyn Store, owner: &Owner) -> (u32, Revision) {
+    let (record, revision) = store.load(owner).unwrap();
+    (record.next_id, revision)
+}
+
+pub(super) fn save(store: &dyn Store, owner: &Owner, number: u32, expected: u64) -> Saved {
+    store.save(owner, &numbered(number), Revision(expected)).unwrap()
+}
+
+fn nobody_has_an_empty_record_of_no_revision(store: &dyn Store) {
+    let (record, revision) = store.load(&alice()).unwrap();
+    assert!(!record.is_enrolled());
+    assert_eq!(revision, Revision::NONE);
+}
+
+fn what_was_saved_is_loaded(store: &dyn Store) {
+    for n in 0..5 {
+        assert_eq!(save(store, &alice(), n, n.into()), Saved::Saved);
+        assert_eq!(number(store, &alice()), (n, Revision(u64::from(n) + 1)));
+    }
+    assert!(store.load(&alice()).unwrap().0.is_enrolled());
+}
+
+fn a_record_is_created_once(store: &dyn Store) {
+    assert_eq!(save(store, &alice(), 1, 1), Saved::Conflict);
+    assert_eq!(store.load(&alice()).unwrap().1, Revision::NONE);
+    assert_eq!(save(store, &alice(), 1, 0), Saved::Saved);
+    assert_eq!(save(store, &alice(), 2, 0), Saved::Conflict);
+    assert_eq!(number(store, &alice()), (1, Revision(1)));
+}
+
+fn a_save_on_an_older_revision_changes_nothing(store: &dyn Store) {
+    assert_eq!(save(store, &alice(), 1, 0), Saved::Saved);
+    assert_eq!(save(store, &alice(), 2, 1), Saved::Saved);
+    for stale in [0, 1, 3] {
+        assert_eq!(save(store, &alice(), 9, stale), Saved::Conflict);
+    }
+    assert_eq!(number(store, &alice()), (2, Revision(2)));
+}
+
+fn of_two_saves_on_one_revision_one_wins(store: &dyn Store) {
+    assert_eq!(save(store, &alice(), 0, 0), Saved::Saved);
+    race(store, 1);
+}
+
+fn of_two_first_saves_one_wins(store: &dyn Store) {
+    race(store, 0);
+}
+
+fn race(store: &dyn Store, from: u64) {
+    for revision in from..from + 20 {
+        let barrier = Barrier::new(2);
+        let racer = |mark| {
+            barrier.wait();
+            save(store, &alice(), mark, revision)
+        };
+        let (a, b) = std::thread::scope(|scope| {
+            let a = scope.spawn(|| racer(1));
+            let b = scope.spawn(|| racer(2));
+            (a.join().unwrap(), b.join().unwrap())
+        });
+        let winner = match (a, b) {
+            (Saved::Saved, Saved::Conflict) => 1,
+            (Saved::Conflict, Saved::Saved) => 2,
+            both => panic!("revision {revision}: {both:?}"),
+        };
+        assert_eq!(number(store, &alice()), (winner, Revision(revision + 1)));
+    }
+}
+
+fn updates_in_parallel_lose_nothing(store: &dyn Store) {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    update(store, &alice(), |mut record| {
+                        record.next_id += 1;
+                        Change::Save(record, ())
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(number(store, &alice()), (400, Revision(400)));
+}
+
+fn a_decision_to_keep_changes_nothing(store: &dyn Store) {
+    assert_eq!(save(store, &alice(), 1, 0), Saved::Saved);
+    let seen = update(store, &alice(), |record| Change::Keep(record.next_id)).unwrap();
+    assert_eq!(seen, 1);
+    assert_eq!(number(store, &alice()), (1, Revision(1)));
+}
+
+fn what_was_removed_is_gone_and_can_be_made_again(store: &dyn Store) {
+    store.remove(&alice()).unwrap();
+    for n in 0..3 {
+        assert_eq!(save(store, &alice(), n, 0), Saved::Saved);
+        store.remove(&alice()).unwrap();
+        assert_eq!(store.load(&alice()).unwrap().1, Revision::NONE);
+        assert_eq!(save(store, &alice(), n, 1), Saved::Conflict);
+    }
+    let _lock = store.lock(&alice()).unwrap();
+    assert_eq!(save(store, &alice(), 7, 0), Saved::Saved);
+    store.remove(&alice()).unwrap();
+    assert_eq!(save(store, &alice(), 8, 0), Saved::Saved);
+    assert_eq!(number(store, &alice()), (8, Revision(1)));
+}
+
+fn users_do_not_see_each_other(store: &dyn Store) {
+    let names = ["bob", "../alice", ".", "", "a\nb:", &"x".repeat(300)];
+    for (uid, name) in (1u32..).zip(names) {
+        let owner = Owner { uid, name: name.to_owned() };
+        assert_eq!(store.load(&owner).unwrap().1, Revision::NONE);
+        assert_eq!(save(store, &owner, uid, 0), Saved::Saved);
+    }
+    for (uid, name) in (1u32..).zip(names) {
+        let owner = Owner { uid, name: name.to_owned() };
+        assert_eq!(number(store, &owner), (uid, Revision(1)));
+    }
+}
+
+fn a_uid_with_another_name_is_refused(store: &dyn Store) {
+    assert_eq!(save(store, &alice(), 1, 0), Saved::Saved);
+    let heir = Owner { uid: 1000, name: "bob".to_owned() };
+    let mut refusals = vec![store.load(&heir).map(drop).unwrap_err()];
+    for revision in [0, 1] {
+        let saved = store.save(&heir, &numbered(2), Revision(revision));
+        refusals.push(saved.map(|saved| panic!("{saved:?}")).unwrap_err());
+    }
+    for refusal in refusals {
+        match refusal {
+            StoreError::Damaged { uid: 1000, reason } => {
+                assert!(reason.contains("another user name"), "{reason}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(number(store, &alice()), (1, Revision(1)));
+    store.remove(&heir).unwrap();
+    assert_eq!(save(store, &heir, 3, 0), Saved::Saved);
+}
+
+fn a_record_beyond_its_bound_is_refused(store: &dyn Store) {
+    let largest = record::tests::largest();
+    assert_eq!(store.save(&alice(), &largest, Revision::NONE).unwrap(), Saved::Saved);
+    let mut larger = largest;
+    for device in larger.devices.clone() {
+        larger.devices.push(device);
+    }
+    larger.devices.extend(larger.devices.clone());
+    assert!(matches!(
+        store.save(&alice(), &larger, Revision(1)),
+        Err(StoreError::Record(record::RecordError::TooLarge))
+    ));
+    assert_eq!(store.load(&alice()).unwrap().1, Revision(1));
+}
+
+fn a_lock_may_be_followed_by_load_and_save(store: &dyn Store) {
+    for revision in 0..3 {
+        let _lock = store.lock(&alice()).unwrap();
+        assert_eq!(store.load(&alice()).unwrap().1, Revision(revision));
+        assert_eq!(save(store, &alice(), 1, revision), Saved::Saved);
+    }
+}

@@ -1,0 +1,113 @@
+//! One user's directory, and the db in it.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use super::StoreError;
+use super::db::{self, Db, DbError};
+use super::files;
+use super::lock::Tenure;
+
+/// The directory of one user.
+pub(super) struct Room {
+    pub(super) uid: u32,
+    pub(super) path: PathBuf,
+}
+
+/// Why the db has no value to offer.
+pub(super) enum NoValue {
+    /// It is not there, or empty.
+    Missing,
+    /// It cannot be read.
+    Damaged(String),
+}
+
+/// What [`Room::write`] had to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Replace the value.
+    InPlace,
+    /// Make the db anew.
+    Remade,
+}
+
+impl Room {
+    pub(super) fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    pub(super) fn summary(&self) -> PathBuf {
+        self.path.join("summary")
+    }
+
+    fn db(&self) -> PathBuf {
+        self.path.join("db")
+    }
+
+    /// The db's value. The db stays open in the tenure.
+    pub(super) fn read(&self, tenure: &mut Tenure) -> Result<Result<Vec<u8>, NoValue>, StoreError> {
+        match self.value(tenure) {
+            Ok(Some(value)) => Ok(Ok(value)),
+            Ok(None) => Ok(Err(NoValue::Missing)),
+            Err(DbError::Damaged(how)) => {
+                tenure.db = None;
+                Ok(Err(NoValue::Damaged(how)))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn value(&self, tenure: &mut Tenure) -> Result<Option<Vec<u8>>, DbError> {
+        if let Some(db) = &tenure.db {
+            return db.get();
+        }
+        if !db::exists(&self.db())? {
+            return Ok(None);
+        }
+        let db = Db::open(&self.db(), tenure.until())?;
+        tenure.db.insert(db).get()
+    }
+
+    /// Makes this the value of the open db, or of a new one if it fails.
+    pub(super) fn write(&self, tenure: &mut Tenure, sealed: &[u8]) -> Result<Written, StoreError> {
+        match tenure.db.as_ref().map(|db| db.put(sealed)) {
+            Some(Ok(())) => Ok(Written::InPlace),
+            None | Some(Err(DbError::Damaged(_))) => {
+                self.remake(tenure, sealed).map(|()| Written::Remade)
+            }
+            Some(Err(error)) => {
+                // sled does not recover from an error of the system while it is open.
+                tenure.db = None;
+                Err(self.failed(error))
+            }
+        }
+    }
+
+    /// Replaces the db by a new one with this value.
+    ///
+    /// That goes for a db that opens and lacks the value, too: measured, one whose segment has a
+    /// damaged header takes an update, flushes it, and has lost it at the next opening.
+    pub(super) fn remake(&self, tenure: &mut Tenure, sealed: &[u8]) -> Result<(), StoreError> {
+        tenure.db = None;
+        let remake = || {
+            files::remove_tree(&self.db())?;
+            let db = Db::open(&self.db(), tenure.until())?;
+            db.put(sealed)?;
+            Ok(db)
+        };
+        tenure.db = Some(remake().map_err(|error| self.failed(error))?);
+        Ok(())
+    }
+
+    fn failed(&self, error: DbError) -> StoreError {
+        match error {
+            DbError::Damaged(how) => self.damaged(&format!("its db cannot be made anew: {how}")),
+            DbError::Held => StoreError::Busy(self.uid),
+            DbError::File(error) => error.of(self.uid),
+        }
+    }
+
+    pub(super) fn damaged(&self, reason: &dyn Display) -> StoreError {
+        StoreError::Damaged { uid: self.uid, reason: reason.to_string() }
+    }
+}
