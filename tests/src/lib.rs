@@ -15,6 +15,7 @@ pub mod host;
 pub mod log;
 pub mod pam;
 pub mod pty;
+pub mod screen;
 pub mod ssh;
 
 pub use codes::{Backup, Device};

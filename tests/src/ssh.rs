@@ -20,7 +20,7 @@ impl<'a> Ssh<'a> {
         let options = [
             // None of the client's own files, one round of questions, and only what is said here.
             "-F/dev/null",
-            "-oStrictHostKeyChecking=no",
+            "-oStrictHostKeyChecking=yes",
             "-oUserKnownHostsFile=/dev/null",
             "-oNumberOfPasswordPrompts=1",
             "-oIdentitiesOnly=yes",

@@ -58,6 +58,7 @@ fn a_password_and_a_totp_code_let_in_and_the_code_only_once() {
 
     let mut ssh = host.ssh("alice").open();
     ssh.answer(PASSWORD, "rabbit hole").answer(CODE, &phone.code()).end().let_in("alice");
+    assert!(host.log().iter().all(|record| !record.text.contains(&code)));
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn the_password_method_of_sshd_is_refused_and_neither_counted_nor_logged() {
         .pam_example("sshd", "sshd")
         .sshd("PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n")
         .start();
-    let mut phone = host.enrol("alice").device;
+    host.enrol("alice");
     let before = files(&host);
     let log_in = |user: &str, password: &str| {
         let mut ssh = host.ssh(user).methods("password").open();
@@ -248,14 +249,32 @@ fn the_password_method_of_sshd_is_refused_and_neither_counted_nor_logged() {
             assert!(!record.text.contains(secret), "{}", record.text);
         }
     }
+}
 
-    // Not a word about the code of a user who has the password wrong, and none of the code itself.
-    host.write("/etc/ssh/sshd_config", "UsePAM yes\nKbdInteractiveAuthentication yes\n");
-    host.shell("kill -HUP $(cat /run/sshd.pid)");
-    let code = phone.code();
-    let mut ssh = host.ssh("alice").methods("keyboard-interactive").open();
-    ssh.answer(PASSWORD, "rabbit hole").answer(CODE, &code).end().let_in("alice");
-    assert!(host.log().iter().all(|record| !record.text.contains(&code)));
+#[test]
+fn who_does_not_exist_leaves_no_trace_but_in_the_log() {
+    // Here the module is asked also when the password was wrong.
+    let host = Host::new()
+        .user("alice", "rabbit hole")
+        .config(REQUIRED)
+        .pam("sshd", "auth required pam_unix.so nodelay\nauth required pam_mfa.so\n")
+        .sshd("PasswordAuthentication yes\nPermitRootLogin no\n")
+        .start();
+    let phone = host.enrol("alice").device;
+    let before = files(&host);
+    for user in ["root", "carol", "alice"] {
+        // For root and carol sshd puts a password of its own making in the place of the right one.
+        let mut ssh = host.ssh(user).methods("password").open();
+        ssh.answer("password: ", "looking glass").end().refused();
+        let line = host.wait_for_log(&format!("user=\"{user}\""));
+        assert!(line.contains("outcome=denied"), "{line}");
+    }
+    for user in ["root", "carol"] {
+        let mut ssh = host.ssh(user).methods("keyboard-interactive").open();
+        ssh.answer(PASSWORD, "looking glass").answer(CODE, &phone.wrong_code()).end().refused();
+    }
+    assert_eq!(files(&host), before);
+    assert_eq!(failures(&host), 0);
 }
 
 /// How many failures of alice's count.

@@ -26,7 +26,7 @@ fn main() {
 
     title("Now her password alone does not do");
     let code = phone.code();
-    say(&format!("Her app shows {code}."));
+    say(&format!("The first code counts as used; the next one in her app is {code}.\n"));
     log_in(&host, Some(&code), "logged in as alice");
 
     title("Somebody saw that code over her shoulder, and has her password too");
