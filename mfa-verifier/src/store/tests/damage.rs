@@ -1,0 +1,115 @@
+//! What faults of a disk do to the copies of a record.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Home, copy_tree, files_of_db, flip, refused, truncate};
+use crate::store::contract::{alice, number, numbered, save};
+use crate::store::{Owner, Revision, Saved, Store, summary};
+
+#[test]
+fn a_lost_or_older_db_is_healed_from_the_summary() {
+    let home = Home::with_alice();
+    copy_tree(&home.room().join("db"), &home.0.join("older"));
+    assert_eq!(save(&home.store(), &alice(), 6, 5), Saved::Saved);
+    for what in ["gone", "empty", "older"] {
+        fs::remove_dir_all(home.room().join("db")).unwrap();
+        match what {
+            "empty" => fs::create_dir(home.room().join("db")).unwrap(),
+            "older" => copy_tree(&home.0.join("older"), &home.room().join("db")),
+            _ => {}
+        }
+        let store = home.store();
+        assert_eq!(save(&store, &alice(), 0, 5), Saved::Conflict, "{what}");
+        assert_eq!(store.notices().len(), 1, "{what}");
+        assert_eq!(number(&store, &alice()), (6, Revision(6)), "{what}");
+        assert_eq!(save(&store, &alice(), 0, 5), Saved::Conflict, "{what}");
+        assert!(store.notices().is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_lost_summary_is_healed_from_the_db() {
+    let home = Home::with_alice();
+    assert!(home.survives("gone", |room| fs::remove_file(room.join("summary")).unwrap()));
+    assert!(home.survives("huge", |room| truncate(&room.join("summary"), 1 << 40)));
+    let size = summary::SIZE as u64;
+    for length in [0, 1, 6, 100, 4095, 4096, 4097, 4102, 4400, 5000, size - 1] {
+        let cut = |room: &Path| truncate(&room.join("summary"), length);
+        assert!(home.survives(&format!("cut to {length}"), cut));
+    }
+}
+
+#[test]
+fn without_db_and_summary_the_user_is_refused_and_can_be_removed() {
+    let home = Home::with_alice();
+    let lose = |room: &Path| {
+        fs::remove_dir_all(room.join("db")).unwrap();
+        fs::remove_file(room.join("summary")).unwrap();
+    };
+    assert!(!home.survives("both gone", lose));
+    refused(home.store().save(&alice(), &numbered(1), Revision::NONE));
+    home.store().remove(&alice()).unwrap();
+    assert_eq!(save(&home.store(), &alice(), 1, 0), Saved::Saved);
+}
+
+#[test]
+fn a_torn_summary_that_was_newest_is_refused() {
+    let home = Home::with_alice();
+    copy_tree(&home.room().join("db"), &home.0.join("older"));
+    assert_eq!(save(&home.store(), &alice(), 6, 5), Saved::Saved);
+    fs::remove_dir_all(home.room().join("db")).unwrap();
+    copy_tree(&home.0.join("older"), &home.room().join("db"));
+    // Revision 6 lies in slot 0; behind its header, and then in it.
+    flip(&home.room().join("summary"), 100);
+    refused(home.store().load(&alice()));
+    refused(home.store().save(&alice(), &numbered(0), Revision(5)));
+    fs::remove_dir_all(home.room().join("db")).unwrap();
+    refused(home.store().load(&alice()));
+    flip(&home.room().join("summary"), 10);
+    refused(home.store().load(&alice()));
+}
+
+#[test]
+fn each_byte_of_a_summary_may_flip() {
+    let home = Home::with_alice();
+    let dense = (0..400).chain(4096..4496);
+    let sparse = (400..summary::SIZE as u64).step_by(97);
+    for at in dense.step_by(3).chain(sparse) {
+        let healed = home.survives(&format!("byte {at}"), |room| flip(&room.join("summary"), at));
+        assert!(healed, "byte {at}");
+    }
+}
+
+#[test]
+fn bytes_of_a_db_may_flip_and_its_files_may_be_cut() {
+    let home = Home::with_alice();
+    let files = files_of_db(&home.room());
+    assert!(files.len() >= 3, "db, conf and a snapshot");
+    for file in files {
+        let name = Path::new("db").join(file.file_name().unwrap());
+        let length = fs::metadata(&file).unwrap().len();
+        for at in (0..length.min(2000)).step_by(61).chain((2000..length).step_by(997)) {
+            let what = format!("{} byte {at}", name.display());
+            assert!(home.survives(&what, |room| flip(&room.join(&name), at)), "{what}");
+        }
+        for length in [0, 1, 8, 20, 40, 100, 500, 4096, length.saturating_sub(1), 1 << 40] {
+            let what = format!("{} cut to {length}", name.display());
+            assert!(home.survives(&what, |room| truncate(&room.join(&name), length)), "{what}");
+        }
+        let what = format!("{} gone", name.display());
+        assert!(home.survives(&what, |room| fs::remove_file(room.join(&name)).unwrap()), "{what}");
+    }
+    let planted = |room: &Path| fs::write(room.join("db/snap.FFFF.generating"), "x").unwrap();
+    assert!(home.survives("an interrupted snapshot", planted));
+}
+
+#[test]
+fn a_record_in_the_place_of_another_is_refused() {
+    let home = Home::with_alice();
+    copy_tree(&home.room(), &home.path().join("users/1001"));
+    let other = Owner { uid: 1001, name: "alice".to_owned() };
+    assert!(refused(home.store().load(&other)).contains("uid 1000"));
+    refused(home.store().save(&other, &numbered(0), Revision(5)));
+    assert_eq!(number(&home.store(), &alice()), (5, Revision(5)));
+}
