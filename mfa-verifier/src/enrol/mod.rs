@@ -9,7 +9,7 @@ use mfa_protocol::escape::{escape, is_unsafe};
 use mfa_protocol::message::{Added, Algorithm, DeviceKind, Failure, FailureKind, NewDevice};
 use mfa_protocol::{Answer, Conversation, Prompt, Secret, Style};
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::factor::Typed;
 use crate::factor::codes;
@@ -138,8 +138,9 @@ fn refuse_full(record: &UserRecord) -> Result<(), Failure> {
 
 fn introduce(owner: &Owner, conversation: &mut dyn Conversation) {
     let text = format!(
-        "A second factor for {}: an authenticator app on a phone, which shows a code that changes \
-         every half minute.\nNothing is saved before the end; Ctrl-C leaves everything as it was.\n",
+        "A second factor for {}: an authenticator app on a phone,\n\
+         which shows a code that changes every half minute.\n\
+         Nothing is saved before the end; Ctrl-C leaves everything as it was.\n",
         escape(&owner.name)
     );
     conversation.tell(Style::Info, &text);
@@ -265,21 +266,29 @@ fn show(device: &Device, uri: &str, wanted: &NewDevice, conversation: &mut dyn C
     if is_unusual(device) {
         conversation.tell(
             Style::Info,
-            "Many apps pass over other settings than SHA-1, 6 digits and 30 seconds, and then show \
-             wrong codes.\n",
+            "Many apps pass over other settings than SHA-1, 6 digits and 30 seconds,\n\
+             and then show wrong codes.\n",
         );
     }
+    let key = key::grouped(&device.key);
     match qr::draw(uri, wanted.terminal.columns, wanted.terminal.utf8) {
         Some(picture) => {
-            conversation.tell(Style::Info, "Scan this with the app:\n");
+            conversation.tell(Style::Info, "Scan this with the app:");
             conversation.tell(Style::Qr, &picture);
-            conversation.tell(Style::Info, "\nOr type this key into it:");
+            // On the next line, and the question on the one after it: a usual code and both stand
+            // together on a terminal of 24 lines.
+            tell_key("Or type this key into it: ", &key, conversation);
         }
-        None => conversation.tell(Style::Info, "Type this key into the app:"),
+        None => tell_key("Type this key into the app:\n\n  ", &key, conversation),
     }
-    let mut text = format!("\n  {}\n", *key::grouped(&device.key));
+}
+
+fn tell_key(what_to_do: &str, key: &str, conversation: &mut dyn Conversation) {
+    let mut text = Zeroizing::new(String::with_capacity(what_to_do.len() + key.len() + 1));
+    text.push_str(what_to_do);
+    text.push_str(key);
+    text.push('\n');
     conversation.tell(Style::Info, &text);
-    text.zeroize();
 }
 
 fn is_unusual(device: &Device) -> bool {
@@ -327,8 +336,9 @@ fn explain_wrong(device: &Device, code: &str, now: u64) -> String {
             let (hours, minutes) = (minutes / 60, minutes % 60);
             let direction = if offset > 0 { "ahead of" } else { "behind" };
             format!(
-                "That code is right for another time: the device's clock is about {hours} h \
-                 {minutes} min {direction} this host's. Set the clock that is wrong, and try again."
+                "That code is right for another time: the device's clock is about\n\
+                 {hours} h {minutes} min {direction} this host's. Set the clock that is wrong, and \
+                 try again."
             )
         }
         None => "That code is not right.".to_owned(),

@@ -3,25 +3,24 @@
 use qrcode::{Color, EcLevel, QrCode};
 
 /// Modules of quiet zone on each side. The standard asks for four; two are read by every scanner
-/// tried, and let a usual URI fit into 41 columns and 21 lines.
-const QUIET: usize = 2;
+/// tried, and let a usual URI fit into 41 columns and 21 lines. One does where there is no room for
+/// two, as with the same URI in plain ASCII on 80 columns.
+const QUIET: [usize; 2] = [2, 1];
 
 /// The QR code of `text` in half blocks, or with two `#` to a dark module; `None` where it does not
 /// fit into `columns`.
 #[must_use]
 pub fn draw(text: &str, columns: u16, utf8: bool) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
-    let side = code.width() + 2 * QUIET;
-    let width = if utf8 { side } else { 2 * side };
-    if width > usize::from(columns) {
-        return None;
-    }
+    let room = usize::from(columns) / if utf8 { 1 } else { 2 };
+    let quiet = QUIET.into_iter().find(|quiet| code.width() + 2 * quiet <= room)?;
+    let side = code.width() + 2 * quiet;
     let modules = code.to_colors();
     let dark = |x: usize, y: usize| -> bool {
-        let inside = QUIET..QUIET + code.width();
+        let inside = quiet..quiet + code.width();
         inside.contains(&x)
             && inside.contains(&y)
-            && modules.get((y - QUIET) * code.width() + (x - QUIET)) == Some(&Color::Dark)
+            && modules.get((y - quiet) * code.width() + (x - quiet)) == Some(&Color::Dark)
     };
     let mut lines = Vec::new();
     if utf8 {
@@ -69,11 +68,17 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_drawn() {
-        let width = draw(URI, 80, true).unwrap().lines().next().unwrap().chars().count();
-        let width = u16::try_from(width).unwrap();
-        assert_eq!(draw(URI, width - 1, true), None);
-        assert_eq!(draw(URI, 2 * width - 1, false), None);
-        assert!(draw(URI, 2 * width, false).is_some());
+    fn the_margin_shrinks_before_the_code_is_left_out() {
+        let width = |columns, utf8| -> Option<u16> {
+            let text = draw(URI, columns, utf8)?;
+            u16::try_from(text.lines().next()?.chars().count()).ok()
+        };
+        let full = width(80, true).unwrap();
+        assert_eq!(width(full, true), Some(full));
+        assert_eq!(width(full - 1, true), Some(full - 2));
+        assert_eq!(width(full - 3, true), None);
+        assert_eq!(width(2 * full, false), Some(2 * full));
+        assert_eq!(width(2 * full - 1, false), Some(2 * full - 4));
+        assert_eq!(width(2 * full - 5, false), None);
     }
 }
