@@ -6,7 +6,7 @@
 //! that has a lock may take it again.
 //!
 //! The kernel releases it when its process dies, so nothing stale remains. A holder that is
-//! stopped makes others wait for [`LOCK_BOUND`](super::LOCK_BOUND).
+//! stopped makes others wait for [`LOCK_BOUND`].
 
 use std::collections::HashMap;
 use std::fs::File;
