@@ -6,8 +6,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -318,6 +320,17 @@ impl Running {
             assert!(Instant::now() < deadline, "no line with {text:?} in {:#?}", self.log());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The lines that have `text` in them, among them all that were written before this is called.
+    pub fn logged_by_now(&self, text: &str) -> Vec<String> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        // The log is a queue: what comes out behind the mark was put in behind it.
+        let mark = format!("mark {}.", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let log = UnixDatagram::unbound().unwrap();
+        log.send_to(format!("<14>{mark}").as_bytes(), self.path("/dev/log")).unwrap();
+        self.wait_for_log(&mark);
+        self.logged(text)
     }
 
     /// Enrols a TOTP device with all defaults, as a provisioning script does: nobody has used its
