@@ -12,12 +12,14 @@ pub mod cache;
 pub mod clock;
 pub mod codes;
 pub mod container;
+pub mod disk;
 pub mod host;
 pub mod log;
 pub mod pam;
 pub mod pty;
 pub mod screen;
 pub mod ssh;
+pub mod traced;
 
 pub use codes::{Backup, Device};
 pub use host::{Host, Output, Running};
