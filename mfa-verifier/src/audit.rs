@@ -4,10 +4,11 @@
 //! are made of the fields below.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::time::Duration;
 
 use mfa_protocol::escape::{escape, escape_bytes};
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+use syslog::{Facility, LogFormat, Logger, LoggerBackend};
 
 /// How long a line may wait for a syslog daemon that does not read, before it is given up.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -112,19 +113,31 @@ fn shorten(escaped: &str) -> String {
 }
 
 /// The system's log.
-pub struct Syslog(RefCell<Option<Logger<LoggerBackend, Formatter3164>>>);
+pub struct Syslog(RefCell<Option<Logger<LoggerBackend, Named>>>);
+
+/// `pam_mfa: LINE`, without a process number: a line is the same whichever verifier wrote it. The time
+/// is left to the daemon, as RFC 3164 (4.3.2) provides for; the crate's own would be UTC unsaid.
+#[derive(Debug, Clone, Copy)]
+struct Named;
+
+impl LogFormat<&str> for Named {
+    fn format<W: Write>(
+        &self,
+        writer: &mut W,
+        severity: syslog::Severity,
+        line: &str,
+    ) -> syslog::Result<()> {
+        let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
+        // One write, since each is a datagram.
+        Ok(writer.write_all(format!("<{priority}>pam_mfa: {line}").as_bytes())?)
+    }
+}
 
 impl Syslog {
     /// Connects to the syslog daemon; without one, lines are lost and logins go on.
     #[must_use]
     pub fn connect() -> Self {
-        let formatter = Formatter3164 {
-            facility: Facility::LOG_AUTHPRIV,
-            hostname: None,
-            process: "pam_mfa".to_owned(),
-            pid: std::process::id(),
-        };
-        let logger = syslog::unix(formatter).ok();
+        let logger = syslog::unix(Named).ok();
         if let Some(LoggerBackend::Unix(socket)) = logger.as_ref().map(|logger| &logger.backend) {
             // Fails only for a duration of zero.
             let _ = socket.set_write_timeout(Some(PATIENCE));

@@ -247,7 +247,7 @@ impl ConfigError {
             Self::File(untrusted) => untrusted.hint(),
             Self::Content { path, .. } => {
                 format!(
-                    "correct {}; every key and its default is in pam_mfa.toml(5)",
+                    "correct {}; every key and its default is in the config.toml of the documentation",
                     path.display()
                 )
             }

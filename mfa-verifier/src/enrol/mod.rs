@@ -356,15 +356,15 @@ fn save(
     let decoy = decoy(world.config).map_err(|error| of_codes(&error.into()))?;
     let store = world.archive.open_or_initialise(&decoy).map_err(|error| of_store(&error))?;
     store::update(store, owner, |mut record| {
-        if let Err(failure) = refuse_full(&record).and(judge_label(&record, &device.label)) {
-            return Change::Keep(Err(failure));
-        }
         if record.is_enrolled() != batch.is_none() {
             return Change::Keep(Err(failure(
                 FailureKind::Refused,
                 "the enrolment was changed by somebody else meanwhile",
                 "nothing was changed; look at it with: mfa-setup status",
             )));
+        }
+        if let Err(failure) = refuse_full(&record).and(judge_label(&record, &device.label)) {
+            return Change::Keep(Err(failure));
         }
         let device = Device { id: record.next_id.max(1), ..device.clone() };
         record.next_id = device.id.saturating_add(1);
