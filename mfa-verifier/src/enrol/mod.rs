@@ -336,9 +336,9 @@ fn explain_wrong(device: &Device, code: &str, now: u64) -> String {
             let (hours, minutes) = (minutes / 60, minutes % 60);
             let direction = if offset > 0 { "ahead of" } else { "behind" };
             format!(
-                "That code is right for another time: the device's clock is about\n\
-                 {hours} h {minutes} min {direction} this host's. Set the clock that is wrong, and \
-                 try again."
+                "That code is right for another time:\n\
+                 the device's clock is about {hours} h {minutes} min {direction} this host's.\n\
+                 Set the clock that is wrong, and try again."
             )
         }
         None => "That code is not right.".to_owned(),
