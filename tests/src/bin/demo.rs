@@ -49,7 +49,8 @@ fn enrol(host: &Running) -> (Device, String) {
     say("root@testhost:~# mfa-setup add totp --user alice\n");
     let mut terminal = host.pty(&["mfa-setup", "add", "totp", "--user", "alice"]);
     let shown = terminal.expect("The code that it shows now: ");
-    let key = shown.lines().rfind(|line| is_key(line)).expect("the key, in groups for typing");
+    let ends = shown.lines().filter_map(|line| line.rsplit(": ").next());
+    let key = ends.filter(|end| is_key(end)).last().expect("the key, in groups for typing");
     let mut phone = Device::totp(&key.split_whitespace().collect::<String>());
     terminal.send_line(&phone.code());
     let sheet = terminal.expect("Type one of these codes");
@@ -61,10 +62,10 @@ fn enrol(host: &Running) -> (Device, String) {
     (phone, backup)
 }
 
-/// Whether the line is a key in base32, in groups.
-fn is_key(line: &str) -> bool {
+/// Whether this is a key in base32, in groups.
+fn is_key(text: &str) -> bool {
     let base32 = |c: char| matches!(c, 'A'..='Z' | '2'..='7' | ' ');
-    line.trim().len() >= 16 && line.trim().chars().all(base32)
+    text.trim().len() >= 16 && text.trim().chars().all(base32)
 }
 
 /// A login over ssh, which must come to show `ending`.
