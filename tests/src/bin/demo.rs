@@ -49,8 +49,8 @@ fn enrol(host: &Running) -> (Device, String) {
     say("root@testhost:~# mfa-setup add totp --user alice\n");
     let mut terminal = host.pty(&["mfa-setup", "add", "totp", "--user", "alice"]);
     let shown = terminal.expect("The code that it shows now: ");
-    let ends = shown.lines().filter_map(|line| line.rsplit(": ").next());
-    let key = ends.filter(|end| is_key(end)).last().expect("the key, in groups for typing");
+    let mut ends = shown.lines().rev().filter_map(|line| line.rsplit(": ").next());
+    let key = ends.find(|end| is_key(end)).expect("the key, in groups for typing");
     let mut phone = Device::totp(&key.split_whitespace().collect::<String>());
     terminal.send_line(&phone.code());
     let sheet = terminal.expect("Type one of these codes");
