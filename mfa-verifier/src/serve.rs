@@ -17,7 +17,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use crate::audit::{Line, Log, Severity};
 use crate::config::Config;
 use crate::failure::failure;
-use crate::login::login;
+use crate::login::{login, report_healing};
 use crate::manage::manage;
 use crate::process::Watchdog;
 use crate::store::Owner;
@@ -78,9 +78,10 @@ impl Service<'_> {
             Ok(Some(root)) => root,
             _ => Owner { uid: 0, name: "root".to_owned() },
         };
+        let archive = Configured::new(&config.store);
         let world = World {
             config: &config,
-            archive: &Configured::new(&config.store),
+            archive: &archive,
             users: self.users,
             now: self.now,
             log: self.log,
@@ -88,10 +89,15 @@ impl Service<'_> {
             caller: &caller,
         };
         let mut conversation = Relayed { stream, watchdog: self.watchdog };
-        match request {
+        let reply = match request {
             Request::Login(request) => Reply::Outcome(login(&world, request, &mut conversation)),
             Request::Manage(request) => manage(&world, request, &mut conversation),
+        };
+        // Most is mended when a record is saved.
+        if let Some(store) = archive.opened() {
+            report_healing(&world, store);
         }
+        reply
     }
 }
 

@@ -52,6 +52,12 @@ impl<'a> Configured<'a> {
     pub fn new(config: &'a StoreConfig) -> Self {
         Self { config, store: OnceCell::new() }
     }
+
+    /// The store, if anybody needed it.
+    #[must_use]
+    pub fn opened(&self) -> Option<&dyn Store> {
+        self.store.get().map(|store| store as &dyn Store)
+    }
 }
 
 impl Archive for Configured<'_> {
