@@ -11,7 +11,7 @@ use crate::factor::codes;
 use crate::failure::{failure, of_codes, of_store, usage};
 use crate::login::report_healing;
 use crate::record::{BackupCodes, Device, MovingFactor, UserRecord};
-use crate::store::{self, Change, Owner, Store};
+use crate::store::{self, Change, Owner};
 use crate::world::World;
 
 /// Does what was asked, and writes down who asked for what.
@@ -73,7 +73,7 @@ fn act(
             Ok(())
         }),
         Action::Reset => {
-            if let Some(store) = open(world)? {
+            if let Some(store) = world.managed_store()? {
                 store.remove(owner).map_err(|error| of_store(&error))?;
             }
             Ok(done(owner))
@@ -142,7 +142,7 @@ fn change(
     owner: &Owner,
     mut alter: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
-    let Some(store) = open(world)? else { return Err(not_enrolled(owner)) };
+    let Some(store) = world.managed_store()? else { return Err(not_enrolled(owner)) };
     store::update(store, owner, |mut record| {
         if !record.is_enrolled() {
             return Change::Keep(Err(not_enrolled(owner)));
@@ -156,12 +156,8 @@ fn change(
     Ok(done(owner))
 }
 
-fn open<'a>(world: &World<'a>) -> Result<Option<&'a dyn Store>, Failure> {
-    world.archive.open().map_err(|error| of_store(&error))
-}
-
 fn load(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
-    let Some(store) = open(world)? else { return Ok(UserRecord::default()) };
+    let Some(store) = world.managed_store()? else { return Ok(UserRecord::default()) };
     let (record, _) = store.load(owner).map_err(|error| of_store(&error))?;
     report_healing(world, store);
     Ok(record)

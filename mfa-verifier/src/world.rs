@@ -4,10 +4,11 @@
 use std::cell::OnceCell;
 
 use mfa_protocol::Secret;
-use mfa_protocol::message::Algorithm;
+use mfa_protocol::message::{Algorithm, Failure};
 
 use crate::audit::Log;
 use crate::config::{Config, StoreConfig};
+use crate::failure::{of_codes, of_store};
 use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::store::{Opened, Owner, SledStore, Store, StoreError};
 use crate::users::Users;
@@ -38,6 +39,29 @@ pub trait Archive {
 
     /// The store; a fresh host gets one, and with it the decoy's record. Not for logins.
     fn open_or_initialise(&self, decoy: &UserRecord) -> Result<&dyn Store, StoreError>;
+}
+
+impl<'a> World<'a> {
+    /// The store, for who looks at it or changes it beside logging in: a making of it that was
+    /// interrupted is completed.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn managed_store(&self) -> Result<Option<&'a dyn Store>, Failure> {
+        match self.archive.open() {
+            Err(StoreError::Unusable { .. }) => self.store_to_enrol_in().map(Some),
+            opened => opened.map_err(|error| of_store(&error)),
+        }
+    }
+
+    /// The store, which a fresh host gets now.
+    ///
+    /// # Errors
+    /// As [`Archive::open_or_initialise`].
+    pub fn store_to_enrol_in(&self) -> Result<&'a dyn Store, Failure> {
+        let decoy = decoy(self.config).map_err(|error| of_codes(&error.into()))?;
+        self.archive.open_or_initialise(&decoy).map_err(|error| of_store(&error))
+    }
 }
 
 /// The store that the configuration names.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mfa_tests::pam::Attempt;
 use mfa_tests::screen::{Screen, Theme};
-use mfa_tests::{Device, Host, Pty, Running};
+use mfa_tests::{Device, Host, Output, Pty, Running};
 use serde_json::Value;
 
 const LABEL: &str = "A name for the device [phone]: ";
@@ -458,6 +458,99 @@ fn two_more_devices_at_once_are_both_kept_unless_their_names_are_the_same() {
         assert_eq!(ends, expected, "{labels:?}");
     }
     assert_eq!(status(&host, "alice")["devices"].as_array().unwrap().len(), 4);
+}
+
+/// The system calls that change or say something, and every how many-th is the last one.
+const CALLS: [(&str, usize); 8] = [
+    ("mkdir", 2),
+    ("rename", 1),
+    ("pwrite64", 1),
+    ("write", 2),
+    ("fsync", 4),
+    ("sync_file_range", 1),
+    ("fdatasync", 1),
+    ("sendto", 1),
+];
+
+#[test]
+fn an_enrolment_that_is_killed_in_the_making_of_the_store_is_there_or_not() {
+    let host = host();
+    let (kills, kept) = kill_at_each_call(|strace| {
+        host.shell("rm -rf /var/lib/pam_mfa /etc/pam_mfa/store.key*");
+        let ended = killed(&host, strace);
+        let left = labels(&host);
+        assert!(left.is_empty() || left == ["killed"], "{strace}: {left:?}");
+        // It leads on from whatever was left.
+        host.run(&add("another")).ok();
+        let mut expected = left.clone();
+        expected.push("another".to_owned());
+        assert_eq!(labels(&host), expected, "{strace}");
+        (ended, !left.is_empty())
+    });
+    println!("killed {kills} times, {kept} of them after it was saved");
+    assert!(kills > 15 && kept > 0 && kept < kills);
+}
+
+#[test]
+fn an_enrolment_that_is_killed_is_there_or_not_and_harms_no_other_device() {
+    let host = host();
+    let mut enrolled = host.enrol("alice");
+    let (kills, kept) = kill_at_each_call(|strace| {
+        let ended = killed(&host, strace);
+        let labels = labels(&host);
+        assert!(labels == ["phone"] || labels == ["phone", "killed"], "{strace}: {labels:?}");
+        if labels.len() == 2 {
+            host.run(&["mfa-setup", "remove", "killed", "--yes", "--user", "alice"]).ok();
+        }
+        (ended, labels.len() == 2)
+    });
+    println!("killed {kills} times, {kept} of them after it was saved");
+    assert!(kills > 10 && kept > 0 && kept < kills);
+    for code in [enrolled.device.code(), enrolled.backup.code()] {
+        assert_eq!(Attempt::new("code", "alice").answer(code).run(&host).code(), "PAM_SUCCESS");
+    }
+}
+
+/// Tries with each call of [`CALLS`] as the last one, until there are no more of it. A try says how
+/// the command ended and whether the device is there. Returns how many were killed, and how many of
+/// these had been saved.
+fn kill_at_each_call(mut attempt: impl FnMut(&str) -> (Output, bool)) -> (usize, usize) {
+    let (mut kills, mut kept) = (0, 0);
+    for (call, each) in CALLS {
+        for number in (1..=100).step_by(each) {
+            let strace = format!("--inject={call}:signal=KILL:when={number}");
+            let (ended, saved) = attempt(&strace);
+            assert!(saved || ended.stdout.is_empty(), "{strace}: answered and lost");
+            if ended.code == Some(0) {
+                assert!(saved, "{strace}: {ended:?}");
+                break;
+            }
+            assert_ne!(number, 100, "{call} is the last call each time");
+            (kills, kept) = (kills + 1, kept + usize::from(saved));
+        }
+    }
+    (kills, kept)
+}
+
+/// An enrolment under `strace` with that option: whichever program comes to that call is killed.
+fn killed(host: &Running, option: &str) -> Output {
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", option];
+    let ended = host.run(&[&strace[..], &add("killed")].concat());
+    wait_for_silence(host);
+    ended
+}
+
+fn labels(host: &Running) -> Vec<String> {
+    let status = status(host, "alice");
+    let devices = status["devices"].as_array().unwrap();
+    devices.iter().map(|device| device["label"].as_str().unwrap().to_owned()).collect()
+}
+
+/// An enrolment without a question.
+fn add(label: &str) -> [&str; 10] {
+    let add = ["mfa-setup", "add", "totp", "--label", label];
+    let unasked = ["--json", "--yes", "--no-confirm", "--user", "alice"];
+    std::array::from_fn(|i| if i < 5 { add[i] } else { unasked[i - 5] })
 }
 
 /// At the question of a guided enrolment of alice, on a terminal whose state is looked at.

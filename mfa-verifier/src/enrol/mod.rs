@@ -17,7 +17,7 @@ use crate::factor::otp::{self, Finding};
 use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
 use crate::record::{BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, UserRecord};
 use crate::store::{self, Change, Owner};
-use crate::world::{World, decoy, key_length};
+use crate::world::{World, key_length};
 
 /// Wrong first codes, and wrong backup codes at the end, before an enrolment is given up.
 const TRIES: usize = 5;
@@ -119,8 +119,7 @@ fn text(answer: Answer) -> Secret {
 }
 
 fn current(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
-    let store = world.archive.open().map_err(|error| of_store(&error))?;
-    match store {
+    match world.managed_store()? {
         None => Ok(UserRecord::default()),
         Some(store) => Ok(store.load(owner).map_err(|error| of_store(&error))?.0),
     }
@@ -353,9 +352,7 @@ fn save(
     device: &Device,
     batch: Option<&BackupCodes>,
 ) -> Result<Device, Failure> {
-    let decoy = decoy(world.config).map_err(|error| of_codes(&error.into()))?;
-    let store = world.archive.open_or_initialise(&decoy).map_err(|error| of_store(&error))?;
-    store::update(store, owner, |mut record| {
+    store::update(world.store_to_enrol_in()?, owner, |mut record| {
         if record.is_enrolled() != batch.is_none() {
             return Change::Keep(Err(failure(
                 FailureKind::Refused,
