@@ -29,6 +29,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{PAM_CLIENT, Running, finish};
 
+/// A stack in which the application sees the very code that the module returns for a login. What
+/// libpam makes of `PAM_IGNORE` is [`IGNORED`].
+pub fn exact(arguments: &str) -> String {
+    format!(
+        "auth [success=done ignore=ignore default=die] pam_mfa.so {arguments}\n\
+         auth [default=die] pam_debug.so auth=cred_expired\n"
+    )
+}
+
+/// What comes of `PAM_IGNORE` in [`exact`], and of nothing else.
+pub const IGNORED: &str = "PAM_CRED_EXPIRED";
+
 /// What the application does.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -9,7 +9,7 @@
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -24,7 +24,7 @@ use mfa_protocol::message::{
 use mfa_protocol::relay::encode;
 use mfa_protocol::{Outcome, Secret, Verdict};
 use mfa_verifier::audit::{Log, Severity, Syslog};
-use mfa_verifier::process::Watchdog;
+use mfa_verifier::process::{Watchdog, belong_to_itself};
 use mfa_verifier::serve::Service;
 use mfa_verifier::store::Owner;
 use mfa_verifier::users::{System, Users};
@@ -38,7 +38,10 @@ fn main() -> io::Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--config", config] => {
             let fault = Path::new(config).file_name().unwrap_or_default().to_string_lossy();
-            misbehave(&UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?), &fault)
+            let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+            // One that stays must hold nothing of the application's open.
+            belong_to_itself(&[0, 1, 2, stream.as_raw_fd()]).map_err(io::Error::other)?;
+            misbehave(&stream, &fault)
         }
         ["listen", socket, fault] => {
             let listener = UnixListener::bind(socket)?;
@@ -64,8 +67,23 @@ fn misbehave(mut stream: &UnixStream, fault: &str) -> io::Result<()> {
         _ => {}
     }
     let request = frame::receive(stream, LONG).map_err(io::Error::other)?;
+    let known = say_rightly(stream, fault)?
+        || say_what_is_no_message(stream, fault, &request)?
+        || say_what_is_out_of_place(stream, fault)?
+        || end(stream, fault)?
+        || fault == "stops";
+    if !known {
+        return Err(io::Error::other(format!("no fault is called {fault}")));
+    }
+    // What was sent must not be lost because something of the face's is unread.
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.read_to_end(&mut vec![]);
+    Ok(())
+}
+
+/// No fault, for comparison. Like those below, false where there is none of that name.
+fn say_rightly(mut stream: &UnixStream, fault: &str) -> io::Result<bool> {
     match fault {
-        // No fault, for comparison.
         "granted" => say(stream, &verdict(Verdict::Granted)),
         "exempt" => say(stream, &verdict(Verdict::Exempt)),
         "denied" => say(stream, &verdict(Verdict::Denied)),
@@ -91,6 +109,17 @@ fn misbehave(mut stream: &UnixStream, fault: &str) -> io::Result<()> {
             say(stream, &verdict(Verdict::Denied));
         }
 
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn say_what_is_no_message(
+    mut stream: &UnixStream,
+    fault: &str,
+    request: &[u8],
+) -> io::Result<bool> {
+    match fault {
         // Frames that are none.
         "nothing" => {}
         "length-zero" => stream.write_all(&0u32.to_le_bytes())?,
@@ -111,9 +140,15 @@ fn misbehave(mut stream: &UnixStream, fault: &str) -> io::Result<()> {
         "reply-that-is-none" => send(stream, &replaced(&granted(), 1, 99)),
         "message-that-is-none" => send(stream, &replaced(&granted(), 0, 99)),
         "text-that-is-not-utf8" => send(stream, &[1, 0, 2, 0xc3, 0x28]),
-        "the-request-again" => send(stream, &request),
+        "the-request-again" => send(stream, request),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
 
-        // Messages at the wrong time, or of the wrong kind.
+/// Messages at the wrong time, or of the wrong kind.
+fn say_what_is_out_of_place(mut stream: &UnixStream, fault: &str) -> io::Result<bool> {
+    match fault {
         "a-face-s-message" => transmit(stream, &FromFace::GaveUp(GaveUp::Aborted)),
         "a-face-s-answer" => {
             transmit(stream, &FromFace::Answer(Answer::Text(Secret::from("123456"))));
@@ -134,8 +169,13 @@ fn misbehave(mut stream: &UnixStream, fault: &str) -> io::Result<()> {
             let (error, hint) = ("something\nfailed".to_owned(), "mend \x1b[31mit".to_owned());
             reply(stream, Reply::Failed(Failure { kind: FailureKind::Refused, error, hint }));
         }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
 
-        // Ends.
+fn end(mut stream: &UnixStream, fault: &str) -> io::Result<bool> {
+    match fault {
         "dies" => raise(Signal::SIGKILL)?,
         "dies-at-the-prompt" => {
             say(stream, &ToFace::Ask(Prompt::hidden("Verification code: ")));
@@ -162,13 +202,9 @@ fn misbehave(mut stream: &UnixStream, fault: &str) -> io::Result<()> {
                 thread::sleep(Duration::from_millis(100));
             }
         }
-        "stops" => {}
-        other => return Err(io::Error::other(format!("no fault is called {other}"))),
+        _ => return Ok(false),
     }
-    // What was sent must not be lost because something of the face's is unread.
-    let _ = stream.shutdown(Shutdown::Write);
-    let _ = stream.read_to_end(&mut vec![]);
-    Ok(())
+    Ok(true)
 }
 
 fn hang() -> ! {
