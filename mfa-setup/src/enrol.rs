@@ -2,17 +2,25 @@
 
 use std::path::Path;
 
-use mfa_protocol::Reply;
 use mfa_protocol::message::{Action, DeviceKind, NewDevice};
+use mfa_protocol::{ConversationError, Reply};
 
 use crate::picture::Format;
 use crate::problem::{DONE, Problem};
 use crate::session::{Session, printed};
+use crate::terminal::unanswered;
 use crate::{cli, input, json, text};
+
+const USE_A_TERMINAL: &str =
+    "use a terminal; for provisioning: mfa-setup add totp --no-confirm --yes";
 
 impl Session<'_> {
     /// The guided enrolment of an authenticator app.
     pub fn guide(&mut self) -> Result<u8, Problem> {
+        if !self.terminal.is_there() {
+            // Nothing else answers its questions, so they are not begun.
+            return Err(unanswered(ConversationError::NobodyThere, USE_A_TERMINAL));
+        }
         self.add(guided(), None)
     }
 
@@ -53,10 +61,8 @@ impl Session<'_> {
             None => None,
             Some((path, format)) => Some((self.create(path)?, format)),
         };
-        let hint = "use a terminal; for provisioning, --no-confirm with --yes asks nothing";
-        let Reply::Added(added) = self.manage(Action::Add(Box::new(device)), hint)? else {
-            return Err(Problem::unexpected_reply());
-        };
+        let reply = self.manage(Action::Add(Box::new(device)), USE_A_TERMINAL)?;
+        let Reply::Added(added) = reply else { return Err(Problem::unexpected_reply()) };
         // Drawn before the answer is given, so that both can still be told of a failure.
         let pictured =
             picture.map_or(Ok(()), |(file, format)| file.finish(&format.draw(added.uri.expose())?));

@@ -585,15 +585,12 @@ fn go_to(tty: &mut Pty, question: &str) {
             tty.expect(next);
             return;
         }
-        match next {
-            LABEL => {
-                tty.expect(LABEL);
-                tty.send_line("");
-            }
-            _ => {
-                let code = app(tty).code();
-                tty.send_line(&code);
-            }
+        if next == LABEL {
+            tty.expect(LABEL);
+            tty.send_line("");
+        } else {
+            let code = app(tty).code();
+            tty.send_line(&code);
         }
     }
 }
