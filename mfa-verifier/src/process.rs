@@ -9,6 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, close, setresgid, setresuid, setsid};
 
+/// The longest sleep of the watchdog.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// Takes over nothing of whoever started it: identity, session, signals, limits, directory, umask,
 /// descriptors. `keep` are the descriptors that stay open.
 ///
@@ -103,13 +106,19 @@ impl Watchdog {
     }
 
     fn watch(&self) {
-        loop {
-            let deadline = Duration::from_millis(self.deadline.load(Ordering::Relaxed));
-            match deadline.checked_sub(self.started.elapsed()) {
-                Some(left) if !left.is_zero() => std::thread::sleep(left),
-                _ => end_now(),
-            }
+        while let Some(nap) = self.nap() {
+            std::thread::sleep(nap);
         }
+        end_now()
+    }
+
+    /// How long to sleep before the next look; none once it is over. Never the whole time that is
+    /// left: the next [`Watchdog::allow`] may bring the deadline forward, as it does when a person
+    /// has answered and the verifier's own bound begins.
+    fn nap(&self) -> Option<Duration> {
+        let deadline = Duration::from_millis(self.deadline.load(Ordering::Relaxed));
+        let left = deadline.checked_sub(self.started.elapsed())?;
+        (!left.is_zero()).then_some(left.min(GLANCE))
     }
 }
 
@@ -117,5 +126,20 @@ impl Watchdog {
 pub fn end_now() -> ! {
     loop {
         let _ = kill(Pid::this(), Signal::SIGKILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_is_brought_forward_is_noticed() {
+        let watchdog = Watchdog { started: Instant::now(), deadline: AtomicU64::new(0) };
+        assert_eq!(watchdog.nap(), None);
+        watchdog.allow(Duration::from_secs(300));
+        assert_eq!(watchdog.nap(), Some(GLANCE));
+        watchdog.allow(Duration::from_millis(100));
+        assert!(watchdog.nap().is_some_and(|nap| nap <= Duration::from_millis(100)));
     }
 }
