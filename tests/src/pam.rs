@@ -23,7 +23,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
@@ -400,7 +400,7 @@ pub fn run(host: &Running, plan: &Plan) -> Vec<Report> {
 /// Carries out a plan with an application that is started in a special way
 /// (`host.command(&["env", "LD_PRELOAD=…", PAM_CLIENT])`).
 #[track_caller]
-pub fn run_command(command: &std::process::Command, plan: &Plan) -> Vec<Report> {
+pub fn run_command(command: &Command, plan: &Plan) -> Vec<Report> {
     let output = finish(command, &format!("{}\n", serde_json::to_string(plan).unwrap()));
     let reports: Vec<Report> = output
         .stdout
@@ -413,12 +413,16 @@ pub fn run_command(command: &std::process::Command, plan: &Plan) -> Vec<Report> 
 
 /// Starts an application with one attempt that waits at a prompt.
 pub fn start(host: &Running, attempt: Attempt) -> Application {
-    assert!(attempt.wait_at.is_some(), "there is a prompt to wait at");
-    let plan = Plan { attempts: vec![attempt], ..Plan::default() };
-    let mut child =
-        host.command(&[PAM_CLIENT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    start_command(host.command(&[PAM_CLIENT]), &Plan { attempts: vec![attempt], ..Plan::default() })
+}
+
+/// Starts an application in a special way, with a plan of one attempt that waits at a prompt.
+pub fn start_command(mut command: Command, plan: &Plan) -> Application {
+    assert_eq!(plan.attempts.len(), 1, "only one report is read");
+    assert!(plan.attempts[0].wait_at.is_some(), "there is a prompt to wait at");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut keyboard = child.stdin.take().unwrap();
-    writeln!(keyboard, "{}", serde_json::to_string(&plan).unwrap()).unwrap();
+    writeln!(keyboard, "{}", serde_json::to_string(plan).unwrap()).unwrap();
     let said = BufReader::new(child.stdout.take().unwrap());
     Application { child, keyboard, said }
 }
