@@ -18,11 +18,10 @@ pub struct Ssh<'a> {
 impl<'a> Ssh<'a> {
     pub(crate) fn new(host: &'a Running, user: &str) -> Self {
         let options = [
-            // None of the client's own files, one round of questions, and only what is said here.
+            // None of the client's own files, and only what is said here.
             "-F/dev/null",
             "-oStrictHostKeyChecking=yes",
             "-oUserKnownHostsFile=/dev/null",
-            "-oNumberOfPasswordPrompts=1",
             "-oIdentitiesOnly=yes",
             "-oIdentityFile=none",
         ];
@@ -64,6 +63,8 @@ impl<'a> Ssh<'a> {
     pub fn open(self) -> Session {
         let mut argv = vec!["ssh".to_owned()];
         argv.extend(self.options);
+        // One round of questions, unless an option said otherwise: the first one counts.
+        argv.push("-oNumberOfPasswordPrompts=1".to_owned());
         argv.extend(["-l".to_owned(), self.user, self.address.to_owned()]);
         argv.push(format!("echo {GREETING}$(id -un)"));
         Session { pty: self.host.pty(&argv) }
