@@ -144,7 +144,8 @@ pub struct Backup {
 }
 
 impl Backup {
-    pub(crate) fn new(codes: &[Value]) -> Self {
+    /// From an array of JSON.
+    pub fn new(codes: &[Value]) -> Self {
         Self { codes: codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect() }
     }
 

@@ -50,12 +50,12 @@ impl Traced {
         Self { verifier, trace: host.path(TRACE) }
     }
 
-    /// Waits until the verifier has ended, and returns what `strace` saw: one call a line, behind
-    /// the number of the thread that made it.
+    /// Waits until the verifier has ended. Returns what `strace` saw of the thread that talks to the
+    /// face: one call each, with its result.
     #[track_caller]
-    pub fn end(self) -> String {
+    pub fn end(self) -> Vec<String> {
         self.verifier.join().expect("a face");
-        fs::read_to_string(&self.trace).unwrap()
+        calls_of_main_thread(&fs::read_to_string(&self.trace).unwrap())
     }
 }
 
@@ -68,4 +68,24 @@ fn serve(listener: &UnixListener, command: &mut Command) {
     // Their end of the connection: with a copy open here, the face would not see it closed.
     command.stdin(Stdio::null());
     strace.wait().unwrap();
+}
+
+fn calls_of_main_thread(trace: &str) -> Vec<String> {
+    let main = trace.split_whitespace().next().unwrap_or_default();
+    let mut calls: Vec<String> = vec![];
+    for line in trace.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        if thread != main {
+            continue;
+        }
+        // A call during which another thread was seen stands there in two halves.
+        match (calls.last_mut(), call.split_once(" resumed>")) {
+            (Some(begun), Some((_, rest))) => {
+                assert!(begun.ends_with("<unfinished ...>"), "{begun} / {call}");
+                *begun = begun.replace("<unfinished ...>", rest);
+            }
+            _ => calls.push(call.trim_start().to_owned()),
+        }
+    }
+    calls
 }

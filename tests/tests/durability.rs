@@ -34,27 +34,6 @@ fn log_in(host: &Running, code: &str) -> Report {
     Attempt::new("app", "alice").answer(code).run(host)
 }
 
-/// What the thread did that talks to the face: one call each, with its result.
-fn calls_of_main_thread(trace: &str) -> Vec<String> {
-    let main = trace.split_whitespace().next().expect("a trace");
-    let mut calls: Vec<String> = vec![];
-    for line in trace.lines() {
-        let Some((thread, call)) = line.split_once(' ') else { continue };
-        if thread != main {
-            continue;
-        }
-        // A call during which another thread was seen stands there in two halves.
-        match (calls.last_mut(), call.split_once(" resumed>")) {
-            (Some(begun), Some((_, rest))) => {
-                assert!(begun.ends_with("<unfinished ...>"), "{begun} / {call}");
-                *begun = begun.replace("<unfinished ...>", rest);
-            }
-            _ => calls.push(call.trim_start().to_owned()),
-        }
-    }
-    calls
-}
-
 /// The first call, at or behind `from`, of one of these functions, about that file and with that
 /// result.
 #[track_caller]
@@ -91,7 +70,7 @@ fn every_judgement_is_synced_before_anything_is_answered_or_logged() {
         let traced = Traced::start(&host, &CALLS);
         let report = Attempt::new("traced", "alice").answer(code.as_str()).run(&host);
         assert_eq!(report.code(), *expected, "{what}");
-        let calls = calls_of_main_thread(&traced.end());
+        let calls = traced.end();
         let line = host.logged("service=traced").pop().unwrap();
         assert!(line.contains(&format!("reason={reason}")), "{what}: {line}");
 
@@ -173,7 +152,7 @@ fn traced_setup(host: &Running, user: &str, arguments: &[&str]) -> Vec<String> {
     let traced = Traced::start(host, &CALLS);
     let options = ["--user", user, "--socket", SOCKET, "--yes"];
     host.run(&[&["mfa-setup"], arguments, &options].concat()).ok();
-    calls_of_main_thread(&traced.end())
+    traced.end()
 }
 
 /// The names of all that is in a directory, with a slash before each; the directory itself is "".
