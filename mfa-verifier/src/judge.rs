@@ -90,11 +90,12 @@ pub enum Refusal {
 /// tells nobody whether a user is barred.
 #[must_use]
 pub fn judge(
-    record: UserRecord,
+    mut record: UserRecord,
     attempt: &Attempt,
     now: u64,
     config: &Config,
 ) -> (Judgement, UserRecord) {
+    record.lockout.shorten_waits(now, &config.lockout);
     match &attempt.code {
         Code::OneTime(code) => judge_one_time(record, code, attempt.source, now, config),
         Code::Backup { batch, hash } => {
@@ -338,6 +339,20 @@ mod tests {
         let (judgement, after) = judge(record, &right, NOW + 30, &config);
         assert!(matches!(judgement, Judgement::Accepted(_)));
         assert_eq!(after.lockout.sources[0].failures, 0);
+    }
+
+    #[test]
+    fn a_wait_from_a_clock_that_ran_ahead_is_over_an_hour_after_the_first_try() {
+        let (mut record, _) = enrolled();
+        record.lockout.not_before = NOW + 86_400;
+        let config = Config::default();
+        for (later, admitted) in [(0, false), (1_800, false), (3_600, true)] {
+            let now = NOW + later;
+            let attempt = one_time(&current(&record, now), HOME);
+            let (judgement, after) = judge(record, &attempt, now, &config);
+            assert_eq!(matches!(judgement, Judgement::Accepted(_)), admitted, "{later}");
+            record = after;
+        }
     }
 
     #[test]

@@ -27,17 +27,24 @@ pub enum Barred {
 }
 
 impl Lockout {
+    /// Shortens what a clock that ran ahead has noted to the longest wait from now. The result is to
+    /// be saved: shortened anew at each look, such a wait would never come nearer to its end.
+    pub fn shorten_waits(&mut self, now: u64, rules: &LockoutConfig) {
+        let latest = now.saturating_add(rules.longest_wait);
+        self.not_before = self.not_before.min(latest);
+        for state in &mut self.sources {
+            state.not_before = state.not_before.min(latest);
+        }
+    }
+
     /// Whether a one-time code from `source` may be judged.
     pub fn admit_otp(&self, source: Source, now: u64, rules: &LockoutConfig) -> Result<(), Barred> {
-        let state = self.state(source);
-        let own = state.map_or(0, |state| state.not_before);
-        let shared = if self.is_known(source, now, rules) { 0 } else { self.not_before };
-        // A wait that was noted by a clock that ran ahead must not outlive the longest wait.
-        let until = own.max(shared).min(now.saturating_add(rules.longest_wait));
+        let known = self.is_known(source, now, rules);
+        let own = self.state(source).map_or(0, |state| state.not_before);
+        let until = if known { own } else { own.max(self.not_before) };
         if until > now {
             return Err(Barred::Until(until));
         }
-        let known = self.is_known(source, now, rules);
         if !known && self.failures_now(now) >= rules.disable_after {
             return Err(Barred::Disabled);
         }
@@ -68,12 +75,14 @@ impl Lockout {
         if let Some(state) = self.state_mut(source, now, rules) {
             state.failures = state.failures.saturating_add(1);
             state.last_seen = now;
-            state.not_before = now + wait(state.failures, rules.per_source, rules);
+            state.not_before = now.saturating_add(wait(state.failures, rules.per_source, rules));
         }
         if !known {
             self.failures = self.failures_now(now).saturating_add(1);
-            self.counted_at = now;
-            self.not_before = now + wait(self.failures, rules.per_user, rules);
+            // Not taken back with the clock: set right again, it would forgive for days that never
+            // passed.
+            self.counted_at = self.counted_at.max(now);
+            self.not_before = now.saturating_add(wait(self.failures, rules.per_user, rules));
         }
     }
 
@@ -99,6 +108,7 @@ impl Lockout {
     /// A backup code was right: whoever failed before, the owner is here.
     pub fn clear_user(&mut self) {
         self.failures = 0;
+        self.counted_at = 0;
         self.not_before = 0;
     }
 
@@ -279,11 +289,27 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_noted_by_a_clock_that_ran_ahead_is_clamped_to_the_longest() {
+    fn a_wait_noted_by_a_clock_that_ran_ahead_ends_after_the_longest() {
         let rules = LockoutConfig::default();
         let mut lockout = Lockout::default();
         assert_eq!(try_all(&mut lockout, HOME, NOW + 365 * DAY, &rules), 5);
-        assert_eq!(lockout.admit_otp(HOME, NOW, &rules), Err(Barred::Until(NOW + 3_600)));
+        lockout.failures = rules.per_user;
+        lockout.not_before = NOW + 365 * DAY;
+        for later in [0, 1_800, 3_599] {
+            lockout.shorten_waits(NOW + later, &rules);
+            let until = Err(Barred::Until(NOW + 3_600));
+            assert_eq!(lockout.admit_otp(HOME, NOW + later, &rules), until, "{later}");
+        }
+        assert_eq!(lockout.admit_otp(HOME, NOW + 3_600, &rules), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_behind_for_a_while_forgives_nothing() {
+        let rules = LockoutConfig::default();
+        let mut lockout = Lockout { failures: 98, counted_at: NOW, ..Lockout::default() };
+        lockout.charge_otp(stranger(1), NOW - 365 * DAY, &rules);
+        assert_eq!(lockout.failures_now(NOW), 99);
+        assert_eq!(lockout.failures_now(NOW + DAY), 98);
     }
 
     #[test]
