@@ -52,6 +52,7 @@ pub struct Host {
     binds: Vec<(PathBuf, PathBuf)>,
     disks: Vec<PathBuf>,
     sshd: Option<String>,
+    bare: bool,
 }
 
 impl Host {
@@ -129,6 +130,13 @@ impl Host {
         self
     }
 
+    /// Nothing of `pam_mfa` is installed yet.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
     /// Runs sshd on port 22 of the host, with these lines before the usual ones: the first of two
     /// counts.
     #[must_use]
@@ -151,8 +159,9 @@ impl Host {
             binds.push((disk, path));
         }
         let log = directory.path().join("log");
+        let stage = (!self.bare).then(|| cache::stage().to_owned());
         let layout = Layout {
-            lower: vec![cache::stage().to_owned(), cache::rootfs().to_owned()],
+            lower: stage.into_iter().chain([cache::rootfs().to_owned()]).collect(),
             directory: directory.path().to_owned(),
             log: log.clone(),
             binds,
