@@ -11,7 +11,7 @@
 //!
 //! A user's directory is made aside and renamed, so where there is one, a record was in it: if none
 //! can be read, that is damage, and never "not enrolled". Nobody has a record whose directory is
-//! missing from a `users/` that is still the one that was opened.
+//! missing from a `users/` that is still the one that was opened, and in which the decoy has one.
 //!
 //! # Which copy is synced
 //!
@@ -88,7 +88,7 @@ impl SledStore {
         let site = Site::new(path, key_file);
         match site.survey()? {
             Found::Nothing => Ok(Opened::Fresh),
-            Found::Store(key) => Self::with_key(&site, path, key).map(Opened::Store),
+            Found::Store(key) => Self::with_key(&site, path, key)?.furnished().map(Opened::Store),
             Found::Unfinished => Err(site.unusable(
                 "making it was interrupted; run mfa-setup as root to complete it".to_owned(),
             )),
@@ -142,6 +142,18 @@ impl SledStore {
             tenures: Arc::default(),
             notices: Mutex::default(),
         })
+    }
+
+    /// Demands the decoy's directory, which is in `users/` before there is a marker. In another
+    /// `users/`, such as the empty one below a disk that is not mounted, nobody would be enrolled.
+    fn furnished(self) -> Result<Self, StoreError> {
+        match self.room(Owner::decoy().uid)? {
+            Some(_) => Ok(self),
+            None => Err(self.unusable(
+                "its directory of users is not the one that was made with it; mount it, or put it \
+                 back from a backup",
+            )),
+        }
     }
 
     fn notice(&self, uid: u32, what: &str) {

@@ -53,7 +53,7 @@ fn a_new_store_is_roots_alone_and_stays_what_it_is() {
 #[test]
 fn half_a_store_is_refused_and_left_alone() {
     type Break = fn(&Home);
-    let cases: [(&str, Break, &str); 12] = [
+    let cases: [(&str, Break, &str); 13] = [
         ("key gone", |h| fs::remove_file(h.key_file()).unwrap(), "is missing"),
         ("marker gone", |h| fs::remove_file(h.path().join("format")).unwrap(), "no store"),
         ("store gone", |h| fs::remove_dir_all(h.path()).unwrap(), "no store"),
@@ -74,6 +74,14 @@ fn half_a_store_is_refused_and_left_alone() {
             "has records",
         ),
         ("users gone", |h| fs::remove_dir_all(h.path().join("users")).unwrap(), "is missing"),
+        (
+            "users not mounted",
+            |h| {
+                fs::remove_dir_all(h.path().join("users")).unwrap();
+                fs::create_dir(h.path().join("users")).unwrap();
+            },
+            "not the one that was made",
+        ),
         ("another host's key", |h| fs::write(h.key_file(), [7; 32]).unwrap(), "another key"),
         ("short key", |h| truncate(&h.key_file(), 31), "32 bytes"),
         ("long key", |h| truncate(&h.key_file(), 33), "32 bytes"),
