@@ -80,6 +80,7 @@ impl<'a> Site<'a> {
 
     /// Looks what is there.
     pub(super) fn survey(&self) -> Result<Found, StoreError> {
+        self.keep_apart()?;
         let has_key = self.has(self.key_file)?;
         let has_marker = self.has(&self.marker())?;
         let key_file = self.key_file.display();
@@ -118,6 +119,18 @@ impl<'a> Site<'a> {
                 }
             }
         }
+    }
+
+    /// A key inside of the store would be lost and found with it: one disk that is not mounted would
+    /// look like a fresh host, and a copy of the store would open itself.
+    fn keep_apart(&self) -> Result<(), StoreError> {
+        if self.key_file.starts_with(self.path) {
+            return Err(self.unusable(format!(
+                "its sealing key {} lies inside of it; name another place as store.key_file",
+                self.key_file.display()
+            )));
+        }
+        Ok(())
     }
 
     fn has(&self, path: &Path) -> Result<bool, StoreError> {

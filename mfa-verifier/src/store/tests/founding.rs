@@ -4,8 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::{Home, mode, truncate};
+use crate::record::UserRecord;
 use crate::store::contract::{alice, number, numbered, save};
-use crate::store::{Opened, Owner, Revision, Saved, Store, StoreError};
+use crate::store::{Opened, Owner, Revision, Saved, SledStore, Store, StoreError};
 
 #[track_caller]
 fn unusable(opened: Result<Opened, StoreError>) -> String {
@@ -110,6 +111,16 @@ fn half_a_store_is_refused_and_left_alone() {
         assert_eq!(reason, again, "{what}");
         drop(store);
     }
+}
+
+#[test]
+fn a_key_inside_of_the_store_is_refused() {
+    let home = Home::bare();
+    let key_file = home.path().join("store.key");
+    let made = SledStore::initialize(&home.path(), &key_file, &UserRecord::default());
+    assert!(unusable(made.map(Opened::Store)).contains("lies inside"));
+    assert!(unusable(SledStore::open(&home.path(), &key_file)).contains("lies inside"));
+    assert!(!home.path().exists());
 }
 
 #[test]
