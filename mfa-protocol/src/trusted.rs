@@ -1,14 +1,19 @@
 //! Opening what only root may have written: the policy, the sealing key, the verifier.
 //!
-//! What is checked is what was opened. The name is resolved through directories that root alone can
-//! change, so nobody else can put something in its place between two looks (CVE-2024-47191).
+//! What is checked is what was opened. The name is resolved through directories and links that root
+//! alone can change, so nobody else can put something in its place between two looks, or later
+//! (CVE-2024-47191).
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::OFlag;
+
+/// As many links as the kernel follows, path_resolution(7).
+const MOST_LINKS: usize = 40;
 
 /// Why a file is not used.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +55,7 @@ impl Untrusted {
 }
 
 /// Opens a regular file that root owns, that nobody else can write, that has one name only and is
-/// no symbolic link, in directories of which the same holds.
+/// no symbolic link, in a [`trusted_directory`].
 pub fn open_file(path: &Path) -> Result<File, Untrusted> {
     let (parent, name) = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if path.is_absolute() => (parent, name),
@@ -64,14 +69,9 @@ pub fn open_file(path: &Path) -> Result<File, Untrusted> {
     Ok(file)
 }
 
-/// Opens a program like [`open_file`]; its path may lead through symbolic links, as long as every
-/// directory that it leads through in the end is root's.
+/// Opens a program like [`open_file`]; it may be a symbolic link, if that is root's.
 pub fn open_program(path: &Path) -> Result<File, Untrusted> {
-    if !path.is_absolute() {
-        return Err(unsafe_path(path, "is not an absolute path"));
-    }
-    let path = fs::canonicalize(path).map_err(|source| io_error(path, source))?;
-    trusted_directory(path.parent().unwrap_or(Path::new("/")))?;
+    let path = resolve(path)?;
     let (file, metadata) = open_plain(&path)?;
     if metadata.mode() & 0o111 == 0 {
         return Err(unsafe_path(&path, "is not executable"));
@@ -79,17 +79,65 @@ pub fn open_program(path: &Path) -> Result<File, Untrusted> {
     Ok(file)
 }
 
-/// Resolves a directory and demands that it and all above it are root's and nobody else's to write.
+/// Resolves a directory and demands that it, all above it and all that the path leads through are
+/// root's and nobody else's to write.
 pub fn trusted_directory(path: &Path) -> Result<PathBuf, Untrusted> {
-    let path = fs::canonicalize(path).map_err(|source| io_error(path, source))?;
-    for directory in path.ancestors() {
-        let metadata = fs::symlink_metadata(directory).map_err(|e| io_error(directory, e))?;
-        if !metadata.is_dir() {
-            return Err(unsafe_path(directory, "is not a directory"));
-        }
-        refuse_foreign(directory, &metadata)?;
-    }
+    let path = resolve(path)?;
+    demand_directory(&path)?;
     Ok(path)
+}
+
+/// Follows an absolute path to what it leads to. Each link on the way is root's, in a directory that
+/// is root's alone to write: who owns a link decides where it leads.
+fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
+    if !path.is_absolute() {
+        return Err(unsafe_path(path, "is not an absolute path"));
+    }
+    let mut here = PathBuf::from("/");
+    let mut names = steps(path);
+    let mut links = 0;
+    while let Some(name) = names.pop() {
+        demand_directory(&here)?;
+        if name == ".." {
+            here.pop();
+            continue;
+        }
+        let next = here.join(name);
+        let metadata = fs::symlink_metadata(&next).map_err(|source| io_error(&next, source))?;
+        if !metadata.is_symlink() {
+            here = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(unsafe_path(path, "leads through too many symbolic links"));
+        }
+        demand_owner(&next, &metadata)?;
+        let target = fs::read_link(&next).map_err(|source| io_error(&next, source))?;
+        if target.is_absolute() {
+            here = PathBuf::from("/");
+        }
+        names.extend(steps(&target));
+    }
+    Ok(here)
+}
+
+/// The names in a path, the first one last.
+fn steps(path: &Path) -> Vec<OsString> {
+    let name = |part: Component| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(name).collect()
+}
+
+fn demand_directory(path: &Path) -> Result<(), Untrusted> {
+    let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
+    if !metadata.is_dir() {
+        return Err(unsafe_path(path, "is not a directory"));
+    }
+    refuse_foreign(path, &metadata)
 }
 
 fn open_plain(path: &Path) -> Result<(File, Metadata), Untrusted> {
@@ -109,13 +157,15 @@ fn open_plain(path: &Path) -> Result<(File, Metadata), Untrusted> {
 }
 
 fn refuse_foreign(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
-    if metadata.uid() != 0 {
-        return Err(unsafe_path(path, "is not owned by root"));
-    }
+    demand_owner(path, metadata)?;
     if metadata.mode() & 0o022 != 0 {
         return Err(unsafe_path(path, "can be written by others than root"));
     }
     Ok(())
+}
+
+fn demand_owner(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
+    if metadata.uid() == 0 { Ok(()) } else { Err(unsafe_path(path, "is not owned by root")) }
 }
 
 fn unsafe_path(path: &Path, problem: &'static str) -> Untrusted {
@@ -128,5 +178,92 @@ fn io_error(path: &Path, source: io::Error) -> Untrusted {
         (_, Some(nix::libc::ELOOP)) => unsafe_path(path, "is a symbolic link"),
         (_, Some(nix::libc::ENXIO)) => unsafe_path(path, "is not a regular file"),
         _ => Untrusted::Io { path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+
+    const NOBODY: Option<u32> = Some(65_534);
+
+    /// A directory of root's below directories of root's.
+    struct Home(PathBuf);
+
+    impl Home {
+        fn new(name: &str) -> Self {
+            let path =
+                format!("/var/cache/pam_mfa-tests/unit/trusted-{name}-{}", std::process::id());
+            fs::create_dir_all(&path).expect("these tests run as root");
+            let home = Self(path.into());
+            fs::create_dir(home.at("etc")).unwrap();
+            fs::write(home.at("etc/file"), "x").unwrap();
+            fs::create_dir(home.at("foreign")).unwrap();
+            lchown(home.at("foreign"), NOBODY, NOBODY).unwrap();
+            home
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn problem<T>(opened: Result<T, Untrusted>) -> String {
+        opened.err().expect("it opens").to_string()
+    }
+
+    #[test]
+    fn links_of_root_are_followed_and_a_link_of_somebody_else_is_not() {
+        let home = Home::new("links");
+        symlink("etc", home.at("link")).unwrap();
+        symlink("../link/../etc", home.at("etc/around")).unwrap();
+        for path in ["etc/file", "link/file", "etc/around/file", "foreign/../etc/./file"] {
+            let opened = open_file(&home.at(path));
+            assert_eq!(opened.is_ok(), !path.starts_with("foreign"), "{path}");
+        }
+        symlink(home.at("etc"), home.at("foreign/link")).unwrap();
+        assert!(problem(open_file(&home.at("foreign/link/file"))).contains("not owned by root"));
+        symlink(home.at("foreign/link"), home.at("through")).unwrap();
+        assert!(problem(open_file(&home.at("through/file"))).contains("not owned by root"));
+        symlink("etc", home.at("given")).unwrap();
+        lchown(home.at("given"), NOBODY, NOBODY).unwrap();
+        assert!(problem(trusted_directory(&home.at("given"))).contains("not owned by root"));
+        symlink("loop", home.at("loop")).unwrap();
+        assert!(problem(trusted_directory(&home.at("loop"))).contains("too many"));
+    }
+
+    #[test]
+    fn a_program_may_be_a_link_and_a_file_may_not() {
+        let home = Home::new("program");
+        fs::set_permissions(home.at("etc/file"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("etc/file", home.at("program")).unwrap();
+        assert!(open_program(&home.at("program")).is_ok());
+        assert!(problem(open_file(&home.at("program"))).contains("symbolic link"));
+        assert!(problem(open_program(&home.at("etc"))).contains("not a regular file"));
+        assert!(problem(open_program(Path::new("etc/file"))).contains("not an absolute path"));
+        assert!(matches!(open_program(&home.at("none")), Err(Untrusted::Missing(_))));
+        assert!(matches!(open_file(&home.at("none/file")), Err(Untrusted::Missing(_))));
+        assert!(problem(open_file(&home.at("etc/file/x"))).contains("not a directory"));
+    }
+
+    #[test]
+    fn what_others_own_or_write_or_name_twice_is_refused() {
+        let home = Home::new("foreign");
+        fs::write(home.at("foreign/file"), "x").unwrap();
+        assert!(problem(open_file(&home.at("foreign/file"))).contains("not owned by root"));
+        fs::hard_link(home.at("etc/file"), home.at("etc/twice")).unwrap();
+        assert!(problem(open_file(&home.at("etc/file"))).contains("hard link"));
+        fs::remove_file(home.at("etc/twice")).unwrap();
+        for mode in [0o620, 0o602] {
+            fs::set_permissions(home.at("etc/file"), fs::Permissions::from_mode(mode)).unwrap();
+            assert!(problem(open_file(&home.at("etc/file"))).contains("written by others"));
+        }
     }
 }
