@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-/// As many links as the kernel follows, path_resolution(7).
+/// As many links as the kernel follows: `path_resolution(7)`.
 const MOST_LINKS: usize = 40;
 
 /// Why a file is not used.
