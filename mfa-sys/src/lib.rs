@@ -7,16 +7,19 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 ///
 /// An ignored or blocked signal survives `execve` (signal(7)), so a program started by a host that
 /// ignores SIGCHLD or blocks SIGTERM would inherit that. SIGKILL and SIGSTOP cannot be changed;
-/// SIGPIPE stays ignored, because a peer that hangs up must be an error and not a death.
+/// SIGPIPE and SIGXFSZ are ignored, because a peer that hangs up and a file that may not grow must be
+/// errors and not a death.
 pub fn default_signals() {
     for number in Signal::iterator() {
-        if matches!(number, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
-            continue;
-        }
-        // SAFETY: `SIG_DFL` installs no handler, so no code of ours can run in signal context.
-        // The call fails only for signals that cannot be caught, which are left out above; such a
-        // failure would leave the signal as it was, which is no worse than not calling.
-        let _ = unsafe { signal(number, SigHandler::SigDfl) };
+        let action = match number {
+            Signal::SIGKILL | Signal::SIGSTOP => continue,
+            Signal::SIGPIPE | Signal::SIGXFSZ => SigHandler::SigIgn,
+            _ => SigHandler::SigDfl,
+        };
+        // SAFETY: `SIG_DFL` and `SIG_IGN` install no handler, so no code of ours can run in signal
+        // context. The call fails only for signals that cannot be caught, which are left out above;
+        // such a failure would leave the signal as it was, which is no worse than not calling.
+        let _ = unsafe { signal(number, action) };
     }
     // Fails only for an invalid `how`, which nix does not let through.
     let _ = SigSet::empty().thread_set_mask();
