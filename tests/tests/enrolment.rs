@@ -406,7 +406,7 @@ fn a_second_device_brings_no_new_codes_and_the_last_one_takes_them_along() {
 
 #[test]
 fn of_two_first_enrolments_at_once_one_wins_and_the_other_is_told() {
-    const ROUNDS: usize = 10;
+    const ROUNDS: usize = 6;
     let host = host();
     for round in 0..ROUNDS {
         let mut people = [(); 2].map(|()| {
@@ -474,7 +474,9 @@ const CALLS: [(&str, usize); 8] = [
 
 #[test]
 fn an_enrolment_that_is_killed_in_the_making_of_the_store_is_there_or_not() {
-    let host = host();
+    // One backup code: hashing ten would take most of the test's time.
+    let policy = format!("{REQUIRED}[backup_codes]\ncount = 1\n");
+    let host = Host::new().user("alice", "rabbit hole").config(&policy).start();
     let (kills, kept) = kill_at_each_call(|strace| {
         host.shell("rm -rf /var/lib/pam_mfa /etc/pam_mfa/store.key*");
         let ended = killed(&host, strace);
