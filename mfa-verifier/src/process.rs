@@ -12,14 +12,15 @@ use nix::unistd::{Gid, Pid, Uid, chdir, close, setresgid, setresuid, setsid};
 /// The longest sleep of the watchdog.
 const GLANCE: Duration = Duration::from_millis(500);
 
-/// Takes over nothing of whoever started it: identity, session, signals, limits, directory, umask,
-/// descriptors. `keep` are the descriptors that stay open.
+/// Takes over nothing of whoever started it: identity, session, signals, priority, limits, directory,
+/// umask, descriptors. `keep` are the descriptors that stay open.
 ///
 /// # Errors
 /// The step that failed; the process is then not to be used.
 pub fn belong_to_itself(keep: &[i32]) -> Result<(), String> {
     let failed = |step: &'static str| move |error| format!("{step}: {error}");
     mfa_sys::default_signals();
+    mfa_sys::default_priority();
     // Fails where it is a session's leader already, which is as well.
     let _ = setsid();
     if nix::unistd::geteuid().is_root() {
