@@ -24,7 +24,8 @@ pub const MODULE: &str = "auth required pam_mfa.so socket=/run/traced/socket\n";
 /// The installed verifier.
 pub const VERIFIER: &str = "/usr/libexec/pam_mfa/mfa-verifier";
 
-const TRACE: &str = "/run/traced/trace";
+/// Where `strace` writes while it runs.
+pub const TRACE: &str = "/run/traced/trace";
 
 /// How long a face may take to come, in milliseconds.
 const PATIENCE: u16 = 30_000;
