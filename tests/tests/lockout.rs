@@ -15,8 +15,8 @@ const CODE: &str = "Verification code: ";
 const START: u64 = 1_800_000_000;
 const HOUR: u64 = 3_600;
 
-/// A login that takes longer has slept: the shortest wait is 30 seconds.
-const PROMPT: Duration = Duration::from_secs(3);
+/// A login that takes longer has waited for something. The shortest of lockout's waits is 30 s.
+const PROMPT: Duration = Duration::from_secs(5);
 
 fn host() -> Running {
     Host::new().user("alice", "rabbit hole").config(REQUIRED).pam("door", STACK).start()
@@ -210,18 +210,20 @@ fn who_is_locked_is_refused_at_once_and_holds_no_slot_of_sshd() {
     let tries = wrong.iter().map(|code| try_from("127.0.0.1", code)).collect();
     let reports = run_all(&host, tries);
     assert_eq!(host.logged_by_now("reason=locked").len(), TRIES - 5);
-    let took: Vec<_> =
-        reports.iter().skip(5).map(|r| Duration::from_micros(r.microseconds[0])).collect();
-    let longest = took.iter().max().unwrap();
-    println!("{} locked tries: the longest took {longest:?}", took.len());
-    assert!(*longest < PROMPT, "{took:?}");
+    let took = reports.iter().skip(5).map(|r| Duration::from_micros(r.microseconds[0]));
+    let mut took: Vec<_> = took.collect();
+    took.sort();
+    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("{} locked tries: median {median:?}, longest {longest:?}", took.len());
+    // A busy machine may be late once, but not with every second one.
+    assert!(median < PROMPT / 10 && longest < PROMPT, "{took:?}");
 
-    for number in 0..SESSIONS {
+    for code in &wrong[..SESSIONS] {
         let mut ssh = host.ssh("alice").open();
-        ssh.answer("Password: ", "rabbit hole").answer(CODE, &wrong[number]);
+        ssh.answer("Password: ", "rabbit hole").answer(CODE, code);
         let since = Instant::now();
         ssh.end().refused();
-        assert!(since.elapsed() < PROMPT, "session {number}: {:?}", since.elapsed());
+        assert!(since.elapsed() < PROMPT, "{:?}", since.elapsed());
     }
     println!("{SESSIONS} locked ssh sessions were refused at once");
     assert_eq!(host.logged_by_now("reason=locked").len(), TRIES - 5 + SESSIONS);
