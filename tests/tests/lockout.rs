@@ -241,7 +241,7 @@ fn many_prompts_in_one_connection_are_counted_for_the_user() {
         .start();
     let device = host.enrol("alice").device;
     // CVE-2015-5600: one connection asks for the same device over and over.
-    let devices = format!("-oKbdInteractiveDevices={}", vec!["pam"; TRIES].join(","));
+    let devices = format!("-oKbdInteractiveDevices={}", ["pam"; TRIES].join(","));
     let prompts = format!("-oNumberOfPasswordPrompts={TRIES}");
     let mut ssh = host.ssh("alice").option(&prompts).option(&devices).open();
     let mut asked = 0;
