@@ -73,3 +73,45 @@ unsafe fn copy(text: *const c_char) -> Option<Vec<u8>> {
     // SAFETY: not null, and the caller promises the rest.
     Some(unsafe { CStr::from_ptr(text) }.to_bytes().to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry;
+
+    /// What libpam calls.
+    type Entry = unsafe extern "C" fn(
+        *mut PamHandle,
+        pam::constants::PamFlag,
+        c_int,
+        *const *const c_char,
+    ) -> PamResultCode;
+
+    #[test]
+    fn what_libpam_never_passes_is_an_error_of_every_entry_point() {
+        let entries: [Entry; 6] = [
+            entry::pam_sm_authenticate,
+            entry::pam_sm_setcred,
+            entry::pam_sm_acct_mgmt,
+            entry::pam_sm_open_session,
+            entry::pam_sm_close_session,
+            entry::pam_sm_chauthtok,
+        ];
+        let handle = ptr::NonNull::<PamHandle>::dangling().as_ptr();
+        let one_null = [ptr::null::<c_char>()];
+        for entry in entries {
+            for (handle, count, arguments) in [
+                (ptr::null_mut(), 0, ptr::null()),
+                (handle, -1, ptr::null()),
+                (handle, 1, ptr::null()),
+                (handle, 1, one_null.as_ptr()),
+            ] {
+                // SAFETY: each of these is refused before the handle or an argument is looked at;
+                // the handle is one of a type without fields, and the array has as many elements as
+                // is said, or is null.
+                let code = unsafe { entry(handle, 0, count, arguments) };
+                assert_eq!(code, PamResultCode::PAM_ABORT, "{count}");
+            }
+        }
+    }
+}

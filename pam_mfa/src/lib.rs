@@ -40,10 +40,11 @@ mod entry {
 // them twice, in another process, or without a login before.
 impl PamHooks for Module {
     fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
-        panics::contain(|| authenticate(pamh, &args, flags)).unwrap_or_else(|place| {
-            ffi::log(pamh, Level::Critical, &format!("internal error at {place}: refused"));
-            PamResultCode::PAM_AUTH_ERR
-        })
+        panics::refuse(
+            pamh,
+            |pamh| authenticate(pamh, &args, flags),
+            |pamh, line| ffi::log(pamh, Level::Critical, line),
+        )
     }
 
     // Not PAM_IGNORE: libpam answers a stack in which nobody said yes with PAM_PERM_DENIED.
