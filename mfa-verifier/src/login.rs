@@ -58,7 +58,7 @@ fn decide(
         stand_in = MemoryStore::with(&Owner::decoy(), &record).map_err(StoreError::from)?;
         &stand_in
     };
-    let own = load(world, store, user)?;
+    let own = load(store, user)?;
     let situation = Situation {
         service: &request.service,
         user_exists: user.is_some(),
@@ -66,7 +66,12 @@ fn decide(
         first_factor: has_first_factor(request),
         nullok: request.nullok,
     };
-    match policy::requirement(&world.config.policy, &situation) {
+    let requirement = policy::requirement(&world.config.policy, &situation);
+    if request.debug {
+        let line = Line::new().quoted("debug", &format!("{requirement:?} from {source}"));
+        world.log.write(Severity::Debug, &line.finish());
+    }
+    match requirement {
         Requirement::Exempt(exemption) => Ok(Decision::Exempt(exemption)),
         Requirement::Deny(denial) => Ok(Decision::Denied(denial)),
         Requirement::Challenge => {
@@ -88,7 +93,7 @@ fn challenge(
     if let Some(password) = &request.password {
         let decision = answered(world, store, subject, source, Typed::of(password.expose()))?;
         if decision.verdict() == Verdict::Granted {
-            congratulate(world, &decision, conversation);
+            advise(world, &decision, conversation);
             return Ok(decision);
         }
     }
@@ -96,7 +101,7 @@ fn challenge(
         Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
         Answer::Text(text) => answered(world, store, subject, source, Typed::of(text.expose()))?,
     };
-    congratulate(world, &decision, conversation);
+    advise(world, &decision, conversation);
     Ok(decision)
 }
 
@@ -118,6 +123,11 @@ fn answered(
     let given = Given::of(&code, &subject.record);
     let attempt = Attempt { code, source };
     let (judgement, codes_left) = store::update(store, &subject.owner, |record| {
+        if !record.is_enrolled() {
+            // Everything was taken from the user while the code was typed. A record that is empty
+            // must not come of it.
+            return Change::Keep((Judgement::Refused(Refusal::Misshapen), 0));
+        }
         let (judgement, record) = judge(record, &attempt, (world.now)(), world.config);
         let codes_left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
         Change::Save(record, (judgement, codes_left))
@@ -157,13 +167,11 @@ fn open_store<'a>(world: &World<'a>) -> Result<Option<&'a dyn Store>, StoreError
     if world.config.policy.mode.looks_at_records() { world.archive.open() } else { Ok(None) }
 }
 
-fn load(world: &World, store: &dyn Store, user: Option<&Owner>) -> Result<UserRecord, StoreError> {
-    let record = match user {
-        Some(owner) => store.load(owner)?.0,
-        None => UserRecord::default(),
-    };
-    report_healing(world, store);
-    Ok(record)
+fn load(store: &dyn Store, user: Option<&Owner>) -> Result<UserRecord, StoreError> {
+    match user {
+        Some(owner) => Ok(store.load(owner)?.0),
+        None => Ok(UserRecord::default()),
+    }
 }
 
 /// A method that sshd names, which is believed of sshd alone, or a password that some module read.
@@ -189,7 +197,7 @@ fn hash(plain: &str, record: &UserRecord) -> Result<Code, CodesError> {
 }
 
 /// What the person learns beside the outcome.
-fn congratulate(world: &World, decision: &Decision, conversation: &mut dyn Conversation) {
+fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversation) {
     match decision {
         Decision::Refused { refusal: Refusal::Used { .. }, .. } => {
             conversation.tell(Style::Error, ALREADY_USED);
@@ -215,13 +223,6 @@ fn congratulate(world: &World, decision: &Decision, conversation: &mut dyn Conve
 fn refuse_with_help(world: &World, conversation: &mut dyn Conversation) {
     if !world.config.policy.help.is_empty() {
         conversation.tell(Style::Error, &world.config.policy.help);
-    }
-}
-
-/// Says in the log what the store had to mend.
-pub fn report_healing(world: &World, store: &dyn Store) {
-    for notice in store.notices() {
-        world.log.write(Severity::Error, &Line::new().quoted("healed", &notice).finish());
     }
 }
 

@@ -9,7 +9,6 @@ use crate::audit::{Line, Severity};
 use crate::enrol::{self, key};
 use crate::factor::codes;
 use crate::failure::{failure, of_codes, of_store, usage};
-use crate::login::report_healing;
 use crate::record::{BackupCodes, Device, MovingFactor, UserRecord};
 use crate::store::{self, Change, Owner};
 use crate::world::World;
@@ -159,7 +158,6 @@ fn change(
 fn load(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
     let Some(store) = world.managed_store()? else { return Ok(UserRecord::default()) };
     let (record, _) = store.load(owner).map_err(|error| of_store(&error))?;
-    report_healing(world, store);
     Ok(record)
 }
 

@@ -17,10 +17,10 @@ use nix::sys::socket::{getsockopt, sockopt};
 use crate::audit::{Line, Log, Severity};
 use crate::config::Config;
 use crate::failure::failure;
-use crate::login::{login, report_healing};
+use crate::login::login;
 use crate::manage::manage;
 use crate::process::Watchdog;
-use crate::store::Owner;
+use crate::store::{Owner, Store};
 use crate::users::Users;
 use crate::world::{Configured, World};
 
@@ -166,5 +166,12 @@ impl Relayed<'_> {
     fn exchange(&self, prompt: &Prompt) -> Result<FromFace, FrameError> {
         send(self.stream, &ToFace::Ask(prompt.clone()))?;
         decode(&frame::receive(self.stream, PERSON_BOUND)?)
+    }
+}
+
+/// Says in the log what the store had to mend.
+fn report_healing(world: &World, store: &dyn Store) {
+    for notice in store.notices() {
+        world.log.write(Severity::Error, &Line::new().quoted("healed", &notice).finish());
     }
 }

@@ -4,7 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
-use mfa_protocol::conversation::{PromptKind, Scripted, Style};
+use mfa_protocol::conversation::{
+    Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
+};
 use mfa_protocol::message::{
     Action, DeviceKind, Failure, FailureKind, LoginRequest, ManageRequest, NewDevice, Reply,
     Terminal,
@@ -15,7 +17,7 @@ use mfa_verifier::config::{Config, Mode};
 use mfa_verifier::login::{ALREADY_USED, login};
 use mfa_verifier::manage::manage;
 use mfa_verifier::record::UserRecord;
-use mfa_verifier::store::{MemoryStore, Owner, Saved, Store, StoreError};
+use mfa_verifier::store::{MemoryStore, Owner, Revision, Saved, Store, StoreError};
 use mfa_verifier::users::Users;
 use mfa_verifier::world::{Archive, World};
 
@@ -403,17 +405,14 @@ fn a_store_that_fails_is_no_success_whatever_the_policy() {
         fn lock(&self, owner: &Owner) -> Result<Box<dyn std::any::Any>, StoreError> {
             Err(StoreError::Busy(owner.uid))
         }
-        fn load(
-            &self,
-            owner: &Owner,
-        ) -> Result<(UserRecord, mfa_verifier::store::Revision), StoreError> {
+        fn load(&self, owner: &Owner) -> Result<(UserRecord, Revision), StoreError> {
             Err(StoreError::Damaged { uid: owner.uid, reason: "test".to_owned() })
         }
         fn save(
             &self,
             owner: &Owner,
             _record: &UserRecord,
-            _expected: mfa_verifier::store::Revision,
+            _expected: Revision,
         ) -> Result<Saved, StoreError> {
             Err(StoreError::Busy(owner.uid))
         }
@@ -441,4 +440,26 @@ fn a_store_that_fails_is_no_success_whatever_the_policy() {
             assert_eq!(outcome.verdict, Verdict::Unavailable, "{mode:?}");
         }
     }
+}
+
+/// Takes everything from alice while she is asked.
+struct ResetMeanwhile<'a>(&'a Host);
+
+impl Conversation for ResetMeanwhile<'_> {
+    fn ask(&mut self, _prompt: &Prompt) -> Result<Answer, ConversationError> {
+        self.0.manage(Action::Reset, &mut nobody());
+        Ok(Answer::Text(Secret::from(current())))
+    }
+
+    fn tell(&mut self, _style: Style, _text: &str) {}
+}
+
+#[test]
+fn a_reset_while_a_code_is_typed_refuses_it_and_leaves_no_record() {
+    let (host, _) = Host::with_alice(Mode::Required);
+    let request = from("alice", "192.0.2.7");
+    let outcome = host.world(|world| login(world, &request, &mut ResetMeanwhile(&host)));
+    assert_eq!(outcome.verdict, Verdict::Denied);
+    let alice = Owner { uid: 1000, name: "alice".to_owned() };
+    assert_eq!(host.store.as_ref().unwrap().load(&alice).unwrap().1, Revision::NONE);
 }
