@@ -321,10 +321,16 @@ impl Running {
 
     /// Waits until a line with `text` in it is in the log, and returns it.
     pub fn wait_for_log(&self, text: &str) -> String {
+        self.wait_for_log_behind(0, text)
+    }
+
+    /// Waits until a line with `text` in it is in the log behind the first `seen`, and returns it.
+    pub fn wait_for_log_behind(&self, seen: usize, text: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            if let Some(line) = self.logged(text).pop() {
-                return line;
+            let lines = self.log().into_iter().skip(seen);
+            if let Some(record) = lines.rev().find(|record| record.text.contains(text)) {
+                return record.text;
             }
             assert!(Instant::now() < deadline, "no line with {text:?} in {:#?}", self.log());
             thread::sleep(Duration::from_millis(10));
