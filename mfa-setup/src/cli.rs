@@ -1,6 +1,7 @@
 //! What may be said on the command line.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -63,7 +64,8 @@ pub enum Command {
     Unlock,
     /// Forget every device and code (root; audited)
     Reset,
-    /// Judge the code on standard input as a login would: exit 0 accepted, 1 refused (root)
+    /// Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks
+    /// for none; 1 refused (root)
     Judge(Judge),
 }
 
@@ -160,7 +162,7 @@ pub struct Judge {
     pub service: String,
     /// The address that the login comes from
     #[arg(long, value_name = "ADDR")]
-    pub from: Option<String>,
+    pub from: Option<IpAddr>,
 }
 
 /// Why there is no command to run.

@@ -26,7 +26,7 @@ impl Session<'_> {
     pub fn judge(&mut self, judge: &cli::Judge) -> Result<u8, Problem> {
         let user = self.user()?;
         let mut script = Scripted::new([input::code()?]);
-        let request = login(&user, &judge.service, judge.from.clone(), None);
+        let request = login(&user, &judge.service, judge.from.map(|from| from.to_string()), None);
         let reply = self.converse_with(&request, &mut script)?;
         for (style, told) in &script.told {
             match style {
