@@ -55,7 +55,7 @@ fn decide(
         store
     } else {
         let record = decoy(world.config)?;
-        stand_in = MemoryStore::with(&Owner::decoy(), &record).map_err(StoreError::from)?;
+        stand_in = MemoryStore::of_decoys(&record).map_err(StoreError::from)?;
         &stand_in
     };
     let own = load(store, user)?;
@@ -139,7 +139,7 @@ fn answered(
     })
 }
 
-/// Whose record is judged: the user's own, or the decoy for who has none.
+/// Whose record is judged: the user's own, or a decoy for who has none.
 struct Subject {
     owner: Owner,
     record: UserRecord,
@@ -147,7 +147,7 @@ struct Subject {
 }
 
 impl Subject {
-    fn of(store: &dyn Store, user: Option<&Owner>, own: UserRecord) -> Result<Self, StoreError> {
+    fn of(store: &dyn Store, user: Option<&Owner>, own: UserRecord) -> Result<Self, LoginError> {
         let nobody = match user {
             Some(owner) if own.is_enrolled() => {
                 return Ok(Self { owner: owner.clone(), record: own, stands_for: None });
@@ -155,7 +155,8 @@ impl Subject {
             Some(_) => Nobody::NotEnrolled,
             None => Nobody::Unknown,
         };
-        let owner = Owner::decoy();
+        // Any of them, so that they do not wait for each other.
+        let owner = Owner::decoy(getrandom::u32()?);
         let (record, _) = store.load(&owner)?;
         Ok(Self { owner, record, stands_for: Some(nobody) })
     }

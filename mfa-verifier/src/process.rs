@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, close, setresgid, setresuid, setsid};
@@ -50,7 +50,12 @@ fn raise_limits() {
         Resource::RLIMIT_NPROC,
     ];
     for limit in limits {
-        let _ = setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY);
+        if let (Err(_), Ok((_, hard))) =
+            (setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY), getrlimit(limit))
+        {
+            // As far as it goes.
+            let _ = setrlimit(limit, hard, hard);
+        }
     }
     let _ = setrlimit(Resource::RLIMIT_NOFILE, 4_096, 4_096);
     let _ = setrlimit(Resource::RLIMIT_STACK, 8 << 20, RLIM_INFINITY);

@@ -5,7 +5,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::unistd::{Uid, User};
 
-use crate::store::Owner;
+use crate::store::{Owner, is_decoy};
 
 /// Bytes of a name beyond which nobody is asked about it; useradd(8) allows 32, NSS sources more.
 const LONGEST_NAME: usize = 256;
@@ -47,8 +47,8 @@ fn is_plausible(name: &str) -> bool {
 fn found(result: nix::Result<Option<User>>) -> io::Result<Option<Owner>> {
     match result {
         Ok(user) => Ok(user
-            // The decoy's uid is nobody's, and a record needs a name to be bound to.
-            .filter(|user| user.uid.as_raw() != u32::MAX && !user.name.is_empty())
+            // A decoy's uid is nobody's, and a record needs a name to be bound to.
+            .filter(|user| !is_decoy(user.uid.as_raw()) && !user.name.is_empty())
             .map(|user| Owner { uid: user.uid.as_raw(), name: user.name })),
         // Ways of saying "no such user", getpwnam(3).
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),

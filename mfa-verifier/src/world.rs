@@ -37,7 +37,7 @@ pub trait Archive {
     /// The store, or none on a fresh host, which has neither store nor key.
     fn open(&self) -> Result<Option<&dyn Store>, StoreError>;
 
-    /// The store; a fresh host gets one, and with it the decoy's record. Not for logins.
+    /// The store; a fresh host gets one, and with it the decoys' records. Not for logins.
     fn open_or_initialise(&self, decoy: &UserRecord) -> Result<&dyn Store, StoreError>;
 }
 

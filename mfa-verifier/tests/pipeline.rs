@@ -38,7 +38,7 @@ impl Host {
         let mut config = Config::default();
         config.policy.mode = mode;
         let decoy = mfa_verifier::world::decoy(&config).unwrap();
-        let store = Some(MemoryStore::with(&Owner::decoy(), &decoy).unwrap());
+        let store = Some(MemoryStore::of_decoys(&decoy).unwrap());
         Self { config, store, now: Cell::new(NOW), lines: RefCell::default() }
     }
 

@@ -130,9 +130,9 @@ const STORE_FAULTS: &[(&str, &[&str], &str, &str)] = &[
     ("record behind a link", ALICE, "mv $S/users/1000 /r; ln -s /r $S/users/1000", STORE_BACK),
     ("record of somebody else", BOB, "cp -a $S/users/1000 $S/users/1001", STORE_BACK),
     (
-        "decoy's record damaged",
+        "decoys' records damaged",
         NOBODY,
-        "find $S/users/4294967295 -type f -exec shred {} +",
+        "find $S/users/42949672[89]* -type f -exec shred {} +",
         STORE_BACK,
     ),
 ];

@@ -72,8 +72,8 @@ fn a_name_that_is_nobody_s_is_refused_and_leaves_nothing_anywhere() {
     let host = host.start();
     let mut token = host.enrol_with("alice", &["hotp", "--label", "token"]).device;
     let code = token.code();
-    // Everything on the disk, but what the decoy's record is made of.
-    let everything = "find / -xdev -not -path '/var/lib/pam_mfa/users/4294967295*' \
+    // Everything on the disk, but what the decoys' records are made of.
+    let everything = "find / -xdev -not -path '/var/lib/pam_mfa/users/42949672[89]*' \
                       -printf '%p %s %m %U %T@ %C@\\n' | sort";
     let before = host.shell(everything);
     let names = nobodies();

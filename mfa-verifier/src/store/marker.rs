@@ -13,7 +13,7 @@
 //! Under a lock on the store's directory:
 //!
 //! 1. the key as `<key file>.new`, synced;
-//! 2. `users/` with the decoy's record;
+//! 2. `users/` with the decoys' records;
 //! 3. the marker as `format.new`, synced;
 //! 4. `<key file>.new` becomes the key, its directory is synced;
 //! 5. `format.new` becomes the marker, the directory is synced.
@@ -33,7 +33,7 @@ use nix::fcntl::Flock;
 
 use super::files::{self, FileError, Patience};
 use super::seal::SealingKey;
-use super::{LOCK_BOUND, Owner, StoreError};
+use super::{LOCK_BOUND, StoreError, is_decoy};
 
 /// Mode of the directories above key and store, where they have to be made.
 const PARENT: u32 = 0o755;
@@ -138,17 +138,16 @@ impl<'a> Site<'a> {
         Ok(found.is_some())
     }
 
-    /// Whether there are records of others than the decoy, which an interrupted founding leaves.
+    /// Whether there are records of others than decoys, which an interrupted founding leaves.
     fn has_records(&self) -> Result<bool, StoreError> {
         let users = self.users();
         if !self.has(&users)? {
             return Ok(false);
         }
         let entries = files::entries(&users).map_err(|error| self.unusable(error.to_string()))?;
-        let decoy = Owner::decoy().uid.to_string();
         Ok(entries.iter().any(|entry| {
             let name = entry.file_name().unwrap_or_default().to_string_lossy();
-            name != *decoy && !name.starts_with('.')
+            !name.starts_with('.') && !name.parse().is_ok_and(is_decoy)
         }))
     }
 

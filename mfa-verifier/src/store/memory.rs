@@ -42,14 +42,16 @@ impl Drop for Held {
 }
 
 impl MemoryStore {
-    /// A store with one record: the decoy's, where a host has no store yet.
+    /// A store of decoys alone, for a host that has no store yet.
     ///
     /// # Errors
     /// [`RecordError`] where the record cannot be encoded.
-    pub fn with(owner: &Owner, record: &UserRecord) -> Result<Self, RecordError> {
+    pub fn of_decoys(record: &UserRecord) -> Result<Self, RecordError> {
         let bytes = record.encode()?;
-        let kept = Kept { name: owner.name.clone(), bytes, revision: Revision::NONE.next() };
-        let records = Mutex::new(HashMap::from([(owner.uid, kept)]));
+        let revision = Revision::NONE.next();
+        let kept =
+            |owner: Owner| (owner.uid, Kept { name: owner.name, bytes: bytes.clone(), revision });
+        let records = Mutex::new(Owner::decoys().map(kept).collect());
         Ok(Self { records, ..Self::default() })
     }
 }

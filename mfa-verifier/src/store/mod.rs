@@ -30,6 +30,11 @@ pub use self::sled::{Opened, SledStore};
 
 use crate::record::{RecordError, UserRecord};
 
+/// How many decoys there are. Each user has a lock of their own; with one decoy those who have no
+/// record would queue on its lock, and a dozen logins at once told them apart (medians of 60: 23 ms
+/// enrolled, 148 ms unknown).
+pub const DECOYS: u32 = 16;
+
 /// How long an update waits for the user's lock.
 pub const LOCK_BOUND: Duration = Duration::from_secs(5);
 
@@ -44,12 +49,26 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner of the decoy: the record on which the work is done for users who have none. Its
-    /// uid is the one that no user can have (`chown(2)`), its name is not a name.
+    /// The owner of a decoy: a record on which the work is done for users who have none. There are
+    /// [`DECOYS`] of them, and any number names one.
+    ///
+    /// Their uids are the last ones, which no user has: `u32::MAX` is "no uid" in `chown(2)`. Their
+    /// name is not a name.
     #[must_use]
-    pub fn decoy() -> Self {
-        Self { uid: u32::MAX, name: String::new() }
+    pub fn decoy(number: u32) -> Self {
+        Self { uid: u32::MAX - number % DECOYS, name: String::new() }
     }
+
+    /// All owners of decoys.
+    pub fn decoys() -> impl Iterator<Item = Self> {
+        (0..DECOYS).map(Self::decoy)
+    }
+}
+
+/// Whether a uid is a decoy's, and so nobody's.
+#[must_use]
+pub fn is_decoy(uid: u32) -> bool {
+    uid > u32::MAX - DECOYS
 }
 
 /// Which state of a record. Each save makes the next one; zero is a record that does not exist.

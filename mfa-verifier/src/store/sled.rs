@@ -11,7 +11,7 @@
 //!
 //! A user's directory is made aside and renamed, so where there is one, a record was in it: if none
 //! can be read, that is damage, and never "not enrolled". Nobody has a record whose directory is
-//! missing from a `users/` that is still the one that was opened, and in which the decoy has one.
+//! missing from a `users/` that is still the one that was opened, and in which a decoy has one.
 //!
 //! # Which copy is synced
 //!
@@ -96,7 +96,7 @@ impl SledStore {
     }
 
     /// Opens the store; where there is neither key nor store, makes both, with `decoy` as the
-    /// record of [`Owner::decoy`]. Completes what an interrupted call left. Never called by a
+    /// record of each of [`Owner::decoys`]. Completes what an interrupted call left. Never called by a
     /// login.
     ///
     /// # Errors
@@ -115,7 +115,8 @@ impl SledStore {
             Found::Unfinished => site.mark()?,
             Found::Nothing => site.found(|key| {
                 let store = Self::with_key(&site, path, key)?;
-                store.save(&Owner::decoy(), decoy, Revision::NONE).map(drop)
+                Owner::decoys()
+                    .try_for_each(|owner| store.save(&owner, decoy, Revision::NONE).map(drop))
             })?,
         }
         match Self::open(path, key_file)? {
@@ -144,10 +145,10 @@ impl SledStore {
         })
     }
 
-    /// Demands the decoy's directory, which is in `users/` before there is a marker. In another
+    /// Demands a decoy's directory, which is in `users/` before there is a marker. In another
     /// `users/`, such as the empty one below a disk that is not mounted, nobody would be enrolled.
     fn furnished(self) -> Result<Self, StoreError> {
-        match self.room(Owner::decoy().uid)? {
+        match self.room(Owner::decoy(0).uid)? {
             Some(_) => Ok(self),
             None => Err(self.unusable(
                 "its directory of users is not the one that was made with it; mount it, or put it \

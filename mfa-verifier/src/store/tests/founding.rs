@@ -33,7 +33,7 @@ fn a_new_store_is_roots_alone_and_stays_what_it_is() {
     assert!(marker.starts_with("pam_mfa store 1\nkey "), "{marker}");
     let store = home.store();
     assert_eq!(save(&store, &alice(), 1, 0), Saved::Saved);
-    assert_eq!(store.load(&Owner::decoy()).unwrap().1, Revision(1));
+    assert_eq!(store.load(&Owner::decoy(15)).unwrap().1, Revision(1));
 
     home.initialize().unwrap();
     assert_eq!(fs::read(home.key_file()).unwrap(), key);
@@ -132,7 +132,7 @@ fn an_interrupted_founding_is_completed_or_begun_anew() {
     assert!(unusable(home.open()).contains("interrupted"));
     home.initialize().unwrap();
     assert_eq!(fs::read(home.key_file()).unwrap(), key);
-    assert_eq!(home.store().load(&Owner::decoy()).unwrap().1, Revision(1));
+    assert_eq!(home.store().load(&Owner::decoy(15)).unwrap().1, Revision(1));
 
     fs::rename(&marker, &new_marker).unwrap();
     fs::rename(home.key_file(), home.key_file().with_extension("key.new")).unwrap();
@@ -140,7 +140,7 @@ fn an_interrupted_founding_is_completed_or_begun_anew() {
     assert!(matches!(home.open(), Ok(Opened::Fresh)));
     home.initialize().unwrap();
     assert_ne!(fs::read(home.key_file()).unwrap(), key);
-    assert_eq!(home.store().load(&Owner::decoy()).unwrap().1, Revision(1));
+    assert_eq!(home.store().load(&Owner::decoy(15)).unwrap().1, Revision(1));
     assert!(!new_marker.exists() && !home.key_file().with_extension("key.new").exists());
 }
 
@@ -152,7 +152,7 @@ fn founders_in_parallel_make_one_store() {
             scope.spawn(|| home.initialize().unwrap());
         }
     });
-    assert_eq!(home.store().load(&Owner::decoy()).unwrap().1, Revision(1));
+    assert_eq!(home.store().load(&Owner::decoy(15)).unwrap().1, Revision(1));
 }
 
 #[test]
