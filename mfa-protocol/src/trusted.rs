@@ -27,7 +27,7 @@ pub enum Untrusted {
         /// The file, or the directory above it that is at fault.
         path: PathBuf,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: Problem,
     },
     /// The system refused.
     #[error("{} cannot be opened: {source}", path.display())]
@@ -39,15 +39,64 @@ pub enum Untrusted {
     },
 }
 
+/// What is wrong with a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Somebody else could change it.
+    #[error("is not owned by root")]
+    NotRoots,
+    /// Somebody else can change it.
+    #[error("can be written by others than root")]
+    Writable,
+    /// Another name for it may be in a place that others can write.
+    #[error("has more than one hard link")]
+    HardLinks,
+    /// It stands for another file.
+    #[error("is a symbolic link")]
+    Link,
+    /// It leads from link to link.
+    #[error("leads through too many symbolic links")]
+    TooManyLinks,
+    /// A directory, a FIFO, a device.
+    #[error("is not a regular file")]
+    NoFile,
+    /// Something that files cannot be in.
+    #[error("is not a directory")]
+    NoDirectory,
+    /// It depends on where one stands.
+    #[error("is not the absolute path of a file")]
+    Relative,
+    /// A program that nobody may run.
+    #[error("is not executable")]
+    NotExecutable,
+}
+
 impl Untrusted {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::Missing(path) => format!("create {} or name another file", path.display()),
-            Self::Unsafe { path, .. } => {
+            Self::Unsafe { path, problem } => {
                 let path = path.display();
-                format!("make it root's alone to change: chown root:root {path}; chmod go-w {path}")
+                match problem {
+                    Problem::NotRoots => format!("give it to root: chown root:root {path}"),
+                    Problem::Writable => {
+                        format!("make it root's alone to write: chmod go-w {path}")
+                    }
+                    Problem::HardLinks => {
+                        format!("remove its other names: find / -xdev -samefile {path}")
+                    }
+                    Problem::Link | Problem::TooManyLinks => {
+                        "put the file itself there, or name the place that the link leads to"
+                            .to_owned()
+                    }
+                    Problem::NoFile | Problem::NoDirectory => {
+                        format!("look what is there: ls -ld {path}")
+                    }
+                    Problem::Relative => "name it by its whole path, from / on".to_owned(),
+                    Problem::NotExecutable => format!("let root run it: chmod 755 {path}"),
+                }
             }
             Self::Io { .. } => "look at the file system and its permissions".to_owned(),
         }
@@ -59,12 +108,12 @@ impl Untrusted {
 pub fn open_file(path: &Path) -> Result<File, Untrusted> {
     let (parent, name) = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if path.is_absolute() => (parent, name),
-        _ => return Err(unsafe_path(path, "is not the absolute path of a file")),
+        _ => return Err(unsafe_path(path, Problem::Relative)),
     };
     let path = trusted_directory(parent)?.join(name);
     let (file, metadata) = open_plain(&path)?;
     if metadata.nlink() > 1 {
-        return Err(unsafe_path(&path, "has more than one hard link"));
+        return Err(unsafe_path(&path, Problem::HardLinks));
     }
     Ok(file)
 }
@@ -74,7 +123,7 @@ pub fn open_program(path: &Path) -> Result<File, Untrusted> {
     let path = resolve(path)?;
     let (file, metadata) = open_plain(&path)?;
     if metadata.mode() & 0o111 == 0 {
-        return Err(unsafe_path(&path, "is not executable"));
+        return Err(unsafe_path(&path, Problem::NotExecutable));
     }
     Ok(file)
 }
@@ -91,7 +140,7 @@ pub fn trusted_directory(path: &Path) -> Result<PathBuf, Untrusted> {
 /// is root's alone to write: who owns a link decides where it leads.
 fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
-        return Err(unsafe_path(path, "is not an absolute path"));
+        return Err(unsafe_path(path, Problem::Relative));
     }
     let mut here = PathBuf::from("/");
     let mut names = steps(path);
@@ -110,7 +159,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
         }
         links += 1;
         if links > MOST_LINKS {
-            return Err(unsafe_path(path, "leads through too many symbolic links"));
+            return Err(unsafe_path(path, Problem::TooManyLinks));
         }
         demand_owner(&next, &metadata)?;
         let target = fs::read_link(&next).map_err(|source| io_error(&next, source))?;
@@ -135,7 +184,7 @@ fn steps(path: &Path) -> Vec<OsString> {
 fn demand_directory(path: &Path) -> Result<(), Untrusted> {
     let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
     if !metadata.is_dir() {
-        return Err(unsafe_path(path, "is not a directory"));
+        return Err(unsafe_path(path, Problem::NoDirectory));
     }
     refuse_foreign(path, &metadata)
 }
@@ -150,7 +199,7 @@ fn open_plain(path: &Path) -> Result<(File, Metadata), Untrusted> {
         .map_err(|source| io_error(path, source))?;
     let metadata = file.metadata().map_err(|source| io_error(path, source))?;
     if !metadata.is_file() {
-        return Err(unsafe_path(path, "is not a regular file"));
+        return Err(unsafe_path(path, Problem::NoFile));
     }
     refuse_foreign(path, &metadata)?;
     Ok((file, metadata))
@@ -159,24 +208,24 @@ fn open_plain(path: &Path) -> Result<(File, Metadata), Untrusted> {
 fn refuse_foreign(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
     demand_owner(path, metadata)?;
     if metadata.mode() & 0o022 != 0 {
-        return Err(unsafe_path(path, "can be written by others than root"));
+        return Err(unsafe_path(path, Problem::Writable));
     }
     Ok(())
 }
 
 fn demand_owner(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
-    if metadata.uid() == 0 { Ok(()) } else { Err(unsafe_path(path, "is not owned by root")) }
+    if metadata.uid() == 0 { Ok(()) } else { Err(unsafe_path(path, Problem::NotRoots)) }
 }
 
-fn unsafe_path(path: &Path, problem: &'static str) -> Untrusted {
+fn unsafe_path(path: &Path, problem: Problem) -> Untrusted {
     Untrusted::Unsafe { path: path.to_owned(), problem }
 }
 
 fn io_error(path: &Path, source: io::Error) -> Untrusted {
     match (source.kind(), source.raw_os_error()) {
         (io::ErrorKind::NotFound, _) => Untrusted::Missing(path.to_owned()),
-        (_, Some(nix::libc::ELOOP)) => unsafe_path(path, "is a symbolic link"),
-        (_, Some(nix::libc::ENXIO)) => unsafe_path(path, "is not a regular file"),
+        (_, Some(nix::libc::ELOOP)) => unsafe_path(path, Problem::Link),
+        (_, Some(nix::libc::ENXIO)) => unsafe_path(path, Problem::NoFile),
         _ => Untrusted::Io { path: path.to_owned(), source },
     }
 }
@@ -247,7 +296,7 @@ mod tests {
         assert!(open_program(&home.at("program")).is_ok());
         assert!(problem(open_file(&home.at("program"))).contains("symbolic link"));
         assert!(problem(open_program(&home.at("etc"))).contains("not a regular file"));
-        assert!(problem(open_program(Path::new("etc/file"))).contains("not an absolute path"));
+        assert!(problem(open_program(Path::new("etc/file"))).contains("is not the absolute path"));
         assert!(matches!(open_program(&home.at("none")), Err(Untrusted::Missing(_))));
         assert!(matches!(open_file(&home.at("none/file")), Err(Untrusted::Missing(_))));
         assert!(problem(open_file(&home.at("etc/file/x"))).contains("not a directory"));

@@ -13,7 +13,7 @@ const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
 
 /// What a whole day without a failure takes off the user's failures. It is also what an attacker who
-/// has used up the hundred may try in a day: with three codes right at a time, a chance of one in
+/// has used up the hundred may try in a day: with three codes right at a time (TOTP), one chance in
 /// nine hundred a year.
 const FORGIVEN_PER_DAY: u64 = 1;
 
