@@ -24,3 +24,6 @@ pub mod traced;
 pub use codes::{Backup, Device};
 pub use host::{Host, Output, Running};
 pub use pty::Pty;
+
+/// What interface.md has a person told whose code was accepted before.
+pub const USED: &str = "This code was already used; wait for the next one.";

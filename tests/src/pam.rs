@@ -375,6 +375,16 @@ impl Report {
         }
     }
 
+    /// Whether a code was accepted; if it was not, it must have been accepted before.
+    #[track_caller]
+    pub fn accepted(&self) -> bool {
+        match self.code() {
+            "PAM_SUCCESS" => true,
+            "PAM_AUTH_ERR" if self.told().contains(&crate::USED) => false,
+            _ => panic!("neither accepted nor used: {self:?}"),
+        }
+    }
+
     /// The questions.
     pub fn asked(&self) -> Vec<&str> {
         self.of(&[Style::Hidden, Style::Visible])

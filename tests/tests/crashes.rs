@@ -17,8 +17,6 @@ use mfa_tests::{Device, Host, Running};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const USED: &str = "This code was already used; wait for the next one.";
-
 /// With no counter looked ahead, a token's code is right only if the record holds exactly the
 /// counter before it: an update that is lost shows at the next login.
 const CONFIG: &str = "[policy]\nmode = \"required\"\n[hotp]\nlook_ahead = 0\nresync = 0\n";
@@ -31,16 +29,6 @@ fn host() -> Host {
         .config(CONFIG)
         .pam("app", "auth required pam_mfa.so\n")
         .pam("traced", MODULE)
-}
-
-/// Whether a code was accepted; if it was not, it must have been accepted before.
-#[track_caller]
-fn accepted(report: &Report) -> bool {
-    match report.code() {
-        "PAM_SUCCESS" => true,
-        "PAM_AUTH_ERR" if report.told().contains(&USED) => false,
-        _ => panic!("neither accepted nor used: {report:?}"),
-    }
 }
 
 #[test]
@@ -111,10 +99,10 @@ fn kill_at_random(host: &Running, user: &str, mut device: Device, kills: usize) 
             let (killed, first) = application.killed_login(phase, moment);
             // One that was killed gave no answer, or its only one.
             let unanswered = killed && first.code() == "PAM_AUTHINFO_UNAVAIL";
-            let first = !unanswered && accepted(&first);
+            let first = !unanswered && first.accepted();
             assert!(first || unanswered, "{user}: a fresh code was used before");
             let (times, second) = application.login();
-            let second = accepted(&second);
+            let second = second.accepted();
             assert!(!(first && second), "{user}: accepted twice");
             tally.acknowledged += usize::from(first || second);
             if killed {
@@ -291,7 +279,7 @@ fn a_login_that_is_killed_at_a_system_call_leaves_the_old_record_or_the_new_one(
 
     let code = alice.device.code();
     let whole = Traced::start(&host, &[]);
-    assert!(accepted(&traced(&code)));
+    assert!(traced(&code).accepted());
     let calls = whole.end();
     let [mut before, mut after, mut answered] = [0; 3];
     let points = sample(&calls, &code, 20, 60);
@@ -302,8 +290,8 @@ fn a_login_that_is_killed_at_a_system_call_leaves_the_old_record_or_the_new_one(
         killed.end();
         assert_eq!(first.died, None);
         assert_eq!(first.changed, [].into(), "{point:?}");
-        let first = first.code() != "PAM_AUTHINFO_UNAVAIL" && accepted(&first);
-        let second = accepted(&login(&code));
+        let first = first.code() != "PAM_AUTHINFO_UNAVAIL" && first.accepted();
+        let second = login(&code).accepted();
         assert!(!(first && second), "accepted twice, killed at {point:?}");
         *(if first {
             &mut answered
@@ -324,7 +312,7 @@ fn a_login_that_is_killed_at_a_system_call_leaves_the_old_record_or_the_new_one(
 
     let code = alice.backup.code();
     let whole = Traced::start(&host, &[]);
-    assert!(accepted(&traced(&code)));
+    assert!(traced(&code).accepted());
     let calls = whole.end();
     let [mut before, mut after, mut answered] = [0; 3];
     let points = sample(&calls, &code, 0, 20);
@@ -336,8 +324,8 @@ fn a_login_that_is_killed_at_a_system_call_leaves_the_old_record_or_the_new_one(
         let killed = point.kill(&host);
         let first = traced(&code);
         killed.end();
-        let first = first.code() != "PAM_AUTHINFO_UNAVAIL" && accepted(&first);
-        let second = accepted(&login(&code));
+        let first = first.code() != "PAM_AUTHINFO_UNAVAIL" && first.accepted();
+        let second = login(&code).accepted();
         assert!(!(first && second), "accepted twice, killed at {point:?}");
         *(if first {
             &mut answered
@@ -403,7 +391,7 @@ fn an_enrolment_that_is_killed_at_a_system_call_is_whole_or_is_not() {
                     mfa_setup("reset");
                 }
                 let code = host.enrol_with("bob", &["hotp"]).device.code();
-                assert!(accepted(&log_in(&host, "bob", &code)));
+                assert!(log_in(&host, "bob", &code).accepted());
             }
             assert_eq!(leftovers(&host), [""; 0], "killed at {point:?}");
         }

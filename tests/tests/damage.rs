@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 use mfa_protocol::Secret;
 use mfa_protocol::message::Algorithm;
 use mfa_tests::Host;
+use mfa_tests::USED;
 use mfa_tests::cache::TemporaryDirectory;
 use mfa_tests::pam::Attempt;
 use mfa_verifier::record::{self, Device, Lockout, MovingFactor, SourceState, Use, UserRecord};
 use mfa_verifier::source::Source;
 use mfa_verifier::store::{Opened, Owner, Revision, Saved, SledStore, Store, StoreError};
-
-const USED: &str = "This code was already used; wait for the next one.";
 
 /// The bytes of a summary: two slots.
 const SUMMARY: u64 = 8192;

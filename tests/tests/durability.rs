@@ -4,12 +4,11 @@ use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
+use mfa_tests::USED;
 use mfa_tests::pam::{self, Attempt, Plan, Report};
 use mfa_tests::traced::{MODULE, SOCKET, Traced};
 use mfa_tests::{Host, Running};
 use serde_json::Value;
-
-const USED: &str = "This code was already used; wait for the next one.";
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n";
 

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use mfa_tests::USED;
 use mfa_tests::pam::Attempt;
 use mfa_tests::screen::{Screen, Theme};
 use mfa_tests::{Device, Host, Output, Pty, Running};
@@ -19,7 +20,6 @@ const QUESTIONS: [&str; 3] = [LABEL, FIRST_CODE, KEPT];
 
 const PASSWORD: &str = "Password: ";
 const CODE: &str = "Verification code: ";
-const USED: &str = "This code was already used; wait for the next one.";
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n";
 /// A service that asks for a code alone.

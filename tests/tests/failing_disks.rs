@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use mfa_tests::pam::{Attempt, Report};
+use mfa_tests::pam::Attempt;
 use mfa_tests::traced::{MODULE, SOCKET, Traced};
 use mfa_tests::{Host, Output, Running};
-
-const USED: &str = "This code was already used; wait for the next one.";
 
 /// With no counter looked ahead, a token's code is right only if the record holds exactly the
 /// counter before it.
@@ -28,16 +26,6 @@ fn host() -> Host {
         .config(CONFIG)
         .pam("app", "auth required pam_mfa.so\n")
         .pam("traced", MODULE)
-}
-
-/// Whether a code was accepted; if it was not, it must have been accepted before.
-#[track_caller]
-fn accepted(report: &Report) -> bool {
-    match report.code() {
-        "PAM_SUCCESS" => true,
-        "PAM_AUTH_ERR" if report.told().contains(&USED) => false,
-        _ => panic!("neither accepted nor used: {report:?}"),
-    }
 }
 
 /// The functions that write to a disk and the numbers of their calls, from the first call about
@@ -93,10 +81,10 @@ fn a_login_whose_disk_fails_is_refused_and_the_record_stays_whole() {
     let mut alice = host.enrol_with("alice", &["hotp"]).device;
     let log_in = |service: &str, code: &str| Attempt::new(service, "alice").answer(code).run(&host);
     // Twice, so that there is an old snapshot to be removed.
-    assert!(accepted(&log_in("app", &alice.code())));
+    assert!(log_in("app", &alice.code()).accepted());
     let code = alice.code();
     let whole = Traced::start(&host, &["-y"]);
-    assert!(accepted(&log_in("traced", &code)));
+    assert!(log_in("traced", &code).accepted());
     let mut points: Vec<(String, String)> = vec![];
     for (function, numbers) in writes(&whole.end(), &code) {
         points.extend(numbers.iter().map(|number| (function.clone(), number.to_string())));
@@ -120,12 +108,12 @@ fn a_login_whose_disk_fails_is_refused_and_the_record_stays_whole() {
                 let tidying = function == "unlink";
                 assert!(tidying || harmless(&calls, durable), "{what}: {calls:#?}");
                 *granted.entry(format!("{function} {when}")).or_default() += 1;
-                assert!(!accepted(&log_in("app", &code)), "{what}: accepted twice");
+                assert!(!log_in("app", &code).accepted(), "{what}: accepted twice");
             } else {
                 assert_eq!(first.code(), "PAM_AUTHINFO_UNAVAIL", "{what}: {first:?}");
                 refused += 1;
                 // The next verifier finds the old record or the new one.
-                saved += usize::from(!accepted(&log_in("app", &code)));
+                saved += usize::from(!log_in("app", &code).accepted());
             }
         }
     }
@@ -154,7 +142,7 @@ fn enrolled(host: &Running, user: &str) -> bool {
 
 fn enrol_and_log_in(host: &Running, user: &str) {
     let code = host.enrol_with(user, &["hotp"]).device.code();
-    assert!(accepted(&Attempt::new("app", user).answer(code).run(host)));
+    assert!(Attempt::new("app", user).answer(code).run(host).accepted());
 }
 
 #[test]
@@ -244,7 +232,7 @@ fn a_verifier_that_gets_no_memory_descriptors_or_threads_refuses_in_time() {
         let calls = traced.end();
         assert_eq!((first.died.as_deref(), &first.changed), (None, &[].into()), "{what}");
         assert!(calls.iter().any(|call| call.contains("(INJECTED)")), "{what} did not happen");
-        let second = accepted(&Attempt::new("app", "alice").answer(code).run(&host));
+        let second = Attempt::new("app", "alice").answer(code).run(&host).accepted();
         match first.code() {
             "PAM_SUCCESS" => {
                 assert!(!second, "{what}: accepted twice");
@@ -287,9 +275,9 @@ fn a_full_disk_refuses_with_a_hint_and_loses_nothing() {
         let code = alice.code();
         let first = log_in(&code);
         *outcomes.entry(first.code().to_owned()).or_default() += 1;
-        let first = first.code() != "PAM_AUTHINFO_UNAVAIL" && accepted(&first);
+        let first = first.code() != "PAM_AUTHINFO_UNAVAIL" && first.accepted();
         host.shell("rm /srv/filler");
-        let second = accepted(&log_in(&code));
+        let second = log_in(&code).accepted();
         assert!(!(first && second), "accepted twice");
         enrol_and_log_in(&host, "bob");
         host.run(&["mfa-setup", "reset", "--user", "bob", "--yes"]).ok();

@@ -2,6 +2,7 @@
 //!
 //! The codes come from `oathtool`, fed with the key of the enrolment.
 
+use mfa_tests::USED;
 use mfa_tests::log::AUTHPRIV;
 use mfa_tests::{Host, Running};
 
@@ -11,7 +12,6 @@ const OFF: &str = "[policy]\nmode = \"off\"\n";
 
 const PASSWORD: &str = "Password: ";
 const CODE: &str = "Verification code: ";
-const USED: &str = "This code was already used; wait for the next one.";
 
 /// Alice with her password, sshd asking for password and code.
 fn with_password(policy: &str) -> Running {

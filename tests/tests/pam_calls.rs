@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use mfa_tests::USED;
 use mfa_tests::cache;
 use mfa_tests::host::{PAM_CLIENT, as_user};
 use mfa_tests::log::AUTHPRIV;
@@ -14,7 +15,6 @@ use mfa_tests::pam::{
 use mfa_tests::{Device, Host, Pty, Running};
 
 const CODE: &str = "Verification code: ";
-const USED: &str = "This code was already used; wait for the next one.";
 const UNAVAILABLE: &str = "PAM_AUTHINFO_UNAVAIL";
 const FAULTY: &str = "/usr/local/bin/faulty-verifier";
 const DEFAULT_SOCKET: &str = "/run/pam_mfa/root.sock";

@@ -6,11 +6,10 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mfa_tests::USED;
 use mfa_tests::pam::{Attempt, Report};
 use mfa_tests::traced::{MODULE, TRACE, Traced};
 use mfa_tests::{Host, Running};
-
-const USED: &str = "This code was already used; wait for the next one.";
 
 /// Somebody whose record could not be found would be let in.
 const OPTIONAL: &str = "[policy]\nmode = \"optional\"\n";

@@ -3,13 +3,13 @@
 
 use std::time::Instant;
 
+use mfa_tests::USED;
 use mfa_tests::pam::{self, Attempt, Plan, Report};
 use mfa_tests::ssh::Session;
 use mfa_tests::{Device, Host, Running};
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n[backup_codes]\ncount = 3\nlow = 0\n";
 const STACK: &str = "auth required pam_mfa.so\n";
-const USED: &str = "This code was already used; wait for the next one.";
 
 /// Logins at one moment.
 const CROWD: usize = 64;

@@ -1,12 +1,12 @@
 //! A code is accepted once, whatever the clock does, and codes are those of the RFCs.
 
+use mfa_tests::USED;
 use mfa_tests::cache::TemporaryDirectory;
 use mfa_tests::clock::VERIFIER;
 use mfa_tests::pam::{Attempt, Report};
 use mfa_tests::{Backup, Device, Host, Running};
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n[backup_codes]\ncount = 5\nlow = 0\n";
-const USED: &str = "This code was already used; wait for the next one.";
 const USED_AHEAD: &str =
     "This device was last used at a time that has not come yet; use a backup code.";
 
