@@ -347,8 +347,12 @@ fn a_used_code_stays_used_whatever_is_damaged() {
         damage(&format!("truncate -s {length} summary"), from_db);
     }
     for at in (0..300).step_by(23).chain((4096..4396).step_by(23)) {
-        let flip =
-            format!("printf '\\252' | dd of=summary bs=1 seek={at} conv=notrunc status=none");
+        // All bits of the byte, whatever it is: a byte in place of another may be the same one.
+        let flip = format!(
+            "byte=$(od -An -tu1 -j {at} -N 1 summary); \
+             printf \"\\\\$(printf %o $((byte ^ 255)))\" | \
+             dd of=summary bs=1 seek={at} conv=notrunc status=none"
+        );
         damage(&flip, from_db);
     }
     let refused = "outcome=unavailable";
