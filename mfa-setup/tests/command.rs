@@ -1,6 +1,6 @@
 //! The command as it is run, against a verifier that says what the test says.
 //!
-//! `--socket` is believed only where root listens, so without root there is nothing to see here.
+//! `--socket` is believed only where root listens, so these tests run as root.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs::{self, File};
@@ -31,14 +31,12 @@ struct Place {
 }
 
 impl Place {
-    fn new(name: &str) -> Option<Self> {
-        if !geteuid().is_root() {
-            return None;
-        }
+    fn new(name: &str) -> Self {
+        assert!(geteuid().is_root(), "these tests run as root");
         let path = std::env::temp_dir().join(format!("mfa-setup-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
-        Some(Self { path })
+        Self { path }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -183,7 +181,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn a_status_is_one_object_and_nothing_else() {
-    let Some(place) = Place::new("status") else { return };
+    let place = Place::new("status");
     let verifier = place.verifier(vec![
         ToFace::Tell(Style::Info, "by the way\x07".into()),
         done(Reply::Status(Status {
@@ -210,7 +208,7 @@ fn a_status_is_one_object_and_nothing_else() {
 
 #[test]
 fn a_failure_is_two_lines_and_an_exit_code() {
-    let Some(place) = Place::new("failure") else { return };
+    let place = Place::new("failure");
     let verifier = place.verifier(vec![refused()]);
     let ran = place.run("default phone --json");
     assert_eq!((ran.exit, ran.stdout.as_str()), (1, ""), "{ran:?}");
@@ -221,7 +219,7 @@ fn a_failure_is_two_lines_and_an_exit_code() {
 
 #[test]
 fn nobody_at_the_socket_and_wrong_usage_have_their_exit_codes() {
-    let Some(place) = Place::new("exits") else { return };
+    let place = Place::new("exits");
     for (line, exit) in [
         ("status", 3),
         ("--frobnicate", 2),
@@ -240,7 +238,7 @@ fn nobody_at_the_socket_and_wrong_usage_have_their_exit_codes() {
 
 #[test]
 fn judge_gives_the_code_of_standard_input_once() {
-    let Some(place) = Place::new("judge") else { return };
+    let place = Place::new("judge");
     for (verdict, exit) in [
         (Verdict::Granted, 0),
         (Verdict::Exempt, 0),
@@ -269,7 +267,7 @@ fn judge_gives_the_code_of_standard_input_once() {
 
 #[test]
 fn judge_is_refused_where_one_code_is_not_enough() {
-    let Some(place) = Place::new("judge-twice") else { return };
+    let place = Place::new("judge-twice");
     let ask = || ToFace::Ask(Prompt::hidden("Code: "));
     let verifier = place.verifier(vec![ask(), ask(), outcome(Verdict::Granted)]);
     let ran = place.run_with_input("judge --json --user alice", b"123456");
@@ -281,7 +279,7 @@ fn judge_is_refused_where_one_code_is_not_enough() {
 
 #[test]
 fn judge_needs_a_code_of_a_sensible_length() {
-    let Some(place) = Place::new("judge-input") else { return };
+    let place = Place::new("judge-input");
     for input in [&b""[..], &[b'1'; 2000]] {
         let ran = place.run_with_input("judge --user alice", input);
         assert_eq!((ran.exit, ran.stdout.as_str()), (2, ""), "{ran:?}");
@@ -290,7 +288,7 @@ fn judge_needs_a_code_of_a_sensible_length() {
 
 #[test]
 fn without_a_terminal_nothing_is_asked_and_nothing_done() {
-    let Some(place) = Place::new("nobody") else { return };
+    let place = Place::new("nobody");
     for line in ["remove phone", "reset", "codes new"] {
         let ran = place.run(line);
         assert_eq!(ran.exit, 2, "{ran:?}");
@@ -307,7 +305,7 @@ fn without_a_terminal_nothing_is_asked_and_nothing_done() {
 
 #[test]
 fn yes_answers_questions_of_yes_or_no_here_and_there() {
-    let Some(place) = Place::new("yes") else { return };
+    let place = Place::new("yes");
     let verifier = place.verifier(vec![ToFace::Ask(Prompt::yes_no("Sure? ")), done_for_alice()]);
     let ran = place.run("remove phone --yes --json");
     assert_eq!((ran.exit, ran.stdout.as_str()), (0, "{\"user\":\"alice\",\"done\":true}\n"));
@@ -320,7 +318,7 @@ fn yes_answers_questions_of_yes_or_no_here_and_there() {
 
 #[test]
 fn provisioning_asks_nothing_and_leaves_a_private_picture() {
-    let Some(place) = Place::new("provision") else { return };
+    let place = Place::new("provision");
     let verifier = place.verifier(vec![added()]);
     let line = "add totp --user alice --json --yes --no-confirm --qr picture.png --secret-file -";
     let ran = place.run_with_input(line, b"jbsw y3dp\n");
@@ -336,7 +334,7 @@ fn provisioning_asks_nothing_and_leaves_a_private_picture() {
 
 #[test]
 fn a_refused_enrolment_leaves_no_picture_and_the_old_one() {
-    let Some(place) = Place::new("refused") else { return };
+    let place = Place::new("refused");
     let verifier = place.verifier(vec![refused()]);
     assert_eq!(place.run("add totp --no-confirm --yes --qr new.svg").exit, 1);
     verifier.join().unwrap();
@@ -355,7 +353,7 @@ fn a_refused_enrolment_leaves_no_picture_and_the_old_one() {
 
 #[test]
 fn new_codes_are_a_private_page_or_the_answer() {
-    let Some(place) = Place::new("codes") else { return };
+    let place = Place::new("codes");
     let verifier = place.verifier(vec![new_codes()]);
     let ran = place.run("codes new --yes --output page.txt");
     assert_eq!(ran.exit, 0, "{ran:?}");
@@ -374,7 +372,7 @@ fn new_codes_are_a_private_page_or_the_answer() {
 
 #[test]
 fn an_answer_that_cannot_be_written_is_said() {
-    let Some(place) = Place::new("full") else { return };
+    let place = Place::new("full");
     let verifier = place.verifier(vec![new_codes()]);
     let full = File::create("/dev/full").unwrap();
     let ran = Ran::new(&place.command("codes new --yes").stdout(full).output().unwrap());
@@ -385,7 +383,7 @@ fn an_answer_that_cannot_be_written_is_said() {
 
 #[test]
 fn a_disk_without_room_is_found_out_before_anything_changes() {
-    let Some(place) = Place::new("room") else { return };
+    let place = Place::new("room");
     // No verifier listens: had it been asked, the exit code would be the same but not the words.
     let mut command = Command::new("prlimit");
     let setsid = place.command("codes new --yes --output page.txt");
@@ -398,7 +396,7 @@ fn a_disk_without_room_is_found_out_before_anything_changes() {
 
 #[test]
 fn who_is_not_root_is_told_so() {
-    let Some(place) = Place::new("not-root") else { return };
+    let place = Place::new("not-root");
     let copy = place.file("mfa-setup");
     fs::copy(env!("CARGO_BIN_EXE_mfa-setup"), &copy).unwrap();
     let mut command = Command::new("setpriv");
@@ -443,7 +441,7 @@ fn at_a_terminal(place: &Place, line: &str, dialogue: &[(&str, &[u8])]) -> (Ran,
 
 #[test]
 fn the_conversation_is_on_the_terminal_and_the_answer_is_not() {
-    let Some(place) = Place::new("terminal") else { return };
+    let place = Place::new("terminal");
     let verifier = place.verifier(vec![
         ToFace::Tell(Style::Info, "Scan this:".into()),
         ToFace::Tell(Style::Qr, "█▀▄".into()),
@@ -467,7 +465,7 @@ fn the_conversation_is_on_the_terminal_and_the_answer_is_not() {
 
 #[test]
 fn an_interrupt_at_a_question_gives_up_and_leaves_nothing() {
-    let Some(place) = Place::new("interrupt") else { return };
+    let place = Place::new("interrupt");
     let verifier = place.verifier(vec![ToFace::Ask(Prompt::hidden("Code: ")), added()]);
     let (ran, seen) = at_a_terminal(&place, "add totp --qr picture.png", &[("Code: ", b"12\x03")]);
     assert_eq!((ran.exit, ran.stdout.as_str()), (130, ""), "{ran:?}");
@@ -480,7 +478,7 @@ fn an_interrupt_at_a_question_gives_up_and_leaves_nothing() {
 
 #[test]
 fn no_is_no_and_yes_is_yes() {
-    let Some(place) = Place::new("no") else { return };
+    let place = Place::new("no");
     let question = "Remove device \"phone\" of alice? [y/N] ";
     let line = "remove phone --user alice";
     let (ran, _) = at_a_terminal(&place, line, &[(question, b"\n")]);
@@ -495,7 +493,7 @@ fn no_is_no_and_yes_is_yes() {
 
 #[test]
 fn a_test_is_a_login_at_the_terminal() {
-    let Some(place) = Place::new("test") else { return };
+    let place = Place::new("test");
     let verifier =
         place.verifier(vec![ToFace::Ask(Prompt::hidden("Code: ")), outcome(Verdict::Granted)]);
     let (ran, _) = at_a_terminal(&place, "test --user alice", &[("Code: ", b"123456\n")]);
