@@ -24,13 +24,16 @@ TARGET        := $(or $(CARGO_TARGET_DIR),target)/release
 CACHE         := /var/cache/pam_mfa-tests
 
 export PAM_MFA_VERIFIER    := $(LIBEXECDIR)/pam_mfa/mfa-verifier
+export PAM_MFA_REAUTH      := $(LIBEXECDIR)/pam_mfa/mfa-reauth
 export PAM_MFA_CONFIG      := $(SYSCONFDIR)/pam_mfa/config.toml
 export PAM_MFA_KEY_FILE    := $(SYSCONFDIR)/pam_mfa/store.key
 export PAM_MFA_STORE       := $(LOCALSTATEDIR)/lib/pam_mfa
 export PAM_MFA_ROOT_SOCKET := $(RUNSTATEDIR)/pam_mfa/root.sock
+export PAM_MFA_USER_SOCKET := $(RUNSTATEDIR)/pam_mfa/user.sock
 
 # What is compiled in, so that an install without a compiler can see that it is what is wanted.
-PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) $(PAM_MFA_STORE) $(PAM_MFA_ROOT_SOCKET)
+PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) $(PAM_MFA_STORE) \
+         $(PAM_MFA_ROOT_SOCKET) $(PAM_MFA_USER_SOCKET)
 
 .PHONY: all build install uninstall stage demo test clean help
 

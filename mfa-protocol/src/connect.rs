@@ -40,9 +40,15 @@ pub struct Verifier {
 /// Why no verifier could be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The caller is not root, and nothing listens for ordinary users.
-    #[error("this process is not root and cannot start the verifier")]
+    /// The caller is not root, and named a verifier of its own.
+    #[error("only root can start a verifier with another program or configuration")]
     NotRoot,
+    /// The caller is not root, and nothing listens for ordinary users.
+    #[error("the verifier for users, {}, cannot be reached: {reason}", paths::USER_SOCKET)]
+    NoUserSocket {
+        /// What the system says.
+        reason: String,
+    },
     /// The program is not one that may be started.
     #[error("the verifier is not usable: {0}")]
     Untrusted(#[from] Untrusted),
@@ -64,7 +70,13 @@ impl ConnectError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::NotRoot => "run this as root".to_owned(),
+            Self::NotRoot => {
+                "run this as root, or leave the program and the configuration out".to_owned()
+            }
+            Self::NoUserSocket { .. } => "the administrator starts it with \
+                 `systemctl enable --now mfa-verifier-user.socket`, or with \
+                 `mfa-verifier --listen-users` where there is no systemd"
+                .to_owned(),
             Self::Untrusted(untrusted) => match untrusted {
                 Untrusted::Missing(_) => {
                     "install mfa-verifier, or name it with verifier=".to_owned()
@@ -110,9 +122,10 @@ impl Drop for Connection {
 }
 
 impl Verifier {
-    /// Connects to the resident verifier, or starts one.
+    /// Connects to the resident verifier, or starts one; who is not root can do neither, and is
+    /// served by one that listens for users.
     ///
-    /// The default socket is passed over where the program or its configuration was named: a
+    /// The default sockets are passed over where the program or its configuration was named: a
     /// private configuration is private. A socket that was named is the only way that is tried.
     pub fn connect(&self) -> Result<Connection, ConnectError> {
         let _held = hold_stdio();
@@ -121,10 +134,17 @@ impl Verifier {
                 .map(|stream| Connection { stream, child: None })
                 .map_err(|reason| ConnectError::Socket { path: path.clone(), reason });
         }
+        let private = self.program.is_some() || self.config.is_some();
         if !geteuid().is_root() {
-            return Err(ConnectError::NotRoot);
+            return if private {
+                Err(ConnectError::NotRoot)
+            } else {
+                dial(Path::new(paths::USER_SOCKET))
+                    .map(|stream| Connection { stream, child: None })
+                    .map_err(|reason| ConnectError::NoUserSocket { reason })
+            };
         }
-        if self.program.is_none() && self.config.is_none() {
+        if !private {
             // Nobody listens, or the queue is full: a verifier of our own does as well.
             if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET)) {
                 return Ok(Connection { stream, child: None });

@@ -27,7 +27,7 @@ pub use secret::Secret;
 
 /// The version this build speaks. A request carries it in its first two bytes, before anything
 /// whose layout depends on it.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// The oldest version that the verifier of this build still serves.
 pub const OLDEST_VERSION: u16 = 1;
@@ -38,6 +38,10 @@ pub const VERIFIER_BOUND: Duration = Duration::from_secs(10);
 /// How long a face waits for the next frame when nobody is typing: the verifier's own bound and
 /// some margin, so that a verifier that gives up can still say so.
 pub const FACE_BOUND: Duration = Duration::from_secs(12);
+
+/// The PAM service by which a person proves to be themselves before changing the own record. In it
+/// `pam_mfa.so` asks nothing, or nobody could ever enrol.
+pub const REAUTH_SERVICE: &str = "mfa-setup";
 
 /// How long a person may take to answer one prompt.
 pub const PERSON_BOUND: Duration = Duration::from_secs(300);

@@ -46,6 +46,17 @@ pub struct LoginRequest {
     pub debug: bool,
 }
 
+/// What the verifier asks of `mfa-reauth`, the program that leads PAM's conversation with somebody
+/// who changes the own record: the first frame, after two bytes of version. It is answered as a
+/// [`Request`] is, in the end by [`Reply::Done`] or [`Reply::Failed`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReAuthentication {
+    /// The user's name as the system has it.
+    pub user: String,
+    /// Whether the first factor is asked for; else only whether the account may be used.
+    pub first_factor: bool,
+}
+
 /// Something that `mfa-setup` does for `user`, or for the caller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ManageRequest {
@@ -86,6 +97,18 @@ pub enum Action {
     Unlock,
     /// Forget everything about the user, also a record that cannot be read. Answered by [`Reply::Done`].
     Reset,
+    /// Bring back a device whose clock or counter is far off, by three consecutive codes of it.
+    /// Answered by [`Reply::Done`].
+    Resync {
+        /// The device's label.
+        label: String,
+    },
+    /// Make a code that stands in for the user's password at one change (root; audited).
+    /// Answered by [`Reply::Invited`].
+    Invite {
+        /// Seconds for which it is good.
+        lifetime: u64,
+    },
 }
 
 /// The kind of a device.
@@ -239,6 +262,15 @@ pub enum Reply {
     },
     /// It was not done.
     Failed(Failure),
+    /// Of [`Action::Invite`].
+    Invited {
+        /// Who is invited.
+        user: String,
+        /// The code, shown this once.
+        code: Secret,
+        /// Until when it is good.
+        expires: u64,
+    },
 }
 
 /// The end of a login.

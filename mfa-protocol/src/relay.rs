@@ -1,6 +1,7 @@
 //! The faces' side: one request, a conversation relayed, one reply.
 
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::conversation::{Conversation, ConversationError};
 use crate::frame::{self, FrameError};
-use crate::message::{FromFace, Reply, Request, ToFace};
+use crate::message::{FromFace, Reply, ToFace};
 use crate::{FACE_BOUND, PROTOCOL_VERSION};
 
 /// Why there is no reply.
@@ -26,20 +27,35 @@ pub enum RelayError {
 ///
 /// Waits at most [`FACE_BOUND`] for each frame; only `conversation` may take longer. The stream is
 /// of no further use afterwards.
-pub fn relay(
+pub fn relay<T: Serialize>(
     stream: &UnixStream,
-    request: &Request,
+    request: &T,
     conversation: &mut dyn Conversation,
 ) -> Result<Reply, RelayError> {
-    send_request(stream, request)?;
+    relay_within(FACE_BOUND, stream, request, conversation)
+}
+
+/// The same with another bound for each frame.
+pub fn relay_within<T: Serialize>(
+    bound: Duration,
+    stream: &UnixStream,
+    request: &T,
+    conversation: &mut dyn Conversation,
+) -> Result<Reply, RelayError> {
+    let request = encode_after(&PROTOCOL_VERSION.to_le_bytes(), request)?;
+    match frame::transmit(stream, &request, bound) {
+        // Who refuses everybody may have done so before it was asked, and have said why.
+        Ok(()) | Err(FrameError::HungUp) => {}
+        Err(error) => return Err(error.into()),
+    }
     loop {
-        match receive(stream)? {
+        match decode(&frame::receive(stream, bound)?)? {
             ToFace::Ask(prompt) => match conversation.ask(&prompt) {
-                Ok(answer) => send(stream, &FromFace::Answer(answer))?,
+                Ok(answer) => send(stream, &FromFace::Answer(answer), bound)?,
                 Err(error) => {
                     // The verifier must learn that nobody answers, or it would wait for a person;
                     // if it is gone already, that is what was wanted.
-                    let _ = send(stream, &FromFace::GaveUp(error.into()));
+                    let _ = send(stream, &FromFace::GaveUp(error.into()), bound);
                     return Err(error.into());
                 }
             },
@@ -49,17 +65,12 @@ pub fn relay(
     }
 }
 
-fn send_request(stream: &UnixStream, request: &Request) -> Result<(), FrameError> {
-    let payload = encode_after(&PROTOCOL_VERSION.to_le_bytes(), request)?;
-    frame::transmit(stream, &payload, FACE_BOUND)
-}
-
-fn send<T: Serialize>(stream: &UnixStream, message: &T) -> Result<(), FrameError> {
-    frame::transmit(stream, &encode(message)?, FACE_BOUND)
-}
-
-fn receive(stream: &UnixStream) -> Result<ToFace, FrameError> {
-    decode(&frame::receive(stream, FACE_BOUND)?)
+fn send<T: Serialize>(
+    stream: &UnixStream,
+    message: &T,
+    bound: Duration,
+) -> Result<(), FrameError> {
+    frame::transmit(stream, &encode(message)?, bound)
 }
 
 /// Encodes a message into bytes that are wiped when dropped.
@@ -93,9 +104,8 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
 mod tests {
     use super::*;
     use crate::conversation::{Answer, Prompt, Scripted, Style};
-    use crate::message::LoginRequest;
+    use crate::message::{LoginRequest, Request};
     use crate::{Outcome, Verdict};
-    use std::time::Duration;
 
     const SOON: Duration = Duration::from_secs(2);
 
@@ -179,6 +189,15 @@ mod tests {
         let answer = FromFace::Answer(Answer::Text("x".repeat(1000).into()));
         let payload = encode(&answer).unwrap();
         assert_eq!(payload.capacity(), payload.len());
+    }
+
+    #[test]
+    fn what_was_said_before_the_request_came_is_heard() {
+        let (face, other) = UnixStream::pair().unwrap();
+        frame::transmit(&other, &encode(&denied()).unwrap(), SOON).unwrap();
+        drop(other);
+        let reply = relay(&face, &login(), &mut Scripted::default()).unwrap();
+        assert!(matches!(reply, Reply::Outcome(_)));
     }
 
     #[test]

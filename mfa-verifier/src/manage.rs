@@ -71,6 +71,7 @@ fn act(
             unlock(record, (world.now)(), i64::from(world.config.totp.window));
             Ok(())
         }),
+        Action::Resync { .. } | Action::Invite { .. } => Err(usage("not built yet", "")),
         Action::Reset => {
             if let Some(store) = world.managed_store()? {
                 store.remove(owner).map_err(|error| of_store(&error))?;
@@ -238,6 +239,8 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         Action::ShowKey { label } => ("show_key", Some(label)),
         Action::Unlock => ("unlock", None),
         Action::Reset => ("reset", None),
+        Action::Resync { label } => ("resync", Some(label)),
+        Action::Invite { .. } => ("invite", None),
     };
     let outcome = if result.is_ok() { "done" } else { "failed" };
     let mut line = Line::new()
