@@ -1,5 +1,6 @@
 //! Reaching a verifier: the resident one on its socket, or one started for this request.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::iter;
@@ -155,32 +156,43 @@ impl Verifier {
 
     fn spawn(&self) -> Result<Connection, ConnectError> {
         let program = self.program.as_deref().unwrap_or(Path::new(paths::VERIFIER));
-        let program = trusted::open_program(program)?;
-        let (ours, theirs) = UnixStream::pair()?;
-        // What was checked is what runs: the opened file, not its name.
-        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-        command
-            .arg0("mfa-verifier")
-            .env_clear()
-            .current_dir("/")
-            // Real and saved ids as well, before anything of the verifier runs: the caller of su
-            // or sudo must not be able to send it a signal.
-            .uid(0)
-            .gid(0)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        if let Some(config) = &self.config {
-            command.arg("--config").arg(config);
-        }
-        // Where the program cannot be run and the host ignores or reaps its children, std finds no
-        // child to wait for and panics.
-        let child = panic::catch_unwind(AssertUnwindSafe(|| command.spawn()))
-            .unwrap_or_else(|_| Err(io::Error::other("the program cannot be run")))?;
-        // `command` holds a copy of their end; with it open a dead verifier would go unnoticed.
-        drop(command);
-        Ok(Connection { stream: ours, child: Some(child) })
+        let arguments = self.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_ref()]);
+        let (stream, child) = start(program, "mfa-verifier", arguments)?;
+        Ok(Connection { stream, child: Some(child) })
     }
+}
+
+/// Starts a program of root's, which nobody else can have changed, on one end of a socket pair. It
+/// has an empty environment, `/` as its directory, uid and gid 0, the socket as descriptor 0 and
+/// `/dev/null` as 1 and 2.
+pub fn start<'a>(
+    program: &Path,
+    name: &str,
+    arguments: impl IntoIterator<Item = &'a OsStr>,
+) -> Result<(UnixStream, Child), ConnectError> {
+    let program = trusted::open_program(program)?;
+    let (ours, theirs) = UnixStream::pair()?;
+    // What was checked is what runs: the opened file, not its name.
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command
+        .arg0(name)
+        .args(arguments)
+        .env_clear()
+        .current_dir("/")
+        // Real and saved ids as well, before anything of the program runs: the caller of su or sudo
+        // must not be able to send it a signal.
+        .uid(0)
+        .gid(0)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // Where the program cannot be run and the host ignores or reaps its children, std finds no
+    // child to wait for and panics.
+    let child = panic::catch_unwind(AssertUnwindSafe(|| command.spawn()))
+        .unwrap_or_else(|_| Err(io::Error::other("the program cannot be run")))?;
+    // `command` holds a copy of their end; with it open a dead program would go unnoticed.
+    drop(command);
+    Ok((ours, child))
 }
 
 /// Connects without waiting, and only to a socket behind which root listens.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,13 +58,15 @@ pub enum Command {
     /// Show which backup codes are left, or make new ones
     Codes(Codes),
     /// Try a code as a login would; it is used up and counts
-    Test,
+    Test(Test),
     /// Show a device's key again (root; audited)
     ShowKey(Label),
     /// Forget failures and waits (root; audited)
     Unlock,
     /// Forget every device and code (root; audited)
     Reset,
+    /// Make a one-time code by which a user without a password can enrol (root; audited)
+    Invite(Invite),
     /// Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks
     /// for none; 1 refused (root)
     Judge(Judge),
@@ -156,13 +159,48 @@ pub enum CodesCommand {
 }
 
 #[derive(Debug, Args)]
+pub struct Test {
+    /// The device to bring back
+    #[arg(requires = "resync")]
+    pub label: Option<String>,
+    /// Bring back a device whose clock is up to 12 hours off, by three codes in a row; users need
+    /// a backup code for it
+    #[arg(long, requires = "label")]
+    pub resync: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Invite {
+    /// The user
+    pub name: OsString,
+    /// How long the code is good: 30m, 24h, 7d
+    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub lifetime: Duration,
+}
+
+#[derive(Debug, Args)]
 pub struct Judge {
     /// The PAM service whose policy holds
-    #[arg(long, default_value = "mfa-setup")]
+    #[arg(long, default_value = "judge")]
     pub service: String,
     /// The address that the login comes from
     #[arg(long, value_name = "ADDR")]
     pub from: Option<IpAddr>,
+}
+
+impl Command {
+    /// Whether only root can do it. The verifier decides that again; here it spares questions.
+    pub fn is_roots(&self) -> bool {
+        match self {
+            Self::ShowKey(_) | Self::Unlock | Self::Reset | Self::Invite(_) | Self::Judge(_) => {
+                true
+            }
+            Self::Add(add) => add.secret_file.is_some() || add.no_confirm,
+            Self::Status | Self::Remove(_) | Self::Default(_) | Self::Codes(_) | Self::Test(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// Why there is no command to run.
@@ -195,6 +233,9 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
         }
         Some(Command::Add(Add { kind: Kind::Totp, counter: Some(_), .. })) => {
             Err(Problem::usage("--counter is for hotp", "a totp device has --period"))
+        }
+        Some(Command::Invite(_)) if cli.global.user.is_some() => {
+            Err(Problem::usage("invite takes the user without --user", "mfa-setup invite NAME"))
         }
         Some(Command::Judge(_)) if cli.global.user.is_none() => {
             Err(Problem::usage("judge needs --user", "say whose code it is: --user NAME"))
@@ -258,6 +299,9 @@ mod tests {
             "mfa-setup codes",
             "mfa-setup codes new --output page.txt",
             "mfa-setup test",
+            "mfa-setup test phone --resync",
+            "mfa-setup invite bob",
+            "mfa-setup invite --for 30m bob",
             "mfa-setup show-key phone",
             "mfa-setup unlock",
             "mfa-setup reset",
@@ -306,6 +350,11 @@ mod tests {
             "mfa-setup add totp --counter 1",
             "mfa-setup add hotp --period 30",
             "mfa-setup judge",
+            "mfa-setup test phone",
+            "mfa-setup test --resync",
+            "mfa-setup invite",
+            "mfa-setup invite bob --for ever",
+            "mfa-setup invite bob --user bob",
             "mfa-setup status extra",
             "mfa-setup --colour",
         ] {

@@ -82,6 +82,20 @@ impl<'a> NewCodesAnswer<'a> {
     }
 }
 
+/// Of `invite`.
+#[derive(Serialize)]
+pub struct InvitedAnswer<'a> {
+    user: &'a str,
+    code: Cow<'a, str>,
+    expires: String,
+}
+
+impl<'a> InvitedAnswer<'a> {
+    pub fn new(user: &'a str, code: &'a Secret, expires: u64) -> Self {
+        Self { user, code: shown(code), expires: rfc3339(expires) }
+    }
+}
+
 /// Of `codes`.
 #[derive(Serialize)]
 pub struct CodesAnswer<'a> {

@@ -16,7 +16,7 @@ impl Session<'_> {
     /// `test`: the person is asked on the terminal.
     pub fn test(&mut self) -> Result<u8, Problem> {
         let user = self.user()?;
-        let request = login(&user, "mfa-setup", None, terminal::name());
+        let request = login(&user, "test", None, terminal::name());
         let hint = "use a terminal, or mfa-setup judge, which reads the code from standard input";
         let reply = self.converse(&request)?.map_err(|error| unanswered(error, hint))?;
         self.outcome(&user, reply)
@@ -69,7 +69,7 @@ fn login(user: &OsStr, service: &str, rhost: Option<String>, tty: Option<String>
         service: service.to_owned(),
         rhost,
         tty,
-        // Root runs this, and vouches for the first factor.
+        // Root vouches for the first factor; of anybody else the verifier believes nothing.
         password_given: true,
         ..LoginRequest::default()
     }))

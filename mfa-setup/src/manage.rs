@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::problem::{DONE, Problem};
 use crate::session::{Session, printed};
-use crate::{json, page, text, time};
+use crate::{cli, json, page, text, time};
 
 impl Session<'_> {
     /// `status`.
@@ -78,8 +78,20 @@ impl Session<'_> {
         }
     }
 
-    /// `remove`, `default`, `unlock` and `reset`:
-    /// What is answered by no more than that it is done. `what` is to be confirmed first.
+    /// `invite`.
+    pub fn invite(&mut self, invite: &cli::Invite) -> Result<u8, Problem> {
+        let action = Action::Invite { lifetime: invite.lifetime.as_secs() };
+        match self.manage_for(Some(&invite.name), action, "use a terminal")? {
+            Reply::Invited { user, code, expires } => {
+                let answer = json::InvitedAnswer::new(&user, &code, expires);
+                self.answer(&answer, || text::invited(&user, &code, expires))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `remove`, `default`, `unlock`, `reset` and `test --resync`: what is answered by no more than that it is done. `what` is to be confirmed first.
     pub fn change(&mut self, what: Option<&str>, action: Action) -> Result<u8, Problem> {
         if let Some(what) = what {
             let whose = printed(&self.user()?);

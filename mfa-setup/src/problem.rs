@@ -44,6 +44,11 @@ impl Problem {
         Self { exit: UNUSABLE, error: error.into(), hint: hint.into() }
     }
 
+    /// Somebody else may do that.
+    pub fn not_permitted(error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { exit: NOT_PERMITTED, error: error.into(), hint: hint.into() }
+    }
+
     /// The person gave up at a question.
     pub fn interrupted() -> Self {
         Self { exit: INTERRUPTED, error: "interrupted".to_owned(), hint: String::new() }

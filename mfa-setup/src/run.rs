@@ -1,6 +1,6 @@
 //! From a command to what does it.
 
-use crate::cli::{Cli, Codes, CodesCommand, Command};
+use crate::cli::{Cli, Codes, CodesCommand, Command, Test};
 use crate::problem::Problem;
 use crate::session::{Session, printed};
 use mfa_protocol::message::Action;
@@ -8,6 +8,9 @@ use mfa_protocol::message::Action;
 /// Does what `cli` says and returns the exit code.
 pub fn run(cli: &Cli) -> Result<u8, Problem> {
     let mut session = Session::begin(&cli.global)?;
+    if cli.command.as_ref().is_some_and(Command::is_roots) {
+        session.demand_root()?;
+    }
     match &cli.command {
         None => session.guide(),
         Some(Command::Add(add)) => session.add_device(add),
@@ -24,7 +27,11 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
         Some(Command::Codes(Codes { command: Some(CodesCommand::New { output }) })) => {
             session.new_codes(output.as_deref())
         }
-        Some(Command::Test) => session.test(),
+        Some(Command::Test(Test { label: Some(label), .. })) => {
+            session.change(None, Action::Resync { label: label.clone() })
+        }
+        Some(Command::Test(Test { label: None, .. })) => session.test(),
+        Some(Command::Invite(invite)) => session.invite(invite),
         Some(Command::ShowKey(key)) => session.show_key(&key.label),
         Some(Command::Unlock) => session.change(None, Action::Unlock),
         Some(Command::Reset) => session.change(Some("Forget every device and code"), Action::Reset),

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use mfa_protocol::connect::{ConnectError, Verifier};
+use mfa_protocol::connect::Verifier;
 use mfa_protocol::escape::escape_bytes;
 use mfa_protocol::message::{Action, ManageRequest};
 use mfa_protocol::relay::{RelayError, relay};
@@ -43,15 +43,27 @@ impl<'a> Session<'a> {
             socket: global.socket.clone(),
         };
         let root = geteuid().is_root();
-        if !root && verifier.socket.is_none() {
-            // Said now rather than after questions that lead nowhere.
-            return Err(ConnectError::NotRoot.into());
+        if let (false, Some(user)) = (root, &global.user)
+            && !is_own(user)
+        {
+            return Err(Problem::not_permitted(
+                "another user's record is root's to look at and to change",
+                "leave --user out, or run this as root",
+            ));
         }
         let sudo = std::env::var_os("SUDO_USER").is_some_and(|user| user != "root");
         if root && sudo && global.user.is_none() {
             say_hint("this is root's own enrolment; use --user NAME for another user");
         }
         Ok(Self { global, verifier, terminal: TerminalConversation::open(global.yes) })
+    }
+
+    /// Refuses what root alone can do.
+    pub fn demand_root(&self) -> Result<(), Problem> {
+        if geteuid().is_root() {
+            return Ok(());
+        }
+        Err(Problem::not_permitted("only root can do that", "ask the administrator"))
     }
 
     /// Whose record it is about, by name.
@@ -70,7 +82,18 @@ impl<'a> Session<'a> {
     /// Sends a management request and relays its conversation on the terminal. `hint` says what to
     /// do where a question needs a terminal and there is none.
     pub fn manage(&mut self, action: Action, hint: &str) -> Result<Reply, Problem> {
-        let user = self.global.user.as_ref().map(|user| user.as_bytes().to_vec());
+        let user = self.global.user.clone();
+        self.manage_for(user.as_deref(), action, hint)
+    }
+
+    /// The same for `user`; `None` is who runs this.
+    pub fn manage_for(
+        &mut self,
+        user: Option<&OsStr>,
+        action: Action,
+        hint: &str,
+    ) -> Result<Reply, Problem> {
+        let user = user.map(|user| user.as_bytes().to_vec());
         let request = Request::Manage(ManageRequest { user, action });
         self.converse(&request)?.map_err(|error| unanswered(error, hint))
     }
@@ -134,6 +157,12 @@ fn exchange(
         Err(RelayError::Verifier(error)) => Err(error.into()),
         Err(RelayError::Conversation(error)) => Ok(Err(error)),
     }
+}
+
+/// Whether `name` is the user who runs this.
+fn is_own(name: &OsStr) -> bool {
+    let user = name.to_str().and_then(|name| User::from_name(name).ok().flatten());
+    user.is_some_and(|user| user.uid == geteuid())
 }
 
 /// A name as it may be printed.

@@ -21,6 +21,8 @@ use mfa_protocol::{
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{
     InputFlags, LocalFlags, SetArg, SpecialCharacterIndices as Key, Termios, tcgetattr, tcsetattr,
 };
@@ -156,10 +158,13 @@ struct Typing<'a> {
     terminal: &'a File,
     before: Termios,
     interrupts: [u8; 2],
+    endings: Endings,
 }
 
 impl<'a> Typing<'a> {
     fn begin(terminal: &'a File, shown: bool) -> nix::Result<Self> {
+        // Before the echo is switched off: what ends the process from then on gives up the question.
+        let endings = Endings::hold()?;
         let before = tcgetattr(terminal)?;
         let key = |key: Key| before.control_chars.get(key as usize).copied().unwrap_or_default();
         let interrupts = [key(Key::VINTR), key(Key::VQUIT)];
@@ -176,7 +181,7 @@ impl<'a> Typing<'a> {
             }
         }
         tcsetattr(terminal, SetArg::TCSANOW, &during)?;
-        Ok(Self { terminal, before, interrupts })
+        Ok(Self { terminal, before, interrupts, endings })
     }
 
     /// Waits for a line.
@@ -184,7 +189,7 @@ impl<'a> Typing<'a> {
         let mut line = Zeroizing::new([0u8; LONGEST_LINE]);
         let deadline = Instant::now() + PERSON_BOUND;
         loop {
-            wait(self.terminal, deadline)?;
+            self.wait(deadline)?;
             let mut terminal = self.terminal;
             // A line at a time: that is what the kernel gives out in this mode.
             match terminal.read(&mut *line) {
@@ -192,6 +197,30 @@ impl<'a> Typing<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The terminal was closed.
                 Err(_) => return Err(ConversationError::Aborted),
+            }
+        }
+    }
+
+    /// Waits until there is something to read.
+    fn wait(&self, deadline: Instant) -> Result<(), ConversationError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = PollTimeout::try_from(left.max(Duration::from_millis(1)));
+            let mut ready = [
+                PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.endings.came.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, left.unwrap_or(PollTimeout::MAX)) {
+                // The verifier waits no longer either.
+                Ok(0) => return Err(ConversationError::Aborted),
+                Ok(_) if ready[1].any() != Some(false) => {
+                    // Taken, so that what is still to be said can be said.
+                    let _ = self.endings.came.read_signal();
+                    return Err(ConversationError::Aborted);
+                }
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(_) => return Err(ConversationError::Broken),
             }
         }
     }
@@ -216,19 +245,29 @@ impl Drop for Typing<'_> {
     }
 }
 
-/// Waits until there is something to read.
-fn wait(terminal: &File, deadline: Instant) -> Result<(), ConversationError> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left.max(Duration::from_millis(1)));
-        let mut ready = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, left.unwrap_or(PollTimeout::MAX)) {
-            // The verifier waits no longer either.
-            Ok(0) => return Err(ConversationError::Aborted),
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(_) => return Err(ConversationError::Broken),
+/// The signals that end a process, held back while the terminal is not as it was: they would leave it
+/// without echo.
+struct Endings {
+    signals: SigSet,
+    came: SignalFd,
+}
+
+impl Endings {
+    fn hold() -> nix::Result<Self> {
+        let mut signals = SigSet::empty();
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+            signals.add(signal);
         }
+        signals.thread_block()?;
+        let came = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self { signals, came })
+    }
+}
+
+impl Drop for Endings {
+    fn drop(&mut self) {
+        // One that came and gave up nothing ends the process now.
+        let _ = self.signals.thread_unblock();
     }
 }
 

@@ -166,6 +166,15 @@ fn device(device: &DeviceStatus) -> [String; 8] {
     ]
 }
 
+/// Of `invite`.
+pub fn invited(user: &str, code: &Secret, expires: u64) -> Zeroizing<String> {
+    let mut out = roomy();
+    let (user, until) = (escape(user), short(expires));
+    line(&mut out, format_args!("{user} can change the own second factor once, with this code,"));
+    line(&mut out, format_args!("until {until} UTC:\n\n  {}", shown(code)));
+    out
+}
+
 /// Of `test` and `judge`; `asked` is the name that was asked about.
 pub fn outcome(asked: &str, outcome: &Outcome) -> Zeroizing<String> {
     let mut out = roomy();

@@ -27,6 +27,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// How they are asked.
     pub login: LoginConfig,
+    /// What users do with their own records.
+    pub self_service: SelfServiceConfig,
     /// Time-based codes.
     pub totp: TotpConfig,
     /// Counter-based codes.
@@ -79,14 +81,6 @@ pub enum Mode {
     Required,
 }
 
-impl Mode {
-    /// Whether anything depends on who has enrolled.
-    #[must_use]
-    pub fn looks_at_records(self) -> bool {
-        self != Self::Off
-    }
-}
-
 /// `[login]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -102,6 +96,40 @@ impl Default for LoginConfig {
     fn default() -> Self {
         Self { prompt: "Verification code: ".to_owned(), echo: false }
     }
+}
+
+/// `[self_service]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SelfServiceConfig {
+    /// What users may change of their own records.
+    pub allow: Allow,
+    /// By what they show who they are.
+    pub reauth: Reauth,
+}
+
+/// What users may change of their own records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Allow {
+    /// Nothing.
+    None,
+    /// Enrol, where nothing is enrolled yet.
+    First,
+    /// Everything that is not root's.
+    #[default]
+    All,
+}
+
+/// By what users show who they are before a change, beside a code where they are enrolled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reauth {
+    /// By what the PAM service `mfa-setup` asks for, or by an invitation.
+    #[default]
+    Password,
+    /// By an invitation alone.
+    Invite,
 }
 
 /// `[totp]`

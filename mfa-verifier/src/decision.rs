@@ -7,7 +7,7 @@ use crate::audit::{Line, Log, Severity, timestamp};
 use crate::judge::{Accepted, Code, Refusal};
 use crate::lockout::Barred;
 use crate::policy::{Denial, Exemption};
-use crate::record::UserRecord;
+use crate::record::{Alteration, UserRecord};
 use crate::store::Owner;
 
 /// How a login was decided.
@@ -15,7 +15,7 @@ use crate::store::Owner;
 pub(crate) enum Decision {
     Exempt(Exemption),
     Denied(Denial),
-    Granted { accepted: Accepted, codes_left: usize },
+    Granted { accepted: Accepted, codes_left: usize, news: Vec<Alteration> },
     Refused { given: Given, refusal: Refusal },
     Nobody { given: Given, nobody: Nobody },
     NoCode(&'static str),
@@ -64,6 +64,7 @@ impl Decision {
         match self {
             Self::Granted { .. } => "accepted",
             Self::Exempt(Exemption::ModeOff) => "mode_off",
+            Self::Exempt(Exemption::ReAuthentication) => "reauthentication",
             Self::Exempt(Exemption::NotEnrolled)
             | Self::Nobody { nobody: Nobody::NotEnrolled, .. } => "not_enrolled",
             Self::Denied(Denial::UnknownUser) | Self::Nobody { nobody: Nobody::Unknown, .. } => {
@@ -123,7 +124,7 @@ pub(crate) fn write_down(
         Decision::Refused { refusal: Refusal::Barred(Barred::Until(until)), .. } => {
             line = line.value("not_before", Some(&timestamp(*until)));
         }
-        Decision::Granted { accepted: Accepted::BackupCode { number }, codes_left } => {
+        Decision::Granted { accepted: Accepted::BackupCode { number }, codes_left, .. } => {
             line = line
                 .value("number", Some(&number.to_string()))
                 .value("left", Some(&codes_left.to_string()));

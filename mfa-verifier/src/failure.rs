@@ -1,11 +1,12 @@
 //! What `mfa-setup` is told when something was not done.
 
 use mfa_protocol::ConversationError;
+use mfa_protocol::escape::escape;
 use mfa_protocol::message::{Failure, FailureKind};
 
 use crate::factor::codes::CodesError;
 use crate::record::RecordError;
-use crate::store::StoreError;
+use crate::store::{Owner, StoreError};
 
 /// An error and what to do about it.
 #[must_use]
@@ -17,6 +18,15 @@ pub fn failure(kind: FailureKind, error: impl Into<String>, hint: impl Into<Stri
 #[must_use]
 pub fn usage(error: impl Into<String>, hint: impl Into<String>) -> Failure {
     failure(FailureKind::Usage, error, hint)
+}
+
+/// Nothing is enrolled that could be altered.
+#[must_use]
+pub fn not_enrolled(owner: &Owner) -> Failure {
+    usage(
+        format!("{} is not enrolled", escape(&owner.name)),
+        "enrol first: mfa-setup, or as root for another user: mfa-setup --user NAME",
+    )
 }
 
 /// The store's errors, with what to do about each.

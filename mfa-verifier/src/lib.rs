@@ -1,22 +1,32 @@
 //! The verifier: everything that decides about a second factor.
 //!
-//! `serve` takes a request from a face; `login` and `manage` answer it; `policy`, `judge` and
-//! `lockout` decide without touching the world; `store` keeps what was decided.
+//! `listen` starts a verifier for each connection of a user; `serve` takes a request from a face and
+//! `confine`s what a user may ask; `login` and `manage` answer it; `policy`, `judge` and `lockout`
+//! decide without touching the world; `store` keeps what was decided.
 #![forbid(unsafe_code)]
 
+pub mod alterations;
+mod attempt;
 pub mod audit;
 pub mod config;
+pub mod confine;
 mod decision;
 pub mod enrol;
 pub mod factor;
 mod failure;
+mod invite;
 pub mod judge;
+pub mod listen;
 pub mod lockout;
 pub mod login;
 pub mod manage;
+pub mod places;
 pub mod policy;
 pub mod process;
+pub mod reauth;
 pub mod record;
+mod resync;
+mod self_service;
 pub mod serve;
 pub mod source;
 pub mod store;

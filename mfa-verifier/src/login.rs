@@ -3,15 +3,16 @@
 use mfa_protocol::message::LoginRequest;
 use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Prompt, Style, Verdict};
 
+use crate::alterations::tell;
+use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
-use crate::decision::{Decision, Given, Nobody, write_down};
+use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
-use crate::factor::codes::{self, CodesError};
-use crate::judge::{Attempt, Code, Judgement, Refusal, judge};
-use crate::policy::{self, Requirement, Situation};
-use crate::record::{BackupCodes, UserRecord};
+use crate::judge::Refusal;
+use crate::policy::{self, Exemption, Requirement, Situation};
+use crate::record::{Alteration, UserRecord};
 use crate::source::Source;
-use crate::store::{self, Change, MemoryStore, Owner, Store, StoreError};
+use crate::store::{MemoryStore, Owner, Store, StoreError};
 use crate::world::{World, decoy};
 
 /// What somebody is told whose code was accepted before.
@@ -51,7 +52,7 @@ fn decide(
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
     let stand_in;
-    let store = if let Some(store) = open_store(world)? {
+    let store = if let Some(store) = open_store(world, request)? {
         store
     } else {
         let record = decoy(world.config)?;
@@ -72,7 +73,12 @@ fn decide(
         world.log.write(Severity::Debug, &line.finish());
     }
     match requirement {
-        Requirement::Exempt(exemption) => Ok(Decision::Exempt(exemption)),
+        Requirement::Exempt(exemption) => {
+            if exemption == Exemption::NotEnrolled {
+                inform(&own.news((world.now)()), conversation);
+            }
+            Ok(Decision::Exempt(exemption))
+        }
         Requirement::Deny(denial) => Ok(Decision::Denied(denial)),
         Requirement::Challenge => {
             let subject = Subject::of(store, user, own)?;
@@ -91,7 +97,8 @@ fn challenge(
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
     if let Some(password) = &request.password {
-        let decision = answered(world, store, subject, source, Typed::of(password.expose()))?;
+        let typed = Typed::of(password.expose());
+        let decision = answered(world, store, subject, source, typed, Purpose::Login)?;
         if decision.verdict() == Verdict::Granted {
             advise(world, &decision, conversation);
             return Ok(decision);
@@ -99,73 +106,23 @@ fn challenge(
     }
     let decision = match conversation.ask(&prompt(world, request))? {
         Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
-        Answer::Text(text) => answered(world, store, subject, source, Typed::of(text.expose()))?,
+        Answer::Text(text) => {
+            let typed = Typed::of(text.expose());
+            answered(world, store, subject, source, typed, Purpose::Login)?
+        }
     };
     advise(world, &decision, conversation);
     Ok(decision)
 }
 
-/// Judges one answer under the user's lock and saves what came of it.
-fn answered(
-    world: &World,
-    store: &dyn Store,
-    subject: &Subject,
-    source: Source,
-    typed: Typed,
-) -> Result<Decision, LoginError> {
-    let code = match typed {
-        Typed::Empty => return Ok(Decision::NoCode("empty")),
-        Typed::Misshapen => return Ok(Decision::NoCode("misshapen")),
-        Typed::OneTimeCode(code) => Code::OneTime(code),
-        // Slow, so it is done before the lock is taken.
-        Typed::BackupCode(plain) => hash(&plain, &subject.record)?,
-    };
-    let given = Given::of(&code, &subject.record);
-    let attempt = Attempt { code, source };
-    let (judgement, codes_left) = store::update(store, &subject.owner, |record| {
-        if !record.is_enrolled() {
-            // Everything was taken from the user while the code was typed. A record that is empty
-            // must not come of it.
-            return Change::Keep((Judgement::Refused(Refusal::Misshapen), 0));
-        }
-        let (judgement, record) = judge(record, &attempt, (world.now)(), world.config);
-        let codes_left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
-        Change::Save(record, (judgement, codes_left))
-    })?;
-    Ok(match (judgement, subject.stands_for) {
-        (_, Some(nobody)) => Decision::Nobody { given, nobody },
-        (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left },
-        (Judgement::Refused(refusal), None) => Decision::Refused { given, refusal },
-    })
-}
-
-/// Whose record is judged: the user's own, or a decoy for who has none.
-struct Subject {
-    owner: Owner,
-    record: UserRecord,
-    stands_for: Option<Nobody>,
-}
-
-impl Subject {
-    fn of(store: &dyn Store, user: Option<&Owner>, own: UserRecord) -> Result<Self, LoginError> {
-        let nobody = match user {
-            Some(owner) if own.is_enrolled() => {
-                return Ok(Self { owner: owner.clone(), record: own, stands_for: None });
-            }
-            Some(_) => Nobody::NotEnrolled,
-            None => Nobody::Unknown,
-        };
-        // Any of them, so that they do not wait for each other.
-        let owner = Owner::decoy(getrandom::u32()?);
-        let (record, _) = store.load(&owner)?;
-        Ok(Self { owner, record, stands_for: Some(nobody) })
-    }
-}
-
 /// The store, if there is one to look at: a fresh host has none, and with the policy off nothing is
 /// looked up, so that this way out works when all else is broken.
-fn open_store<'a>(world: &World<'a>) -> Result<Option<&'a dyn Store>, StoreError> {
-    if world.config.policy.mode.looks_at_records() { world.archive.open() } else { Ok(None) }
+fn open_store<'a>(
+    world: &World<'a>,
+    request: &LoginRequest,
+) -> Result<Option<&'a dyn Store>, StoreError> {
+    let needed = policy::looks_at_records(&world.config.policy, &request.service);
+    if needed { world.archive.open() } else { Ok(None) }
 }
 
 fn load(store: &dyn Store, user: Option<&Owner>) -> Result<UserRecord, StoreError> {
@@ -191,14 +148,11 @@ fn prompt(world: &World, request: &LoginRequest) -> Prompt {
     }
 }
 
-fn hash(plain: &str, record: &UserRecord) -> Result<Code, CodesError> {
-    let batch = record.backup_codes.as_ref();
-    let salt = batch.map_or([0; 16], |batch| batch.salt);
-    Ok(Code::Backup { batch: batch.map(|batch| batch.batch), hash: codes::hash(plain, &salt)? })
-}
-
 /// What the person learns beside the outcome.
 fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversation) {
+    if let Decision::Granted { news, .. } = decision {
+        inform(news, conversation);
+    }
     match decision {
         Decision::Refused { refusal: Refusal::Used { .. }, .. } => {
             conversation.tell(Style::Error, ALREADY_USED);
@@ -220,6 +174,13 @@ fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversatio
     }
 }
 
+/// What was altered since the last login.
+fn inform(news: &[Alteration], conversation: &mut dyn Conversation) {
+    if let Some(text) = tell(news) {
+        conversation.tell(Style::Info, &text);
+    }
+}
+
 /// The same words for everybody who is refused.
 fn refuse_with_help(world: &World, conversation: &mut dyn Conversation) {
     if !world.config.policy.help.is_empty() {
@@ -233,13 +194,17 @@ enum LoginError {
     #[error(transparent)]
     Conversation(#[from] ConversationError),
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Codes(#[from] CodesError),
+    Attempt(#[from] AttemptError),
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
     #[error("the user database fails: {0}")]
     Users(String),
+}
+
+impl From<StoreError> for LoginError {
+    fn from(error: StoreError) -> Self {
+        Self::Attempt(error.into())
+    }
 }
 
 impl From<LoginError> for Decision {

@@ -1,4 +1,4 @@
-//! `mfa-verifier`: one connection on descriptor 0.
+//! `mfa-verifier`: one connection on descriptor 0, or a process for each connection of a user.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -10,14 +10,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_verifier::audit::Syslog;
+use mfa_verifier::listen::listen_for_users;
 use mfa_verifier::process::{Watchdog, belong_to_itself};
+use mfa_verifier::reauth::Pam;
 use mfa_verifier::serve::Service;
 use mfa_verifier::users::System;
 
 const USAGE: &str = "\
 usage: mfa-verifier [--config PATH]
+       mfa-verifier --listen-users SOCKET [--config PATH]
 
-Serves one request on descriptor 0, a socket; pam_mfa.so and mfa-setup start it so.
+Serves one request on descriptor 0, a socket; pam_mfa.so, mfa-setup and systemd start it so.
+With --listen-users it listens for users who are not root, in the foreground, and starts a
+verifier for each of their connections.
 ";
 
 fn main() -> ExitCode {
@@ -32,8 +37,20 @@ fn main() -> ExitCode {
         Arguments::Help => print!("{USAGE}"),
         Arguments::Version => println!("mfa-verifier {}", env!("CARGO_PKG_VERSION")),
         Arguments::Serve { config } => return serve(config.as_deref()),
+        Arguments::Listen { users, config } => return listen(&users, config.as_deref()),
     }
     ExitCode::SUCCESS
+}
+
+fn listen(users: &Path, config: Option<&Path>) -> ExitCode {
+    match listen_for_users(users, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mfa-verifier: error: {}: {error}", users.display());
+            eprintln!("mfa-verifier: hint: run it as root, alone, with a directory of root's");
+            ExitCode::from(3)
+        }
+    }
 }
 
 fn serve(config: Option<&Path>) -> ExitCode {
@@ -59,7 +76,10 @@ fn serve(config: Option<&Path>) -> ExitCode {
     };
     // A panic is answered by a refusal; its message could quote what it must not.
     std::panic::set_hook(Box::new(|_| {}));
-    Service { config, users: &System, now: &now, log: &Syslog::connect(), watchdog }.serve(&stream);
+    let log = Syslog::connect();
+    let service =
+        Service { config, users: &System, now: &now, first_factor: &Pam, log: &log, watchdog };
+    service.serve(&stream);
     // What was answered is durable. Taking the database down in order would only make the face wait.
     std::process::exit(0)
 }
@@ -73,23 +93,29 @@ enum Arguments {
     Help,
     Version,
     Serve { config: Option<PathBuf> },
+    Listen { users: PathBuf, config: Option<PathBuf> },
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
-    let mut config = None;
+    let (mut config, mut users) = (None, None);
     while let Some(argument) = arguments.next() {
-        match argument.to_str() {
+        let place = match argument.to_str() {
             Some("--help" | "-h") => return Ok(Arguments::Help),
             Some("--version" | "-V") => return Ok(Arguments::Version),
-            Some("--config") => {
-                let path = arguments.next().map(PathBuf::from).filter(|path| path.is_absolute());
-                config = Some(path.ok_or("--config needs an absolute path")?);
-            }
+            Some("--config") => &mut config,
+            Some("--listen-users") => &mut users,
             _ => {
                 let shown = mfa_protocol::escape::escape(&argument.to_string_lossy());
                 return Err(format!("unknown argument \"{shown}\""));
             }
-        }
+        };
+        let path = arguments.next().map(PathBuf::from).filter(|path| path.is_absolute());
+        *place = Some(
+            path.ok_or_else(|| format!("{} needs an absolute path", argument.to_string_lossy()))?,
+        );
     }
-    Ok(Arguments::Serve { config })
+    Ok(match users {
+        Some(users) => Arguments::Listen { users, config },
+        None => Arguments::Serve { config },
+    })
 }

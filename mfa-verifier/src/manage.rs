@@ -8,8 +8,11 @@ use mfa_protocol::{Conversation, Secret, escape};
 use crate::audit::{Line, Severity};
 use crate::enrol::{self, key};
 use crate::factor::codes;
-use crate::failure::{failure, of_codes, of_store, usage};
-use crate::record::{BackupCodes, Device, MovingFactor, UserRecord};
+use crate::failure::{failure, not_enrolled, of_codes, of_store, usage};
+use crate::invite::invite;
+use crate::record::{Altered, BackupCodes, Device, MovingFactor, UserRecord};
+use crate::resync::resync;
+use crate::self_service::{Authority, Intent, authorise};
 use crate::store::{self, Change, Owner};
 use crate::world::World;
 
@@ -50,34 +53,73 @@ fn act(
     action: &Action,
     conversation: &mut dyn Conversation,
 ) -> Result<Reply, Failure> {
+    if !world.caller.is_root() && is_roots(action) {
+        return Err(failure(
+            FailureKind::NotPermitted,
+            "only root can do that",
+            "ask the administrator",
+        ));
+    }
     match action {
-        Action::Add(wanted) => enrol::add(world, owner, wanted, conversation).map(Reply::Added),
         Action::Status => {
             let record = load(world, owner)?;
             Ok(Reply::Status(status(&record, owner, (world.now)())))
         }
-        Action::Remove { label } => change(world, owner, |record| remove(record, label)),
-        Action::MakeDefault { label } => change(world, owner, |record| {
-            record.default = find(record, label)?.id;
-            Ok(())
-        }),
         Action::Codes => {
             let record = load(world, owner)?;
             Ok(Reply::Codes { user: owner.name.clone(), codes: code_list(&record) })
         }
-        Action::NewCodes => new_codes(world, owner),
         Action::ShowKey { label } => show_key(world, owner, label),
         Action::Unlock => change(world, owner, |record| {
             unlock(record, (world.now)(), i64::from(world.config.totp.window));
             Ok(())
         }),
-        Action::Resync { .. } | Action::Invite { .. } => Err(usage("not built yet", "")),
         Action::Reset => {
             if let Some(store) = world.managed_store()? {
                 store.remove(owner).map_err(|error| of_store(&error))?;
             }
             Ok(done(owner))
         }
+        Action::Invite { lifetime } => invite(world, owner, *lifetime),
+        Action::Add(wanted) => enrol::add(world, owner, wanted, conversation).map(Reply::Added),
+        Action::Remove { label } => {
+            let authority = authorise(world, owner, Intent::Alter, conversation)?;
+            alter(world, owner, &authority, Altered::Removed, label, |record| remove(record, label))
+        }
+        Action::MakeDefault { label } => {
+            let authority = authorise(world, owner, Intent::Alter, conversation)?;
+            alter(world, owner, &authority, Altered::Default, label, |record| {
+                record.default = find(record, label)?.id;
+                Ok(())
+            })
+        }
+        Action::NewCodes => {
+            let authority = authorise(world, owner, Intent::Alter, conversation)?;
+            new_codes(world, owner, &authority)
+        }
+        Action::Resync { label } => {
+            let authority = authorise(world, owner, Intent::Resync, conversation)?;
+            let device = find(&load(world, owner)?, label)?.clone();
+            let moving = resync(world, &device, conversation)?;
+            alter(world, owner, &authority, Altered::Resynchronised, label, |record| {
+                moving.apply(record, device.id)
+            })
+        }
+    }
+}
+
+/// What users may not even do to their own records.
+fn is_roots(action: &Action) -> bool {
+    match action {
+        Action::ShowKey { .. } | Action::Unlock | Action::Reset | Action::Invite { .. } => true,
+        // A key that is known elsewhere, or a device that nobody has shown to work.
+        Action::Add(wanted) => wanted.secret.is_some() || !wanted.confirm,
+        Action::Status
+        | Action::Codes
+        | Action::Remove { .. }
+        | Action::MakeDefault { .. }
+        | Action::NewCodes
+        | Action::Resync { .. } => false,
     }
 }
 
@@ -96,12 +138,12 @@ fn remove(record: &mut UserRecord, label: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn new_codes(world: &World, owner: &Owner) -> Result<Reply, Failure> {
+fn new_codes(world: &World, owner: &Owner, authority: &Authority) -> Result<Reply, Failure> {
     let count = world.config.backup_codes.count;
     // Ten Argon2 evaluations: before the lock.
     let (batch, backup_codes) =
         codes::new_batch(count, (world.now)()).map_err(|error| of_codes(&error))?;
-    change(world, owner, |record| {
+    alter(world, owner, authority, Altered::NewCodes, "", |record| {
         record.backup_codes = Some(batch.clone());
         Ok(())
     })?;
@@ -136,18 +178,33 @@ fn unlock(record: &mut UserRecord, now: u64, window: i64) {
     }
 }
 
+/// [`change`]s a record so that its owner learns of it.
+fn alter(
+    world: &World,
+    owner: &Owner,
+    authority: &Authority,
+    what: Altered,
+    label: &str,
+    mut alteration: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
+    change(world, owner, |record| {
+        alteration(record)?;
+        authority.exercise(record, what, label, (world.now)())
+    })
+}
+
 /// Changes the record of somebody who is enrolled.
 fn change(
     world: &World,
     owner: &Owner,
-    mut alter: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+    mut decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
     let Some(store) = world.managed_store()? else { return Err(not_enrolled(owner)) };
     store::update(store, owner, |mut record| {
         if !record.is_enrolled() {
             return Change::Keep(Err(not_enrolled(owner)));
         }
-        match alter(&mut record) {
+        match decide(&mut record) {
             Ok(()) => Change::Save(record, Ok(())),
             Err(failure) => Change::Keep(Err(failure)),
         }
@@ -173,13 +230,6 @@ fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> 
         };
         usage(format!("there is no device \"{}\"", escape::escape(label)), hint)
     })
-}
-
-fn not_enrolled(owner: &Owner) -> Failure {
-    usage(
-        format!("{} is not enrolled", escape::escape(&owner.name)),
-        "enrol first: mfa-setup --user NAME",
-    )
 }
 
 fn done(owner: &Owner) -> Reply {

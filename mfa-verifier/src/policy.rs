@@ -1,5 +1,7 @@
 //! What is asked of whom. Pure: configuration and situation go in, a requirement comes out.
 
+use mfa_protocol::REAUTH_SERVICE;
+
 use crate::config::{Mode, PolicyConfig};
 
 /// What policy looks at.
@@ -36,6 +38,9 @@ pub enum Exemption {
     ModeOff,
     /// The user has not enrolled, and need not.
     NotEnrolled,
+    /// It is the first factor that is asked for, before a change of the own record; the verifier
+    /// asks for the second itself.
+    ReAuthentication,
 }
 
 /// Why somebody is refused without a question.
@@ -50,6 +55,9 @@ pub enum Denial {
 /// The requirement for one login.
 #[must_use]
 pub fn requirement(policy: &PolicyConfig, situation: &Situation) -> Requirement {
+    if situation.service == REAUTH_SERVICE {
+        return exempt(Exemption::ReAuthentication, situation);
+    }
     match effective_mode(policy.mode, situation.nullok) {
         Mode::Off => exempt(Exemption::ModeOff, situation),
         Mode::Optional if situation.user_exists && !situation.enrolled => {
@@ -57,6 +65,12 @@ pub fn requirement(policy: &PolicyConfig, situation: &Situation) -> Requirement 
         }
         Mode::Optional | Mode::Required => Requirement::Challenge,
     }
+}
+
+/// Whether anything depends on who has enrolled.
+#[must_use]
+pub fn looks_at_records(policy: &PolicyConfig, service: &str) -> bool {
+    policy.mode != Mode::Off && service != REAUTH_SERVICE
 }
 
 /// `nullok` turns `required` into `optional` for its stack.
@@ -86,6 +100,7 @@ mod tests {
     fn every_situation_has_its_requirement() {
         let off = Exempt(Exemption::ModeOff);
         let free = Exempt(Exemption::NotEnrolled);
+        let first = Exempt(Exemption::ReAuthentication);
         let unproven = Deny(Denial::NoFirstFactor);
         let unknown = Deny(Denial::UnknownUser);
         // mode, nullok, service, exists, enrolled, first factor
@@ -107,6 +122,10 @@ mod tests {
             (Mode::Required, true, "sshd", true, false, false, unproven),
             (Mode::Required, true, "sshd", true, true, true, Challenge),
             (Mode::Off, true, "su", true, true, true, off),
+            (Mode::Required, false, REAUTH_SERVICE, true, false, false, first),
+            (Mode::Required, false, REAUTH_SERVICE, true, true, true, first),
+            (Mode::Off, false, REAUTH_SERVICE, true, true, true, first),
+            (Mode::Required, false, REAUTH_SERVICE, false, false, true, unknown),
         ];
         for (mode, nullok, service, user_exists, enrolled, first_factor, expected) in rows {
             let policy = PolicyConfig { mode, ..PolicyConfig::default() };

@@ -4,10 +4,11 @@
 //!
 //! A record is one byte of format version and then the [`UserRecord`] of that version in
 //! [postcard](https://postcard.jamesmunns.com/wire-format), fields in the order in which they stand
-//! here. Version 1 is this file's. The bytes are sealed before they reach a disk (`store::seal`).
+//! here. Version 2 is this file's; version 1 ended with `lockout`, and is still read. The bytes are
+//! sealed before they reach a disk (`store::seal`).
 //!
 //! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
-//! [`MAX_SOURCES`] sources, ten backup codes; labels and keys have limits of their own. Its encoding
+//! [`MAX_SOURCES`] sources, [`MAX_ALTERATIONS`] alterations, ten backup codes; labels and keys have limits of their own. Its encoding
 //! stays below [`MAX_ENCODED`] bytes, since sled puts larger values into files that it never syncs.
 
 use mfa_protocol::Secret;
@@ -18,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::source::Source;
 
 /// The version that is written.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// Devices of one user.
 pub const MAX_DEVICES: usize = 8;
@@ -26,6 +27,8 @@ pub const MAX_DEVICES: usize = 8;
 /// Sources remembered for one user.
 pub const MAX_SOURCES: usize = 16;
 
+/// Alterations that are still to be told.
+pub const MAX_ALTERATIONS: usize = 8;
 /// Bytes of a label.
 pub const MAX_LABEL: usize = 32;
 
@@ -48,6 +51,34 @@ pub struct UserRecord {
     pub backup_codes: Option<BackupCodes>,
     /// Failures and waits.
     pub lockout: Lockout,
+    /// Since version 2: what stands in for the password at one change.
+    pub invitation: Option<Invitation>,
+    /// Since version 2: what was altered and is still to be told, oldest first.
+    pub alterations: Vec<Alteration>,
+}
+
+/// The fields of version 1.
+#[derive(Deserialize)]
+struct Version1 {
+    devices: Vec<Device>,
+    next_id: u32,
+    default: u32,
+    backup_codes: Option<BackupCodes>,
+    lockout: Lockout,
+}
+
+impl From<Version1> for UserRecord {
+    fn from(old: Version1) -> Self {
+        Self {
+            devices: old.devices,
+            next_id: old.next_id,
+            default: old.default,
+            backup_codes: old.backup_codes,
+            lockout: old.lockout,
+            invitation: None,
+            alterations: Vec::new(),
+        }
+    }
 }
 
 /// One enrolled authenticator.
@@ -182,6 +213,47 @@ pub struct SourceState {
     pub codes_since: u64,
 }
 
+/// A one-time code from root, for who has no password that could be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The salt of the hash; random, so that it tells one invitation from another.
+    pub salt: [u8; 16],
+    /// Argon2id of the code.
+    pub hash: [u8; 16],
+    /// When it ends.
+    pub expires: u64,
+}
+
+/// Something that was altered, for the owner to learn of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alteration {
+    /// When.
+    pub at: u64,
+    /// What.
+    pub what: Altered,
+    /// The device's label; empty where it is about backup codes.
+    pub label: String,
+    /// Whether root did it, and not the owner.
+    pub by_root: bool,
+}
+
+/// What was altered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Altered {
+    /// A device was added.
+    Added,
+    /// A device took the place of another under the same label.
+    Replaced,
+    /// A device was removed.
+    Removed,
+    /// A device became the default.
+    Default,
+    /// A device's clock or counter was brought back.
+    Resynchronised,
+    /// There are new backup codes.
+    NewCodes,
+}
+
 impl UserRecord {
     /// Whether the user has a second factor.
     #[must_use]
@@ -248,6 +320,10 @@ impl UserRecord {
                 Ok((record, [])) => Ok(record),
                 _ => Err(RecordError::Malformed),
             },
+            [1, rest @ ..] => match postcard::take_from_bytes::<Version1>(rest) {
+                Ok((record, [])) => Ok(record.into()),
+                _ => Err(RecordError::Malformed),
+            },
             [newer, ..] if *newer > FORMAT => Err(RecordError::Newer(*newer)),
             _ => Err(RecordError::Malformed),
         }
@@ -308,6 +384,20 @@ pub(crate) mod tests {
                 not_before: u64::from(u32::MAX),
                 sources: (0..16).map(source).collect(),
             },
+            invitation: Some(Invitation {
+                salt: [0xff; 16],
+                hash: [0xff; 16],
+                expires: u64::from(u32::MAX),
+            }),
+            alterations: vec![
+                Alteration {
+                    at: u64::from(u32::MAX),
+                    what: Altered::NewCodes,
+                    label: "x".repeat(MAX_LABEL),
+                    by_root: true,
+                };
+                MAX_ALTERATIONS
+            ],
         }
     }
 
@@ -327,9 +417,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_record_of_version_1_is_read_and_has_nothing_to_tell() {
+        // What version 1 wrote: a device "a" with a key of one byte, no codes, no failures.
+        let device = [1, 1, b'a', 1, 0xaa, 0, 6, 0, 30, 1, 7, 0, 0, 9, 0, 0, 0];
+        let version_1 = [&[1, 1][..], &device[..], &[2, 1, 0, 0, 0, 0, 0]].concat();
+        let record = UserRecord::decode(&version_1).unwrap();
+        assert_eq!((record.devices.len(), record.next_id, record.default), (1, 2, 1));
+        assert_eq!((record.devices[0].label.as_str(), record.devices[0].added), ("a", 9));
+        assert_eq!((record.invitation, record.alterations), (None, vec![]));
+    }
+
+    #[test]
     fn a_newer_format_and_garbage_are_refused() {
-        assert_eq!(UserRecord::decode(&[2, 0]).unwrap_err(), RecordError::Newer(2));
-        for garbage in [&[][..], &[0], &[1], &[1, 0xff, 0xff]] {
+        assert_eq!(UserRecord::decode(&[3, 0]).unwrap_err(), RecordError::Newer(3));
+        for garbage in [&[][..], &[0], &[1], &[1, 0xff, 0xff], &[2], &[2, 0xff, 0xff]] {
             assert_eq!(UserRecord::decode(garbage).unwrap_err(), RecordError::Malformed);
         }
         let mut trailing = UserRecord::default().encode().unwrap().to_vec();

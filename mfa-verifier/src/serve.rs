@@ -16,10 +16,13 @@ use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::audit::{Line, Log, Severity};
 use crate::config::Config;
+use crate::confine::confine;
 use crate::failure::failure;
 use crate::login::login;
 use crate::manage::manage;
+use crate::places::Place;
 use crate::process::Watchdog;
+use crate::reauth::FirstFactor;
 use crate::store::{Owner, Store};
 use crate::users::Users;
 use crate::world::{Configured, World};
@@ -35,6 +38,8 @@ pub struct Service<'a> {
     pub users: &'a dyn Users,
     /// The clock, seconds since the Unix epoch.
     pub now: &'a dyn Fn() -> u64,
+    /// How callers who are not root show who they are.
+    pub first_factor: &'a dyn FirstFactor,
     /// The log.
     pub log: &'a dyn Log,
     /// Ends the process when a request takes too long.
@@ -46,24 +51,90 @@ impl Service<'_> {
     /// that is no success.
     pub fn serve(&self, stream: &UnixStream) {
         self.watchdog.allow(VERIFIER_BOUND);
-        let request = match admit(stream) {
-            Ok(request) => request,
-            Err(reason) => {
-                let line = Line::new().value("request", Some("refused")).quoted("reason", &reason);
-                self.log.write(Severity::Error, &line.finish());
-                return;
-            }
+        let reply = match self.admit(stream) {
+            Ok(admitted) => self.reply(stream, admitted),
+            Err(Refused::Silently) => return,
+            Err(Refused::With(reply)) => reply,
         };
-        let reply = catch_unwind(AssertUnwindSafe(|| self.answer(stream, &request)))
-            .unwrap_or_else(|_| {
-                self.log.write(Severity::Error, "error=\"the verifier panicked\"");
-                unusable(&request, "the verifier failed", "report this with the log's last lines")
-            });
         // A face that is gone changes nothing: what was decided is on disk.
         let _ = send(stream, &ToFace::Done(Box::new(reply)));
     }
 
-    fn answer(&self, stream: &UnixStream, request: &Request) -> Reply {
+    /// Who asks, and what. Whoever is not root gets no farther with more than their own.
+    fn admit(&self, stream: &UnixStream) -> Result<Admitted, Refused> {
+        let uid = match getsockopt(stream, sockopt::PeerCredentials) {
+            Ok(peer) => peer.uid(),
+            Err(errno) => return Err(self.refuse(None, &format!("the peer is not known: {errno}"))),
+        };
+        let place = if uid == 0 { None } else { Some(self.place(uid)?) };
+        let request =
+            receive_request(stream).map_err(|error| self.refuse(Some(uid), &error.to_string()))?;
+        if uid == 0 {
+            let caller = match self.users.by_uid(0) {
+                Ok(Some(root)) => root,
+                _ => Owner { uid: 0, name: "root".to_owned() },
+            };
+            return Ok(Admitted { caller, request, _place: place });
+        }
+        let nameless = |why: &str| {
+            let reply = unusable(&request, why, "look at: getent passwd");
+            self.refuse(Some(uid), why);
+            Refused::With(reply)
+        };
+        let caller = match self.users.by_uid(uid) {
+            Ok(Some(caller)) => caller,
+            Ok(None) => return Err(nameless("the caller's uid has no name on this host")),
+            Err(error) => return Err(nameless(&format!("the user database fails: {error}"))),
+        };
+        let request = confine(request, &caller, self.users).map_err(|reply| {
+            self.refuse(Some(uid), "the record of another user was asked for");
+            Refused::With(reply)
+        })?;
+        Ok(Admitted { caller, request, _place: place })
+    }
+
+    fn place(&self, uid: u32) -> Result<Place, Refused> {
+        let failed = |kind, error: &str, hint| {
+            Refused::With(Reply::Failed(failure(kind, error.to_owned(), hint)))
+        };
+        match Place::take(uid) {
+            Ok(Some(place)) => Ok(place),
+            // Not logged: who has a thousand connections shall not fill the log with them.
+            Ok(None) => {
+                let hint = "wait until others of them have ended";
+                Err(failed(FailureKind::Refused, "this user has too many verifiers at once", hint))
+            }
+            Err(error) => {
+                let error = format!("places for users cannot be had: {error}");
+                self.refuse(Some(uid), &error);
+                let hint = "the administrator finds more in the system log";
+                Err(failed(FailureKind::Unusable, &error, hint))
+            }
+        }
+    }
+
+    /// Writes down who was refused what.
+    fn refuse(&self, uid: Option<u32>, reason: &str) -> Refused {
+        let line = Line::new()
+            .value("request", Some("refused"))
+            .value("by_uid", uid.map(|uid| uid.to_string()).as_deref())
+            .quoted("reason", reason);
+        let severity = if uid == Some(0) { Severity::Error } else { Severity::Notice };
+        self.log.write(severity, &line.finish());
+        Refused::Silently
+    }
+
+    fn reply(&self, stream: &UnixStream, admitted: Admitted) -> Reply {
+        let Admitted { caller, request, _place } = admitted;
+        catch_unwind(AssertUnwindSafe(|| self.answer(stream, &caller, &request))).unwrap_or_else(
+            |_| {
+                self.log.write(Severity::Error, "error=\"the verifier panicked\"");
+                unusable(&request, "the verifier failed", "report this with the log's last lines")
+            },
+        )
+    }
+
+    fn answer(&self, stream: &UnixStream, caller: &Owner, request: &Request) -> Reply {
         let config = match Config::load(self.config) {
             Ok(config) => config,
             Err(error) => {
@@ -74,10 +145,6 @@ impl Service<'_> {
             }
         };
         let hostname = nix::unistd::gethostname().unwrap_or_default();
-        let caller = match self.users.by_uid(0) {
-            Ok(Some(root)) => root,
-            _ => Owner { uid: 0, name: "root".to_owned() },
-        };
         let archive = Configured::new(&config.store);
         let world = World {
             config: &config,
@@ -86,7 +153,8 @@ impl Service<'_> {
             now: self.now,
             log: self.log,
             hostname: &hostname.to_string_lossy(),
-            caller: &caller,
+            caller,
+            first_factor: self.first_factor,
         };
         let mut conversation = Relayed { stream, watchdog: self.watchdog };
         let reply = match request {
@@ -101,14 +169,19 @@ impl Service<'_> {
     }
 }
 
-/// Only root is served here.
-fn admit(stream: &UnixStream) -> Result<Request, String> {
-    let peer = getsockopt(stream, sockopt::PeerCredentials)
-        .map_err(|errno| format!("the peer is not known: {errno}"))?;
-    if peer.uid() != 0 {
-        return Err(format!("uid {} is not root", peer.uid()));
-    }
-    receive_request(stream).map_err(|error| error.to_string())
+/// Who may go on.
+struct Admitted {
+    caller: Owner,
+    request: Request,
+    _place: Option<Place>,
+}
+
+/// How somebody is turned away.
+enum Refused {
+    /// By hanging up: it was no request, and there is no reply to it.
+    Silently,
+    /// By a reply.
+    With(Reply),
 }
 
 fn receive_request(stream: &UnixStream) -> Result<Request, FrameError> {

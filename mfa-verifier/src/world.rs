@@ -9,6 +9,7 @@ use mfa_protocol::message::{Algorithm, Failure};
 use crate::audit::Log;
 use crate::config::{Config, StoreConfig};
 use crate::failure::{of_codes, of_store};
+use crate::reauth::FirstFactor;
 use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::store::{Opened, Owner, SledStore, Store, StoreError};
 use crate::users::Users;
@@ -29,6 +30,8 @@ pub struct World<'a> {
     pub hostname: &'a str,
     /// Who asks, as far as the kernel knows.
     pub caller: &'a Owner,
+    /// How the caller shows to be that, where a change of the own record needs it.
+    pub first_factor: &'a dyn FirstFactor,
 }
 
 /// How to come by the store. It stays open until the archive goes, so that an answer does not wait

@@ -15,7 +15,10 @@ use crate::factor::Typed;
 use crate::factor::codes;
 use crate::factor::otp::{self, Finding};
 use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
-use crate::record::{BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, UserRecord};
+use crate::record::{
+    Altered, BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, UserRecord,
+};
+use crate::self_service::{Authority, Intent, authorise};
 use crate::store::{self, Change, Owner};
 use crate::world::{World, key_length};
 
@@ -37,12 +40,14 @@ pub fn add(
     conversation: &mut dyn Conversation,
 ) -> Result<Added, Failure> {
     let record = current(world, owner)?;
-    refuse_full(&record)?;
     if wanted.guided {
         introduce(owner, conversation);
+    } else {
+        refuse_full(&record)?;
     }
-    let label = choose_label(&record, wanted, conversation)?;
-    let mut device = new_device(world, wanted, &label)?;
+    let authority = authorise(world, owner, Intent::Add, conversation)?;
+    let place = choose_place(&record, wanted, conversation)?;
+    let mut device = new_device(world, wanted, &place.label)?;
     let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
     let uri = key::uri(&device, &issuer, &owner.name);
     if wanted.show {
@@ -63,7 +68,7 @@ pub fn add(
     if let (true, Some(batch)) = (codes_shown, &batch) {
         hand_over(batch, &backup_codes, conversation)?;
     }
-    let device = save(world, owner, &device, batch.as_ref())?;
+    let device = save(world, owner, &device, &place, batch.as_ref(), &authority)?;
     Ok(Added {
         user: owner.name.clone(),
         uid: owner.uid,
@@ -145,24 +150,49 @@ fn introduce(owner: &Owner, conversation: &mut dyn Conversation) {
     conversation.tell(Style::Info, &text);
 }
 
-fn choose_label(
+/// Where a device goes in the record.
+struct Place {
+    label: String,
+    /// The device whose place it takes.
+    replaces: Option<u32>,
+}
+
+fn choose_place(
     record: &UserRecord,
     wanted: &NewDevice,
     conversation: &mut dyn Conversation,
-) -> Result<String, Failure> {
+) -> Result<Place, Failure> {
     let proposal = free_label(record, wanted.kind);
-    let label = match &wanted.label {
-        Some(label) => label.clone(),
-        None if wanted.guided => {
-            let prompt = Prompt::visible(format!("A name for the device [{proposal}]: "));
-            let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
-            let typed = answer.expose_str().map_or("\u{fffd}", str::trim).to_owned();
-            if typed.is_empty() { proposal } else { typed }
+    if let Some(label) = &wanted.label {
+        judge_label(record, label)?;
+        return Ok(Place { label: label.clone(), replaces: None });
+    }
+    if !wanted.guided {
+        return Ok(Place { label: proposal, replaces: None });
+    }
+    for _ in 0..TRIES {
+        let prompt = Prompt::visible(format!("A name for the device [{proposal}]: "));
+        let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
+        let typed = answer.expose_str().map_or("\u{fffd}", str::trim);
+        let label = if typed.is_empty() { proposal.clone() } else { typed.to_owned() };
+        let Some(there) = record.device(&label) else {
+            refuse_full(record)?;
+            judge_label(record, &label)?;
+            return Ok(Place { label, replaces: None });
+        };
+        let question =
+            format!("There is a device \"{}\" already. Replace it? [y/N] ", escape(&label));
+        let answer = conversation.ask(&Prompt::yes_no(question)).map_err(of_conversation)?;
+        if is_yes(&text(answer)) {
+            return Ok(Place { replaces: Some(there.id), label });
         }
-        None => proposal,
-    };
-    judge_label(record, &label)?;
-    Ok(label)
+    }
+    Err(failure(FailureKind::Refused, "no name was chosen", "nothing was changed"))
+}
+
+fn is_yes(answer: &Secret) -> bool {
+    let answer = answer.expose().trim_ascii();
+    answer.eq_ignore_ascii_case(b"y") || answer.eq_ignore_ascii_case(b"yes")
 }
 
 fn judge_label(record: &UserRecord, label: &str) -> Result<(), Failure> {
@@ -350,7 +380,9 @@ fn save(
     world: &World,
     owner: &Owner,
     device: &Device,
+    place: &Place,
     batch: Option<&BackupCodes>,
+    authority: &Authority,
 ) -> Result<Device, Failure> {
     store::update(world.store_to_enrol_in()?, owner, |mut record| {
         if record.is_enrolled() != batch.is_none() {
@@ -360,17 +392,29 @@ fn save(
                 "nothing was changed; look at it with: mfa-setup status",
             )));
         }
-        if let Err(failure) = refuse_full(&record).and(judge_label(&record, &device.label)) {
-            return Change::Keep(Err(failure));
-        }
-        let device = Device { id: record.next_id.max(1), ..device.clone() };
+        let now = (world.now)();
+        let device = Device { id: record.next_id.max(1), added: now, ..device.clone() };
         record.next_id = device.id.saturating_add(1);
+        let was_default = place.replaces == Some(record.default);
+        record.devices.retain(|other| Some(other.id) != place.replaces);
+        let fits = refuse_full(&record).and(judge_label(&record, &device.label));
         if let Some(batch) = batch {
-            record.default = device.id;
             record.backup_codes = Some(batch.clone());
         }
+        if was_default || batch.is_some() {
+            record.default = device.id;
+        }
         record.devices.push(device.clone());
-        Change::Save(record, Ok(device))
+        let what = if place.replaces.is_some() { Altered::Replaced } else { Altered::Added };
+        // With the first device nothing is altered that somebody could miss.
+        let allowed = fits.and_then(|()| match batch {
+            Some(_) => authority.spend(&mut record),
+            None => authority.exercise(&mut record, what, &device.label, now),
+        });
+        match allowed {
+            Ok(()) => Change::Save(record, Ok(device)),
+            Err(failure) => Change::Keep(Err(failure)),
+        }
     })
     .map_err(|error| of_store(&error))?
 }

@@ -52,6 +52,15 @@ pub fn new_batch(count: u8, now: u64) -> Result<(BackupCodes, Vec<Secret>), Code
     Ok((BackupCodes { batch: getrandom::u64()?, salt, codes, made: now }, shown))
 }
 
+/// A code that belongs to no batch: as it is shown, this once, with its salt and its hash.
+pub fn new_code() -> Result<(Secret, [u8; 16], [u8; 16]), CodesError> {
+    let mut salt = [0u8; 16];
+    getrandom::fill(&mut salt)?;
+    let plain = random_code()?;
+    let hash = hash(&plain, &salt)?;
+    Ok((grouped(&plain), salt, hash))
+}
+
 /// The hash that is kept of a code.
 pub fn hash(plain: &str, salt: &[u8; 16]) -> Result<[u8; 16], CodesError> {
     let mut hash = [0u8; 16];

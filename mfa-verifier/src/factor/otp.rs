@@ -1,6 +1,7 @@
 //! One-time codes of devices: TOTP (RFC 6238) and HOTP (RFC 4226).
 
 mod counter;
+pub mod far;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;

@@ -17,7 +17,7 @@ mod seal;
 mod sled;
 mod summary;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -49,6 +49,12 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Whether this is root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
     /// The owner of a decoy: a record on which the work is done for users who have none. There are
     /// [`DECOYS`] of them, and any number names one.
     ///

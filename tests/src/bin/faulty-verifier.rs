@@ -323,7 +323,8 @@ fn serve(stream: &UnixStream, panics: Panics) {
     let users: &dyn Users = if panics == Panics::Users { &Nobody } else { &System };
     let syslog = Syslog::connect();
     let log: &dyn Log = if panics == Panics::Log { &Mute } else { &syslog };
-    Service { config: None, users, now: &now, log, watchdog }.serve(stream);
+    let first_factor = &mfa_verifier::reauth::Pam;
+    Service { config: None, users, now: &now, first_factor, log, watchdog }.serve(stream);
 }
 
 struct Nobody;

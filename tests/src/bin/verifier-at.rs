@@ -11,6 +11,7 @@ use mfa_protocol::VERIFIER_BOUND;
 use mfa_tests::clock::CLOCK;
 use mfa_verifier::audit::Syslog;
 use mfa_verifier::process::{Watchdog, belong_to_itself};
+use mfa_verifier::reauth::Pam;
 use mfa_verifier::serve::Service;
 use mfa_verifier::users::System;
 
@@ -20,7 +21,15 @@ fn main() {
     belong_to_itself(&[0, 1, 2, stream.as_raw_fd()]).unwrap();
     let watchdog = Watchdog::start(VERIFIER_BOUND).unwrap();
     let log = Syslog::connect();
-    Service { config: None, users: &System, now: &now, log: &log, watchdog }.serve(&stream);
+    let service = Service {
+        config: None,
+        users: &System,
+        now: &now,
+        first_factor: &Pam,
+        log: &log,
+        watchdog,
+    };
+    service.serve(&stream);
     std::process::exit(0)
 }
 

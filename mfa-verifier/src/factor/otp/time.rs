@@ -40,7 +40,8 @@ impl Clock {
     }
 
     fn moved(&self, step: i64, drift: i64) -> MovingFactor {
-        let bound = self.reach.max(self.window);
+        // One that was brought back from far off keeps its drift, and gets no farther by itself.
+        let bound = self.reach.max(self.window).max((self.expected - self.here).abs());
         MovingFactor::Time {
             period: self.period,
             last_step: u64::try_from(step).ok(),
@@ -59,10 +60,10 @@ pub(super) fn examine(
     candidate: Option<TimeCandidate>,
 ) -> Finding {
     let last = last_step.map_or(-1, to_step);
-    let first = (clock.expected - clock.window).min(clock.here - clock.reach);
-    let end = (clock.expected + clock.window).max(clock.here + clock.reach);
+    let window = clock.expected - clock.window..=clock.expected + clock.window;
+    let reach = clock.here - clock.reach..=clock.here + clock.reach;
     let (mut fresh, mut used, mut distant) = (None, None, None);
-    for step in first..=end {
+    for step in window.chain(reach.filter(|step| !clock.in_window(*step))) {
         let slot = match (clock.in_window(step), step > last) {
             (true, true) => &mut fresh,
             (true, false) => &mut used,

@@ -17,11 +17,11 @@ use super::{Opened, Revision, Saved, SledStore, Store, StoreError};
 use crate::record::UserRecord;
 
 /// A directory of one test, removed when it ends.
-pub(super) struct Home(PathBuf);
+pub(crate) struct Home(PathBuf);
 
 impl Home {
     /// Without a store.
-    pub(super) fn bare() -> Self {
+    pub(crate) fn bare() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path =
@@ -35,6 +35,11 @@ impl Home {
         let home = Self::bare();
         home.initialize().unwrap();
         home
+    }
+
+    /// The directory itself.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.0
     }
 
     fn path(&self) -> PathBuf {

@@ -1,0 +1,107 @@
+//! One answer, judged under the user's lock: the same for a login and for a change of the record.
+
+use crate::decision::{Decision, Given, Nobody};
+use crate::factor::Typed;
+use crate::factor::codes::{self, CodesError};
+use crate::judge::{Attempt, Code, Judgement, Refusal, judge};
+use crate::record::{BackupCodes, UserRecord};
+use crate::source::Source;
+use crate::store::{self, Change, Owner, Store, StoreError};
+use crate::world::World;
+
+/// Whose record is judged: the user's own, or a decoy for who has none.
+pub(crate) struct Subject {
+    owner: Owner,
+    record: UserRecord,
+    stands_for: Option<Nobody>,
+}
+
+impl Subject {
+    /// The user's own record if there is a device in it, else a decoy.
+    pub(crate) fn of(
+        store: &dyn Store,
+        user: Option<&Owner>,
+        own: UserRecord,
+    ) -> Result<Self, AttemptError> {
+        let nobody = match user {
+            Some(owner) if own.is_enrolled() => return Ok(Self::own(owner, own)),
+            Some(_) => Nobody::NotEnrolled,
+            None => Nobody::Unknown,
+        };
+        // Any of them, so that they do not wait for each other.
+        let owner = Owner::decoy(getrandom::u32()?);
+        let (record, _) = store.load(&owner)?;
+        Ok(Self { owner, record, stands_for: Some(nobody) })
+    }
+
+    /// The user's own record.
+    pub(crate) fn own(owner: &Owner, record: UserRecord) -> Self {
+        Self { owner: owner.clone(), record, stands_for: None }
+    }
+}
+
+/// What the answer was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A login, at which the person learns what was altered.
+    Login,
+    /// A change of the record by its owner.
+    Change,
+}
+
+/// Judges one answer and saves what came of it.
+pub(crate) fn answered(
+    world: &World,
+    store: &dyn Store,
+    subject: &Subject,
+    source: Source,
+    typed: Typed,
+    purpose: Purpose,
+) -> Result<Decision, AttemptError> {
+    let code = match typed {
+        Typed::Empty => return Ok(Decision::NoCode("empty")),
+        Typed::Misshapen => return Ok(Decision::NoCode("misshapen")),
+        Typed::OneTimeCode(code) => Code::OneTime(code),
+        // Slow, so it is done before the lock is taken.
+        Typed::BackupCode(plain) => hash(&plain, &subject.record)?,
+    };
+    let given = Given::of(&code, &subject.record);
+    let attempt = Attempt { code, source };
+    let (judgement, codes_left, news) = store::update(store, &subject.owner, |record| {
+        if !record.is_enrolled() {
+            // Everything was taken from the user while the code was typed. A record that is empty
+            // must not come of it.
+            return Change::Keep((Judgement::Refused(Refusal::Misshapen), 0, Vec::new()));
+        }
+        let now = (world.now)();
+        let (judgement, mut record) = judge(record, &attempt, now, world.config);
+        let codes_left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
+        let news = match (&judgement, purpose) {
+            (Judgement::Accepted(accepted), Purpose::Login) => record.take_news(accepted, now),
+            _ => Vec::new(),
+        };
+        Change::Save(record, (judgement, codes_left, news))
+    })?;
+    Ok(match (judgement, subject.stands_for) {
+        (_, Some(nobody)) => Decision::Nobody { given, nobody },
+        (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left, news },
+        (Judgement::Refused(refusal), None) => Decision::Refused { given, refusal },
+    })
+}
+
+fn hash(plain: &str, record: &UserRecord) -> Result<Code, CodesError> {
+    let batch = record.backup_codes.as_ref();
+    let salt = batch.map_or([0; 16], |batch| batch.salt);
+    Ok(Code::Backup { batch: batch.map(|batch| batch.batch), hash: codes::hash(plain, &salt)? })
+}
+
+/// Why an answer could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttemptError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Codes(#[from] CodesError),
+    #[error("the system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}

@@ -1,0 +1,29 @@
+//! An invitation: root's one-time code for somebody who has no password that could be asked for.
+
+use mfa_protocol::message::{Failure, Reply};
+
+use crate::factor::codes;
+use crate::failure::{of_codes, of_store, usage};
+use crate::record::Invitation;
+use crate::store::{self, Change, Owner};
+use crate::world::World;
+
+/// Seconds for which an invitation may be good: a month.
+const LONGEST: u64 = 31 * 86_400;
+
+/// Makes an invitation in place of the one before, if there was one.
+pub(crate) fn invite(world: &World, owner: &Owner, lifetime: u64) -> Result<Reply, Failure> {
+    if !(1..=LONGEST).contains(&lifetime) {
+        return Err(usage("that is no time for an invitation", "choose up to 31 days: --for 24h"));
+    }
+    // Argon2: before the lock.
+    let (code, salt, hash) = codes::new_code().map_err(|error| of_codes(&error))?;
+    let expires = (world.now)().saturating_add(lifetime);
+    let invitation = Invitation { salt, hash, expires };
+    store::update(world.store_to_enrol_in()?, owner, |mut record| {
+        record.invitation = Some(invitation.clone());
+        Change::Save(record, ())
+    })
+    .map_err(|error| of_store(&error))?;
+    Ok(Reply::Invited { user: owner.name.clone(), code, expires })
+}

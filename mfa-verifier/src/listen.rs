@@ -1,0 +1,168 @@
+//! Listening for users where systemd does not: a verifier, started anew, for each connection.
+//!
+//! This process answers nothing and holds no secret. It only keeps one user's connections from
+//! taking what others need: so many at once in all, so many of one user, and those beyond are told
+//! so, before a process is started for them.
+
+use std::collections::HashMap;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mfa_protocol::frame;
+use mfa_protocol::message::{FailureKind, Reply, ToFace};
+use mfa_protocol::relay::encode;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{getsockopt, sockopt};
+
+use crate::failure::failure;
+use crate::places::{PER_USER, run_directory};
+
+/// Verifiers of all users at once, as many as `mfa-verifier-user.socket` allows.
+const MOST: usize = 64;
+
+/// How long a connection that is turned away may hold this process up. What is written fits into the
+/// socket's buffer.
+const FAREWELL: Duration = Duration::from_millis(10);
+
+/// Listens at `path` until SIGTERM or SIGINT, and then takes the socket away. Verifiers that run go
+/// on to their ends.
+///
+/// # Errors
+/// Where the socket cannot be made, or no more connection accepted.
+pub fn listen_for_users(path: &Path, config: Option<&Path>) -> io::Result<()> {
+    let signals = signals()?;
+    let listener = bind(path)?;
+    let mut verifiers = Verifiers { config, running: HashMap::new() };
+    let ended = verifiers.serve(&listener, &signals);
+    // A socket that nobody listens on would only be in the way.
+    let _ = fs::remove_file(path);
+    ended
+}
+
+/// The signals that end this process or tell of a verifier's end, as something to wait for.
+fn signals() -> io::Result<SignalFd> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    Ok(SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Makes the socket, for everybody to connect to, in a directory that root alone can write. It gets
+/// its name when it is ready, in place of one that nobody listens on any more.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other(format!("{} is no path of a socket", path.display())));
+    };
+    let parent = run_directory(parent)?;
+    let path = parent.join(name);
+    if UnixStream::connect(&path).is_ok() {
+        return Err(io::Error::other(format!("{} is listened on already", path.display())));
+    }
+    let unready: PathBuf = parent.join(format!(".{}.{}", name.display(), std::process::id()));
+    let listener = UnixListener::bind(&unready)?;
+    let ready = fs::set_permissions(&unready, Permissions::from_mode(0o666))
+        .and_then(|()| listener.set_nonblocking(true))
+        .and_then(|()| fs::rename(&unready, &path));
+    if ready.is_err() {
+        let _ = fs::remove_file(&unready);
+    }
+    ready.map(|()| listener)
+}
+
+/// The verifiers that run, by process number, each with its user.
+struct Verifiers<'a> {
+    config: Option<&'a Path>,
+    running: HashMap<u32, (Child, u32)>,
+}
+
+impl Verifiers<'_> {
+    fn serve(&mut self, listener: &UnixListener, signals: &SignalFd) -> io::Result<()> {
+        loop {
+            let mut ready = [
+                PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            while let Some(signal) = signals.read_signal()? {
+                if signal.ssi_signo != Signal::SIGCHLD as u32 {
+                    return Ok(());
+                }
+            }
+            // One SIGCHLD may stand for several.
+            self.running.retain(|_, (child, _)| matches!(child.try_wait(), Ok(None)));
+            match listener.accept() {
+                Ok((stream, _)) => self.admit(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if is_passing(&error) => pause(signals),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: UnixStream) {
+        let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else { return };
+        let uid = peer.uid();
+        let of_user = self.running.values().filter(|(_, of)| *of == uid).count();
+        if self.running.len() >= MOST || of_user >= PER_USER as usize {
+            turn_away(&stream, "too many verifiers of users run at once");
+            return;
+        }
+        match self.start(stream) {
+            Ok(child) => drop(self.running.insert(child.id(), (child, uid))),
+            Err(error) => eprintln!("mfa-verifier: error: no verifier can be started: {error}"),
+        }
+    }
+
+    fn start(&self, stream: UnixStream) -> io::Result<Child> {
+        // This very program, also after another version has taken its name.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("mfa-verifier");
+        if let Some(config) = self.config {
+            command.arg("--config").arg(config);
+        }
+        command
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(stream)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    }
+}
+
+/// What says nothing about the next connection: it was given up, or there is a lack that passes.
+fn is_passing(error: &io::Error) -> bool {
+    let lacks = [Errno::ECONNABORTED, Errno::EINTR, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
+    lacks.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+}
+
+/// Waits a little, or for a verifier's end, which gives back what was lacking.
+fn pause(signals: &SignalFd) {
+    let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    // Whatever comes of it, the next connection is tried.
+    let _ = poll(&mut ready, PollTimeout::from(100u8));
+}
+
+fn turn_away(stream: &UnixStream, why: &str) {
+    let hint = "wait until others of them have ended";
+    let reply = Reply::Failed(failure(FailureKind::Refused, why, hint));
+    if let Ok(message) = encode(&ToFace::Done(Box::new(reply))) {
+        // Who does not hear it has hung up.
+        let _ = frame::transmit(stream, &message, FAREWELL);
+    }
+}
