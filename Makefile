@@ -1,7 +1,7 @@
 # pam_mfa: a second factor for everything that asks PAM.
 #
 #   make demo      see it work: a host with sshd in a container, an enrolment, a login
-#   make           build module, verifier and command
+#   make           build the module and the programs
 #   make install   lay them out (see the variables below)
 #   make test      everything that can be tested, on this machine (root, Debian)
 #
@@ -30,6 +30,7 @@ export PAM_MFA_KEY_FILE    := $(SYSCONFDIR)/pam_mfa/store.key
 export PAM_MFA_STORE       := $(LOCALSTATEDIR)/lib/pam_mfa
 export PAM_MFA_ROOT_SOCKET := $(RUNSTATEDIR)/pam_mfa/root.sock
 export PAM_MFA_USER_SOCKET := $(RUNSTATEDIR)/pam_mfa/user.sock
+PAM_SERVICE                := $(SYSCONFDIR)/pam.d/mfa-setup
 
 # What is compiled in, so that an install without a compiler can see that it is what is wanted.
 PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) $(PAM_MFA_STORE) \
@@ -40,7 +41,7 @@ PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_F
 all: build
 
 build:
-	$(CARGO) build --release --locked -p pam_mfa -p mfa-verifier -p mfa-setup
+	$(CARGO) build --release --locked -p pam_mfa -p mfa-verifier -p mfa-reauth -p mfa-setup
 	@echo '$(PATHS)' > $(TARGET)/pam_mfa.paths
 
 # `sudo make install` after `make` needs no cargo, and must then not install other paths.
@@ -53,17 +54,21 @@ install:
 	install -d -m 755 $(DESTDIR)$(SECURITYDIR) $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(BINDIR)
 	install -m 644 $(TARGET)/libpam_mfa.so $(DESTDIR)$(SECURITYDIR)/pam_mfa.so
 	install -m 755 $(TARGET)/mfa-verifier $(DESTDIR)$(PAM_MFA_VERIFIER)
+	install -m 755 $(TARGET)/mfa-reauth $(DESTDIR)$(PAM_MFA_REAUTH)
 	install -m 755 $(TARGET)/mfa-setup $(DESTDIR)$(BINDIR)/mfa-setup
-	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/pam_mfa
-# The policy is the administrator's once it is there.
+	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/pam_mfa $(DESTDIR)$(SYSCONFDIR)/pam.d
+# Policy and PAM service are the administrator's once they are there.
 	test -e $(DESTDIR)$(PAM_MFA_CONFIG) || install -m 644 config/config.toml $(DESTDIR)$(PAM_MFA_CONFIG)
+	test -e $(DESTDIR)$(PAM_SERVICE) || install -m 644 config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE)
 	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
 	install -m 644 config/sshd_config.d/* $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 
-# Policy, key and store stay: they are the administrator's and the users'.
+# Policy, key and store stay: they are the administrator's and the users'. So does a PAM service that
+# somebody has changed.
 uninstall:
+	! cmp -s config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
 	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
 	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
 	@! grep -rls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d 2>/dev/null || \

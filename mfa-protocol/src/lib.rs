@@ -16,6 +16,7 @@ pub mod frame;
 pub mod message;
 pub mod paths;
 pub mod relay;
+pub mod relayed;
 mod secret;
 pub mod trusted;
 

@@ -1,5 +1,7 @@
-//! The one small room for system calls: what the verifier needs of the kernel and no well-kept
-//! crate offers as a safe function. Everything else outside `pam_mfa` forbids unsafe code.
+//! The one small room for system calls: what the privileged programs need of the kernel and no
+//! well-kept crate offers as a safe function, and what all of them do with it first ([`process`]).
+
+pub mod process;
 
 use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};

@@ -3,15 +3,12 @@
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Duration;
 
-use mfa_protocol::conversation::{Answer, Conversation, ConversationError, Prompt, Style};
 use mfa_protocol::frame::{self, FrameError};
-use mfa_protocol::message::{FailureKind, FromFace, Reply, Request, ToFace};
-use mfa_protocol::relay::{decode, encode};
-use mfa_protocol::{
-    OLDEST_VERSION, Outcome, PERSON_BOUND, PROTOCOL_VERSION, VERIFIER_BOUND, Verdict,
-};
+use mfa_protocol::message::{FailureKind, Reply, Request, ToFace};
+use mfa_protocol::relay::decode;
+use mfa_protocol::relayed::{Relayed, send};
+use mfa_protocol::{OLDEST_VERSION, Outcome, PROTOCOL_VERSION, VERIFIER_BOUND, Verdict};
 use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::audit::{Line, Log, Severity};
@@ -26,9 +23,6 @@ use crate::reauth::FirstFactor;
 use crate::store::{Owner, Store};
 use crate::users::Users;
 use crate::world::{Configured, World};
-
-/// How long the verifier may take beyond a person's time before it counts as stuck.
-const MARGIN: Duration = Duration::from_secs(5);
 
 /// What a connection is served with.
 pub struct Service<'a> {
@@ -156,7 +150,8 @@ impl Service<'_> {
             caller,
             first_factor: self.first_factor,
         };
-        let mut conversation = Relayed { stream, watchdog: self.watchdog };
+        let allow = |bound| self.watchdog.allow(bound);
+        let mut conversation = Relayed::new(stream, &allow);
         let reply = match request {
             Request::Login(request) => Reply::Outcome(login(&world, request, &mut conversation)),
             Request::Manage(request) => manage(&world, request, &mut conversation),
@@ -195,10 +190,6 @@ fn receive_request(stream: &UnixStream) -> Result<Request, FrameError> {
     }
 }
 
-fn send(stream: &UnixStream, message: &ToFace) -> Result<(), FrameError> {
-    frame::transmit(stream, &encode(message)?, VERIFIER_BOUND)
-}
-
 fn unusable(request: &Request, error: &str, hint: &str) -> Reply {
     match request {
         Request::Login(_) => Reply::Outcome(Outcome {
@@ -208,37 +199,6 @@ fn unusable(request: &Request, error: &str, hint: &str) -> Reply {
             label: None,
         }),
         Request::Manage(_) => Reply::Failed(failure(FailureKind::Unusable, error, hint)),
-    }
-}
-
-/// The conversation at the other end of the connection.
-struct Relayed<'a> {
-    stream: &'a UnixStream,
-    watchdog: &'a Watchdog,
-}
-
-impl Conversation for Relayed<'_> {
-    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
-        self.watchdog.allow(PERSON_BOUND + MARGIN);
-        let answer = self.exchange(prompt);
-        self.watchdog.allow(VERIFIER_BOUND);
-        match answer {
-            Ok(FromFace::Answer(answer)) => Ok(answer),
-            Ok(FromFace::GaveUp(gave_up)) => Err(gave_up.into()),
-            Err(_) => Err(ConversationError::Broken),
-        }
-    }
-
-    fn tell(&mut self, style: Style, text: &str) {
-        // Nothing depends on it, and a face that is gone is noticed at the next question.
-        let _ = send(self.stream, &ToFace::Tell(style, text.to_owned()));
-    }
-}
-
-impl Relayed<'_> {
-    fn exchange(&self, prompt: &Prompt) -> Result<FromFace, FrameError> {
-        send(self.stream, &ToFace::Ask(prompt.clone()))?;
-        decode(&frame::receive(self.stream, PERSON_BOUND)?)
     }
 }
 

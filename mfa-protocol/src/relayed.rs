@@ -1,0 +1,98 @@
+//! The side that asks: a conversation with a person who is at the other end of a connection.
+
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::conversation::{Answer, Conversation, ConversationError, Prompt, Style};
+use crate::frame::{self, FrameError};
+use crate::message::{FromFace, ToFace};
+use crate::relay::{decode, encode};
+use crate::{PERSON_BOUND, VERIFIER_BOUND};
+
+/// How long an exchange may take beyond a person's time before it counts as stuck.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// The conversation at the other end of `stream`.
+pub struct Relayed<'a> {
+    stream: &'a UnixStream,
+    allow: &'a dyn Fn(Duration),
+}
+
+impl<'a> Relayed<'a> {
+    /// `allow` is told how long what comes next may take, before each question and after it: what a
+    /// watchdog must know.
+    #[must_use]
+    pub fn new(stream: &'a UnixStream, allow: &'a dyn Fn(Duration)) -> Self {
+        Self { stream, allow }
+    }
+
+    fn exchange(&self, prompt: &Prompt) -> Result<FromFace, FrameError> {
+        send(self.stream, &ToFace::Ask(prompt.clone()))?;
+        decode(&frame::receive(self.stream, PERSON_BOUND)?)
+    }
+}
+
+impl Conversation for Relayed<'_> {
+    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        (self.allow)(PERSON_BOUND + MARGIN);
+        let answer = self.exchange(prompt);
+        (self.allow)(VERIFIER_BOUND);
+        match answer {
+            Ok(FromFace::Answer(answer)) => Ok(answer),
+            Ok(FromFace::GaveUp(gave_up)) => Err(gave_up.into()),
+            Err(_) => Err(ConversationError::Broken),
+        }
+    }
+
+    fn tell(&mut self, style: Style, text: &str) {
+        // Nothing depends on it, and a face that is gone is noticed at the next question.
+        let _ = send(self.stream, &ToFace::Tell(style, text.to_owned()));
+    }
+}
+
+/// Sends one frame to whoever talks with the person.
+pub fn send(stream: &UnixStream, message: &ToFace) -> Result<(), FrameError> {
+    frame::transmit(stream, &encode(message)?, VERIFIER_BOUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::GaveUp;
+    use std::cell::RefCell;
+
+    /// What `ask` makes of what the other side sends, and what it allowed for.
+    fn ask(reply: Option<&[u8]>) -> (Result<Answer, ConversationError>, Vec<Duration>) {
+        let (stream, face) = UnixStream::pair().unwrap();
+        if let Some(reply) = reply {
+            frame::transmit(&face, reply, VERIFIER_BOUND).unwrap();
+        }
+        face.shutdown(std::net::Shutdown::Write).unwrap();
+        let allowed = RefCell::new(Vec::new());
+        let allow = |bound| allowed.borrow_mut().push(bound);
+        let answer = Relayed::new(&stream, &allow).ask(&Prompt::hidden("Password: "));
+        let asked: ToFace = decode(&frame::receive(&face, VERIFIER_BOUND).unwrap()).unwrap();
+        assert!(matches!(asked, ToFace::Ask(prompt) if prompt == Prompt::hidden("Password: ")));
+        (answer, allowed.into_inner())
+    }
+
+    #[test]
+    fn an_answer_is_passed_on_and_everything_else_is_none() {
+        let answer = encode(&FromFace::Answer(Answer::Text("rabbit".into()))).unwrap();
+        let (answered, _) = ask(Some(&answer));
+        assert!(matches!(answered, Ok(Answer::Text(text)) if text.expose() == b"rabbit"));
+        let gave_up = encode(&FromFace::GaveUp(GaveUp::Aborted)).unwrap();
+        assert_eq!(ask(Some(&gave_up)).0.unwrap_err(), ConversationError::Aborted);
+        assert_eq!(ask(Some(b"\xff\xff")).0.unwrap_err(), ConversationError::Broken);
+        assert_eq!(ask(None).0.unwrap_err(), ConversationError::Broken);
+    }
+
+    #[test]
+    fn a_person_is_allowed_more_time_than_a_program_and_only_while_asked() {
+        let (_, allowed) = ask(None);
+        assert!(
+            matches!(allowed[..], [asking, after] if asking > PERSON_BOUND && after == VERIFIER_BOUND),
+            "{allowed:?}"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! `mfa-reauth`: PAM's conversation with somebody who changes the own second factor.
+//!
+//! PAM modules are foreign code, and libpam loads them into the process that asks. The verifier holds
+//! the sealing key, so it does not ask itself but starts this program, which knows nothing, on one
+//! end of a socketpair. It reads one [`ReAuthentication`], asks what the modules of the service
+//! `mfa-setup` ask, and ends with [`Reply::Done`] or [`Reply::Failed`].
+//!
+//! Nobody else has a use for it: it is not setuid, and answers only the process that started it.
+//! Whoever did must end it past a bound of its own, since a module may hang: it ends by itself when
+//! the thread that started it does, or at the next question to somebody who is gone.
+#![deny(unsafe_code)]
+
+mod failure;
+mod pam;
+mod person;
+mod proof;
+mod service;
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use mfa_protocol::frame::{self, FrameError};
+use mfa_protocol::message::{Failure, FailureKind, ReAuthentication, Reply, ToFace};
+use mfa_protocol::relay::decode;
+use mfa_protocol::relayed::{Relayed, send};
+use mfa_protocol::{PROTOCOL_VERSION, VERIFIER_BOUND};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::{dup2_stdin, getppid};
+
+fn main() -> ExitCode {
+    // A panic is answered by a refusal; its message could quote what it must not.
+    std::panic::set_hook(Box::new(|_| {}));
+    // Modules read the environment, and this one is nobody's to fill; a PATH is not missed: modules
+    // name their helpers in full, and what does not is found in /bin and /usr/bin (execvp(3)).
+    if std::env::args_os().len() > 1 || std::env::vars_os().next().is_some() {
+        eprintln!(
+            "mfa-reauth: error: only mfa-verifier starts this, without arguments or environment"
+        );
+        return ExitCode::from(2);
+    }
+    let Some(stream) = connection() else {
+        eprintln!("mfa-reauth: error: descriptor 0 is not a socket");
+        return ExitCode::from(2);
+    };
+    let reply = catch_unwind(AssertUnwindSafe(|| answer(&stream)))
+        .unwrap_or_else(|_| Err(failure::unusable("mfa-reauth failed")))
+        .unwrap_or_else(Reply::Failed);
+    // Who is gone has given up.
+    match send(&stream, &ToFace::Done(Box::new(reply))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+/// The connection, which is then descriptor 0 no more: what modules start inherits that one, and
+/// could speak for this program, or hold the connection open when it has died.
+fn connection() -> Option<UnixStream> {
+    let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
+    stream.peer_addr().ok()?;
+    dup2_stdin(File::open("/dev/null").ok()?).ok()?;
+    Some(stream)
+}
+
+fn answer(stream: &UnixStream) -> Result<Reply, Failure> {
+    let keep = [0, 1, 2, stream.as_raw_fd()];
+    mfa_sys::process::belong_to_itself(c"mfa-reauth", &keep)
+        .map_err(|error| failure::unusable(&error))?;
+    // After the ids, whose change would undo it.
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|errno| failure::unusable(&format!("prctl: {errno}")))?;
+    admit(stream)?;
+    let request = receive_request(stream).map_err(|error| failure::of_frame(&error))?;
+    proof::prove(&request, &mut Relayed::new(stream, &|_| {}))?;
+    Ok(Reply::Done { user: request.user })
+}
+
+/// The other end must have been made by this process's parent, and by root. Where the parent died
+/// before it could be noticed, there is another parent now. That it is process 1 would prove nothing:
+/// in a container the verifier may be that, and one outside of the pid namespace is 0, on both sides.
+fn admit(stream: &UnixStream) -> Result<(), Failure> {
+    let peer = getsockopt(stream, sockopt::PeerCredentials)
+        .map_err(|errno| failure::unusable(&format!("the peer is not known: {errno}")))?;
+    if peer.uid() == 0 && peer.pid() == getppid().as_raw() {
+        return Ok(());
+    }
+    Err(Failure {
+        kind: FailureKind::NotPermitted,
+        error: "mfa-reauth answers mfa-verifier only".to_owned(),
+        hint: "run mfa-setup".to_owned(),
+    })
+}
+
+/// Both programs are of one build, so there is one version.
+fn receive_request(stream: &UnixStream) -> Result<ReAuthentication, FrameError> {
+    let payload = frame::receive(stream, VERIFIER_BOUND)?;
+    match payload.split_first_chunk() {
+        Some((version, rest)) => match u16::from_le_bytes(*version) {
+            PROTOCOL_VERSION => decode(rest),
+            other => Err(FrameError::Version(other)),
+        },
+        None => Err(FrameError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mfa_protocol::relay::encode;
+
+    fn received(version: u16, rest: &[u8]) -> Result<ReAuthentication, FrameError> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let payload = [&version.to_le_bytes(), rest].concat();
+        frame::transmit(&theirs, &payload, VERIFIER_BOUND).unwrap();
+        receive_request(&ours)
+    }
+
+    #[test]
+    fn a_request_of_this_version_alone_is_read_and_only_whole() {
+        let request = ReAuthentication { user: "alice".to_owned(), first_factor: true };
+        let encoded = encode(&request).unwrap();
+        let read = received(PROTOCOL_VERSION, &encoded).unwrap();
+        assert_eq!((read.user.as_str(), read.first_factor), ("alice", true));
+        for version in [0, PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1, u16::MAX] {
+            let error = received(version, &encoded).unwrap_err();
+            assert!(matches!(error, FrameError::Version(other) if other == version), "{error}");
+        }
+        for payload in [&[][..], &encoded[..encoded.len() - 1], &[&encoded[..], b"\0"].concat()] {
+            let error = received(PROTOCOL_VERSION, payload).unwrap_err();
+            assert!(matches!(error, FrameError::Malformed), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_the_parent_is_answered() {
+        // This process is not its own parent.
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        assert_eq!(admit(&ours).unwrap_err().kind, FailureKind::NotPermitted);
+    }
+}
