@@ -1,163 +1,20 @@
 //! The login pipeline with a store in memory, a scripted person and a clock of its own.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use std::cell::{Cell, RefCell};
-use std::io;
+mod host;
 
 use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
-use mfa_protocol::message::{
-    Action, DeviceKind, Failure, FailureKind, LoginRequest, ManageRequest, NewDevice, Reply,
-    Terminal,
-};
-use mfa_protocol::{Outcome, Secret, Verdict};
-use mfa_verifier::audit::{Log, Severity};
-use mfa_verifier::config::{Config, Mode};
+use mfa_protocol::message::{Action, Failure, FailureKind, LoginRequest, NewDevice, Reply};
+use mfa_protocol::{Secret, Verdict};
+use mfa_verifier::config::Mode;
 use mfa_verifier::login::{ALREADY_USED, login};
-use mfa_verifier::manage::manage;
 use mfa_verifier::record::UserRecord;
-use mfa_verifier::store::{MemoryStore, Owner, Revision, Saved, Store, StoreError};
-use mfa_verifier::users::Users;
+use mfa_verifier::store::{Owner, Revision, Saved, Store, StoreError};
 use mfa_verifier::world::{Archive, World};
 
-const NOW: u64 = 1_800_000_000;
-
-/// Base32 of "12345678901234567890", the key of the RFCs.
-const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-
-struct Host {
-    config: Config,
-    store: Option<MemoryStore>,
-    now: Cell<u64>,
-    lines: RefCell<Vec<String>>,
-}
-
-impl Host {
-    fn new(mode: Mode) -> Self {
-        let mut config = Config::default();
-        config.policy.mode = mode;
-        let decoy = mfa_verifier::world::decoy(&config).unwrap();
-        let store = Some(MemoryStore::of_decoys(&decoy).unwrap());
-        Self { config, store, now: Cell::new(NOW), lines: RefCell::default() }
-    }
-
-    fn with_alice(mode: Mode) -> (Self, Vec<String>) {
-        let host = Self::new(mode);
-        let Reply::Added(added) = host.manage(Action::Add(Box::new(device())), &mut nobody())
-        else {
-            panic!()
-        };
-        let codes = added.backup_codes.iter().map(|c| c.expose_str().unwrap().to_owned());
-        (host, codes.collect())
-    }
-
-    fn world<T>(&self, act: impl FnOnce(&World) -> T) -> T {
-        let caller = Owner { uid: 0, name: "root".to_owned() };
-        act(&World {
-            config: &self.config,
-            archive: self,
-            users: self,
-            now: &|| self.now.get(),
-            log: self,
-            hostname: "host",
-            caller: &caller,
-        })
-    }
-
-    fn login(&self, request: &LoginRequest, script: &mut Scripted) -> Outcome {
-        self.world(|world| login(world, request, script))
-    }
-
-    fn verdict(&self, user: &str, answer: &str) -> Verdict {
-        self.login(&from(user, "192.0.2.7"), &mut Scripted::new([answer])).verdict
-    }
-
-    fn manage(&self, action: Action, script: &mut Scripted) -> Reply {
-        let request = ManageRequest { user: Some(b"alice".to_vec()), action };
-        self.world(|world| manage(world, &request, script))
-    }
-
-    fn last_line(&self) -> String {
-        self.lines.borrow().last().unwrap().clone()
-    }
-}
-
-impl Archive for Host {
-    fn open(&self) -> Result<Option<&dyn Store>, StoreError> {
-        Ok(self.store.as_ref().map(|store| store as &dyn Store))
-    }
-
-    fn open_or_initialise(&self, _decoy: &UserRecord) -> Result<&dyn Store, StoreError> {
-        Ok(self.store.as_ref().unwrap())
-    }
-}
-
-impl Users for Host {
-    fn by_name(&self, name: &[u8]) -> io::Result<Option<Owner>> {
-        let known = [("alice", 1000), ("bob", 1001)];
-        Ok(known
-            .iter()
-            .find(|(known, _)| known.as_bytes() == name)
-            .map(|(name, uid)| Owner { uid: *uid, name: (*name).to_owned() }))
-    }
-
-    fn by_uid(&self, _uid: u32) -> io::Result<Option<Owner>> {
-        Ok(None)
-    }
-}
-
-impl Log for Host {
-    fn write(&self, _severity: Severity, line: &str) {
-        self.lines.borrow_mut().push(line.to_owned());
-    }
-}
-
-fn nobody() -> Scripted {
-    Scripted::default()
-}
-
-fn from(user: &str, rhost: &str) -> LoginRequest {
-    LoginRequest {
-        user: user.as_bytes().to_vec(),
-        service: "sshd".to_owned(),
-        rhost: Some(rhost.to_owned()),
-        tty: Some("ssh".to_owned()),
-        password_given: true,
-        ..LoginRequest::default()
-    }
-}
-
-fn device() -> NewDevice {
-    NewDevice {
-        kind: DeviceKind::Totp,
-        label: Some("phone".to_owned()),
-        algorithm: None,
-        digits: None,
-        period: None,
-        counter: None,
-        secret: Some(Secret::from(KEY)),
-        confirm: false,
-        guided: false,
-        show: false,
-        terminal: Terminal { columns: 80, utf8: true },
-    }
-}
-
-/// RFC 6238's reference, by a crate that the verifier does not judge with: HMAC by hand would prove
-/// less, so the vectors in `factor::otp` carry the proof, and this only makes codes.
-fn code(step: u64) -> String {
-    let totp = totp_rs::Builder::new()
-        .with_secret(b"12345678901234567890".to_vec())
-        .with_step_duration(1)
-        .build()
-        .unwrap();
-    totp.generate(step).to_string()
-}
-
-fn current() -> String {
-    code(NOW / 30)
-}
+use host::{Host, KEY, NOW, code, current, device, from, nobody};
 
 #[test]
 fn a_right_code_is_granted_and_the_second_time_refused_with_a_word() {

@@ -1,0 +1,349 @@
+//! What owners do with their own records, and what keeps everybody else from it.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod host;
+
+use mfa_protocol::Verdict;
+use mfa_protocol::conversation::{Scripted, Style};
+use mfa_protocol::message::{Action, Failure, FailureKind, NewDevice, Reply};
+use mfa_verifier::config::{Allow, Mode, Reauth};
+use mfa_verifier::record::UserRecord;
+use mfa_verifier::store::Store;
+
+use host::{Host, NOW, alice, code, current, device, from, nobody, root};
+
+const PASSWORD: &str = "Password: ";
+const CODE: &str = "A code of a device that is enrolled, or a backup code: ";
+const BACKUP_CODE: &str = "A backup code: ";
+const INVITATION: &str = "Invitation code: ";
+const INVITATION_OR_PASSWORD: &str = "Invitation code, or nothing to give the password: ";
+
+/// A host where alice is enrolled with a phone and runs `mfa-setup`; her backup codes.
+fn enrolled() -> (Host, Vec<String>) {
+    let (host, codes) = Host::with_alice(Mode::Required);
+    host.caller.replace(alice());
+    (host, codes)
+}
+
+fn fresh() -> Host {
+    let host = Host::new(Mode::Required);
+    host.caller.replace(alice());
+    host
+}
+
+/// A key that alice does not know before it is shown to her: no code of it can be right here.
+fn guided() -> Action {
+    let guided = NewDevice { secret: None, confirm: true, guided: true, show: true, ..device() };
+    Action::Add(Box::new(NewDevice { label: None, ..guided }))
+}
+
+fn remove() -> Action {
+    Action::Remove { label: "phone".to_owned() }
+}
+
+fn record(host: &Host) -> UserRecord {
+    host.store.as_ref().unwrap().load(&alice()).unwrap().0
+}
+
+#[track_caller]
+fn failed(reply: Reply) -> Failure {
+    match reply {
+        Reply::Failed(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn asked(script: &Scripted) -> Vec<&str> {
+    script.asked.iter().map(|prompt| prompt.text.as_str()).collect()
+}
+
+fn invite(host: &Host) -> String {
+    let caller = host.caller.replace(root());
+    let reply = host.manage(Action::Invite { lifetime: 3_600 }, &mut nobody());
+    host.caller.replace(caller);
+    let Reply::Invited { code, expires, .. } = reply else { panic!("{reply:?}") };
+    assert_eq!(expires, host.now.get() + 3_600);
+    code.expose_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_change_asks_for_the_password_and_then_for_a_code_and_root_is_asked_nothing() {
+    let changes: [fn() -> Action; 4] = [
+        remove,
+        || Action::MakeDefault { label: "phone".to_owned() },
+        || Action::NewCodes,
+        || Action::Resync { label: "phone".to_owned() },
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let (host, codes) = enrolled();
+        let mut script = Scripted::new(["rabbit hole", &codes[0]]);
+        host.manage(change(), &mut script);
+        let second = if matches!(change(), Action::Resync { .. }) { BACKUP_CODE } else { CODE };
+        assert_eq!(asked(&script)[..2], [PASSWORD, second], "{number}");
+        host.caller.replace(root());
+        let mut script = nobody();
+        host.manage(change(), &mut script);
+        assert!(!asked(&script).iter().any(|text| [PASSWORD, second].contains(text)), "{number}");
+    }
+    let (host, codes) = enrolled();
+    let mut script = Scripted::new(["rabbit hole", &codes[0]]);
+    host.manage(guided(), &mut script);
+    assert_eq!(asked(&script)[..3], [PASSWORD, CODE, "A name for the device [phone 2]: "]);
+}
+
+#[test]
+fn without_a_right_password_or_a_right_code_nothing_changes() {
+    let (host, codes) = enrolled();
+    host.pam.set((false, true));
+    let failure = failed(host.manage(remove(), &mut Scripted::new(["wrong", &codes[0]])));
+    assert_eq!((failure.kind, failure.error.as_str()), (FailureKind::Refused, "PAM says no"));
+    host.pam.set((true, true));
+    for answer in ["", "nonsense", "000000", "ABCDE-FGHJK-23456"] {
+        let failure = failed(host.manage(remove(), &mut Scripted::new(["right", answer])));
+        assert_eq!(failure.kind, FailureKind::Refused, "{answer:?}");
+    }
+    assert!(record(&host).is_enrolled());
+    // What was compared and wrong was charged, as at a login; the backup code is not used up.
+    assert_eq!(record(&host).devices[0].failures, 1);
+    assert_eq!(host.verdict("alice", &codes[0]), Verdict::Granted);
+}
+
+#[test]
+fn a_code_lets_one_change_through_and_is_used_up_by_it() {
+    let (host, _) = enrolled();
+    let script = || Scripted::new(["rabbit hole".to_owned(), current()]);
+    assert!(matches!(host.manage(Action::NewCodes, &mut script()), Reply::NewCodes { .. }));
+    let failure = failed(host.manage(Action::NewCodes, &mut script()));
+    assert_eq!(failure.error, "this code was already used");
+    assert_eq!(host.verdict("alice", &current()), Verdict::Denied);
+    let line = host.lines.borrow().iter().find(|line| line.contains("service=mfa-setup")).cloned();
+    assert!(line.unwrap().starts_with("outcome=granted user=\"alice\" uid=1000"));
+}
+
+#[test]
+fn too_many_wrong_codes_bar_changes_as_they_bar_logins() {
+    let (host, codes) = enrolled();
+    for _ in 0..5 {
+        host.manage(remove(), &mut Scripted::new(["rabbit hole", "000000"]));
+    }
+    let failure =
+        failed(host.manage(remove(), &mut Scripted::new(["rabbit hole".to_owned(), current()])));
+    assert!(failure.error.contains("not before 2027-01-15T08:00:30Z"), "{}", failure.error);
+    let done = host.manage(remove(), &mut Scripted::new(["rabbit hole", &codes[0]]));
+    assert!(matches!(done, Reply::Done { .. }));
+}
+
+#[test]
+fn what_is_roots_is_refused_before_anything_is_asked() {
+    let (host, _) = enrolled();
+    let with_key = device();
+    let unconfirmed = NewDevice { secret: None, confirm: false, ..device() };
+    for action in [
+        Action::ShowKey { label: "phone".to_owned() },
+        Action::Unlock,
+        Action::Reset,
+        Action::Invite { lifetime: 60 },
+        Action::Add(Box::new(with_key)),
+        Action::Add(Box::new(unconfirmed)),
+    ] {
+        let mut script = nobody();
+        let failure = failed(host.manage(action, &mut script));
+        assert_eq!(failure.kind, FailureKind::NotPermitted);
+        assert!(script.asked.is_empty());
+    }
+    assert_eq!(record(&host).devices.len(), 1);
+}
+
+#[test]
+fn policy_says_what_users_may_do_themselves() {
+    let rows = [
+        (Allow::None, false, Some(FailureKind::NotPermitted)),
+        (Allow::None, true, Some(FailureKind::NotPermitted)),
+        (Allow::First, false, None),
+        (Allow::First, true, Some(FailureKind::NotPermitted)),
+        (Allow::All, false, None),
+        (Allow::All, true, None),
+    ];
+    for (allow, is_enrolled, expected) in rows {
+        let mut host = if is_enrolled { enrolled().0 } else { fresh() };
+        host.config.self_service.allow = allow;
+        let mut script = nobody();
+        let failure = failed(host.manage(guided(), &mut script));
+        // Who may is asked for the password, which is not answered here.
+        assert_eq!(asked(&script) == [PASSWORD], expected.is_none(), "{allow:?} {is_enrolled}");
+        if let Some(kind) = expected {
+            assert_eq!(failure.kind, kind);
+        }
+        // Looking is free.
+        assert!(matches!(host.manage(Action::Status, &mut nobody()), Reply::Status(_)));
+        assert!(matches!(host.manage(Action::Codes, &mut nobody()), Reply::Codes { .. }));
+    }
+    let failure = failed(fresh().manage(Action::NewCodes, &mut nobody()));
+    assert_eq!(
+        (failure.kind, failure.error.as_str()),
+        (FailureKind::Usage, "alice is not enrolled")
+    );
+}
+
+#[test]
+fn an_invitation_stands_in_for_the_password_at_one_change() {
+    let (mut host, codes) = enrolled();
+    // An account without a password.
+    host.pam.set((false, true));
+    let invitation = invite(&host);
+    assert!(host.last_line().contains("action=invite outcome=done user=\"alice\""));
+    let default = || Action::MakeDefault { label: "phone".to_owned() };
+    let answers = [invitation.to_uppercase().replace('-', " "), codes[0].clone()];
+    let mut script = Scripted::new(answers);
+    assert!(matches!(host.manage(default(), &mut script), Reply::Done { .. }));
+    assert_eq!(asked(&script), [INVITATION_OR_PASSWORD, CODE]);
+    // It is spent, and there is nothing left but the password.
+    let mut script = Scripted::new([invitation.clone(), codes[1].clone()]);
+    failed(host.manage(default(), &mut script));
+    assert_eq!(asked(&script), [PASSWORD]);
+    host.config.self_service.reauth = Reauth::Invite;
+    let mut script = Scripted::new([invitation]);
+    let failure = failed(host.manage(default(), &mut script));
+    assert_eq!(failure.kind, FailureKind::NotPermitted);
+    assert!(failure.hint.contains("mfa-setup invite alice"), "{}", failure.hint);
+    assert!(script.asked.is_empty());
+}
+
+#[test]
+fn an_invitation_that_led_to_no_change_is_good_once_more() {
+    let mut host = fresh();
+    host.config.self_service.reauth = Reauth::Invite;
+    let invitation = invite(&host);
+    for _ in 0..2 {
+        // The label, and then nobody answers.
+        let mut script = Scripted::new([invitation.as_str(), ""]);
+        failed(host.manage(guided(), &mut script));
+        let last = *asked(&script).last().unwrap();
+        assert_eq!((asked(&script)[0], last), (INVITATION, "The code that it shows now: "));
+    }
+    assert!(!record(&host).is_enrolled());
+}
+
+#[test]
+fn wrong_old_and_replaced_invitations_let_nobody_in_and_are_bounded() {
+    let mut host = fresh();
+    host.config.self_service.reauth = Reauth::Invite;
+    let first = invite(&host);
+    let second = invite(&host);
+    let refused = |code: &str| {
+        let mut script = Scripted::new([code]);
+        failed(host.manage(guided(), &mut script)).error
+    };
+    assert_eq!(refused(&first), "the invitation code is not right");
+    assert_eq!(refused("123456"), "that is no invitation code");
+    host.now.set(NOW + 3_599);
+    for _ in 0..9 {
+        assert_eq!(refused(&first), "the invitation code is not right");
+    }
+    assert!(refused(&second).starts_with("too many codes were wrong; not before"));
+    host.now.set(NOW + 3_600);
+    assert_eq!(refused(&second), "this needs an invitation");
+}
+
+#[test]
+fn an_account_that_may_not_be_used_is_no_use_with_an_invitation_either() {
+    let host = fresh();
+    let invitation = invite(&host);
+    host.pam.set((true, false));
+    let failure = failed(host.manage(guided(), &mut Scripted::new([invitation])));
+    assert_eq!(failure.error, "PAM says no");
+}
+
+#[test]
+fn an_empty_answer_to_the_invitation_leads_to_the_password() {
+    let host = fresh();
+    invite(&host);
+    let mut script = Scripted::new(["", "rabbit hole", ""]);
+    failed(host.manage(guided(), &mut script));
+    assert_eq!(asked(&script)[..2], [INVITATION_OR_PASSWORD, PASSWORD]);
+    assert_eq!(asked(&script)[2], "A name for the device [phone]: ");
+}
+
+/// A person who adds a device with the key of the tests in place of the lost phone.
+#[test]
+fn a_lost_phone_is_replaced_by_name_and_the_record_says_so_at_the_next_login() {
+    let (host, codes) = enrolled();
+    host.caller.replace(root());
+    let replace = NewDevice { label: None, guided: true, confirm: true, ..device() };
+    let declined = ["phone", "n", "phone", "no", "tablet", "000000"];
+    let mut script = Scripted::new(declined);
+    failed(host.manage(Action::Add(Box::new(replace.clone())), &mut script));
+    assert_eq!(asked(&script)[1], "There is a device \"phone\" already. Replace it? [y/N] ");
+    let mut script = Scripted::new(["phone".to_owned(), "y".to_owned(), current()]);
+    host.now.set(NOW + 1);
+    let reply = host.manage(Action::Add(Box::new(replace)), &mut script);
+    let Reply::Added(added) = reply else { panic!("{reply:?}") };
+    assert!(added.backup_codes.is_empty());
+    let record = record(&host);
+    assert_eq!(record.devices.len(), 1);
+    assert_eq!((record.devices[0].id, record.default), (added.id, added.id));
+    assert_ne!(added.id, 1);
+    // The backup codes that were there before are still good, and older than the change.
+    let told = |answer: &str| {
+        let mut script = Scripted::new([answer]);
+        assert_eq!(
+            host.login(&from("alice", "192.0.2.7"), &mut script).verdict,
+            Verdict::Granted,
+            "{answer}"
+        );
+        script.told
+    };
+    let text = "2027-01-15T08:00:01Z: device \"phone\" was replaced by root.\n\
+                If that was not you, tell your administrator.";
+    assert_eq!(told(&code(NOW / 30 + 1)), [(Style::Info, text.to_owned())]);
+    assert_eq!(told(&codes[0]), [(Style::Info, text.to_owned())]);
+    assert_eq!(told(&codes[1]), []);
+}
+
+#[test]
+fn a_first_enrolment_is_no_news_and_a_removal_of_the_last_device_is() {
+    let (mut host, codes) = enrolled();
+    let mut script = Scripted::new([current()]);
+    assert_eq!(host.login(&from("alice", "192.0.2.7"), &mut script).verdict, Verdict::Granted);
+    assert_eq!(script.told, []);
+    host.manage(remove(), &mut Scripted::new(["rabbit hole", &codes[0]]));
+    host.config.policy.mode = Mode::Optional;
+    let mut script = nobody();
+    assert_eq!(host.login(&from("alice", "192.0.2.7"), &mut script).verdict, Verdict::Exempt);
+    assert!(script.told[0].1.starts_with("2027-01-15T08:00:00Z: device \"phone\" was removed.\n"));
+}
+
+#[test]
+fn a_device_three_hours_off_is_brought_back_by_a_backup_code_and_three_codes() {
+    let (host, codes) = enrolled();
+    let resync = || Action::Resync { label: "phone".to_owned() };
+    let step = NOW / 30 - 360;
+    let row = [code(step), code(step + 1), code(step + 2)];
+    // A code of the device shows nothing: it could have been seen over a shoulder at noon.
+    let failure =
+        failed(host.manage(resync(), &mut Scripted::new(["rabbit hole".to_owned(), current()])));
+    assert_eq!(failure.error, "that is no backup code");
+    let answers = ["rabbit hole", &codes[0], &row[0], &row[1], "000000", &row[0], &row[1], &row[2]];
+    let mut script = Scripted::new(answers);
+    assert!(matches!(host.manage(resync(), &mut script), Reply::Done { .. }));
+    let device = &record(&host).devices[0];
+    assert_eq!(device.drift(), -358);
+    // None of the three is good any more, and the next one is.
+    for used in &row {
+        assert_eq!(host.verdict("alice", used), Verdict::Denied);
+    }
+    assert_eq!(host.verdict("alice", &code(step + 3)), Verdict::Granted);
+}
+
+#[test]
+fn in_the_service_of_re_authentication_the_module_asks_nothing() {
+    let (host, _) = enrolled();
+    let mut request = from("alice", "192.0.2.7");
+    request.service = "mfa-setup".to_owned();
+    let mut script = nobody();
+    assert_eq!(host.login(&request, &mut script).verdict, Verdict::Exempt);
+    assert!(script.asked.is_empty());
+    assert!(host.last_line().ends_with("reason=reauthentication"), "{}", host.last_line());
+    request.user = b"nobody".to_vec();
+    assert_eq!(host.login(&request, &mut nobody()).verdict, Verdict::Denied);
+}
