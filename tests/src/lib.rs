@@ -14,6 +14,7 @@ pub mod codes;
 pub mod container;
 pub mod disk;
 pub mod host;
+pub mod listener;
 pub mod log;
 pub mod pam;
 pub mod pty;

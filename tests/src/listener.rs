@@ -1,0 +1,67 @@
+//! A host whose users are served without systemd: `mfa-verifier --listen-users`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::host::Running;
+
+/// Where faces of users who are not root look for a verifier.
+pub const USER_SOCKET: &str = "/run/pam_mfa/user.sock";
+
+/// The verifier that listens for users.
+#[derive(Debug)]
+pub struct Listener<'a> {
+    host: &'a Running,
+    process: Child,
+    /// Its process number inside.
+    pid: u32,
+}
+
+impl Running {
+    /// Starts the installed verifier that listens for users, in the foreground, as a supervisor does.
+    #[track_caller]
+    pub fn listen_for_users(&self) -> Listener<'_> {
+        self.listen_with("/usr/libexec/pam_mfa/mfa-verifier")
+    }
+
+    /// Starts another program as that verifier.
+    #[track_caller]
+    pub fn listen_with(&self, program: &str) -> Listener<'_> {
+        let script = format!("echo $$; exec {program} --listen-users {USER_SOCKET}");
+        let mut command = self.command(&["sh", "-c", &script]);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let listener = Listener { host: self, process, pid: line.trim().parse().unwrap() };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.path(USER_SOCKET).exists() {
+            assert!(Instant::now() < deadline, "nobody listens for users");
+            thread::sleep(Duration::from_millis(5));
+        }
+        listener
+    }
+}
+
+impl Listener<'_> {
+    /// Its process number inside.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Ends it as a supervisor does: its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.host.run(&["kill", "-TERM", &self.pid.to_string()]).ok();
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.host.run(&["kill", "-KILL", &self.pid.to_string()]);
+            let _ = self.process.wait();
+        }
+    }
+}
