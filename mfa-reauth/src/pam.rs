@@ -59,8 +59,12 @@ struct RawResponse {
     code: c_int,
 }
 
-type Converse =
-    extern "C" fn(c_int, *const *const RawMessage, *mut *mut RawResponse, *mut c_void) -> Code;
+type Converse = unsafe extern "C" fn(
+    c_int,
+    *const *const RawMessage,
+    *mut *mut RawResponse,
+    *mut c_void,
+) -> Code;
 
 #[repr(C)]
 struct RawConversation {
@@ -176,15 +180,21 @@ impl Drop for Transaction<'_> {
 }
 
 /// What libpam calls with a module's messages.
-extern "C" fn converse(
+///
+/// # Safety
+///
+/// `messages` is null or points to `count` pointers, each null or to a message whose text is null or
+/// terminated; `responses` is null or a place for one pointer; `data` is null or the address of a
+/// [`Person`] whom nobody else reaches meanwhile.
+unsafe extern "C" fn converse(
     count: c_int,
     messages: *const *const RawMessage,
     responses: *mut *mut RawResponse,
     data: *mut c_void,
 ) -> Code {
     let answers = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: libpam passes on what a module gave, who by pam_conv(3) gives `count` pointers to
-        // messages, and `data`, which is the address that pam_start was given.
+        // SAFETY: libpam passes on what a module gave, which by pam_conv(3) keeps to this, and the
+        // `data` that pam_start was given.
         unsafe { ask(count, messages, data) }
     }));
     let answers = match answers {
@@ -200,7 +210,7 @@ extern "C" fn converse(
     if array.is_null() {
         return BUF_ERR;
     }
-    // SAFETY: not null, and by pam_conv(3) a place for one pointer.
+    // SAFETY: not null, so by pam_conv(3) it is a place for one pointer.
     unsafe { *responses = array };
     SUCCESS
 }
@@ -209,8 +219,7 @@ extern "C" fn converse(
 ///
 /// # Safety
 ///
-/// `messages` is null or points to `count` pointers, each null or to a message whose text is null or
-/// terminated; `data` is null or the address of a [`Person`] whom nobody else reaches meanwhile.
+/// As of [`converse`].
 unsafe fn ask(
     count: c_int,
     messages: *const *const RawMessage,
@@ -318,12 +327,16 @@ mod tests {
         let pointers: Vec<_> = raw.iter().map(ptr::from_ref).collect();
         let mut person = Person::new(conversation);
         let mut responses = ptr::null_mut();
-        let code = converse(
-            c_int::try_from(messages.len()).unwrap(),
-            pointers.as_ptr(),
-            &raw mut responses,
-            ptr::from_mut(&mut person).cast(),
-        );
+        // SAFETY: there are as many messages as is said, and the texts are terminated; the rest is
+        // borrowed here alone.
+        let code = unsafe {
+            converse(
+                c_int::try_from(messages.len()).unwrap(),
+                pointers.as_ptr(),
+                &raw mut responses,
+                ptr::from_mut(&mut person).cast(),
+            )
+        };
         if code != SUCCESS {
             assert!(responses.is_null(), "nothing is left to be freed");
             return (code, vec![]);
@@ -393,11 +406,15 @@ mod tests {
             (1, &raw const pointer, ptr::null_mut(), data),
             (1, &raw const pointer, &raw mut responses, ptr::null_mut()),
         ] {
-            assert_eq!(converse(count, messages, responses, data), CONV_ERR);
+            // SAFETY: what is said not to be there is refused before it is looked at.
+            let code = unsafe { converse(count, messages, responses, data) };
+            assert_eq!(code, CONV_ERR);
         }
         assert!(responses.is_null());
         // A text that is null is an empty one.
-        assert_eq!(converse(1, &raw const pointer, &raw mut responses, data), SUCCESS);
+        // SAFETY: there is one message, whose text is null.
+        let code = unsafe { converse(1, &raw const pointer, &raw mut responses, data) };
+        assert_eq!(code, SUCCESS);
         // SAFETY: it is as `allocated` made it.
         unsafe { discard(responses, 1) };
         // The last of those before went as far as the person, too.
