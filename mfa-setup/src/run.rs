@@ -7,10 +7,8 @@ use mfa_protocol::message::Action;
 
 /// Does what `cli` says and returns the exit code.
 pub fn run(cli: &Cli) -> Result<u8, Problem> {
-    let mut session = Session::begin(&cli.global)?;
-    if cli.command.as_ref().is_some_and(Command::is_roots) {
-        session.demand_root()?;
-    }
+    let roots = cli.command.as_ref().is_some_and(Command::is_roots);
+    let mut session = Session::begin(&cli.global, roots)?;
     match &cli.command {
         None => session.guide(),
         Some(Command::Add(add)) => session.add_device(add),

@@ -31,7 +31,8 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn begin(global: &'a Global) -> Result<Self, Problem> {
+    /// `roots`: the command is root's alone.
+    pub fn begin(global: &'a Global, roots: bool) -> Result<Self, Problem> {
         // The verifier runs in /, where a relative path means something else.
         let absolute = |path: &PathBuf| std::path::absolute(path);
         let resolve = |path: &Option<PathBuf>| path.as_ref().map(absolute).transpose();
@@ -43,6 +44,9 @@ impl<'a> Session<'a> {
             socket: global.socket.clone(),
         };
         let root = geteuid().is_root();
+        if roots && !root {
+            return Err(Problem::not_permitted("only root can do that", "run this as root"));
+        }
         if let (false, Some(user)) = (root, &global.user)
             && !is_own(user)
         {
@@ -56,14 +60,6 @@ impl<'a> Session<'a> {
             say_hint("this is root's own enrolment; use --user NAME for another user");
         }
         Ok(Self { global, verifier, terminal: TerminalConversation::open(global.yes) })
-    }
-
-    /// Refuses what root alone can do.
-    pub fn demand_root(&self) -> Result<(), Problem> {
-        if geteuid().is_root() {
-            return Ok(());
-        }
-        Err(Problem::not_permitted("only root can do that", "ask the administrator"))
     }
 
     /// Whose record it is about, by name.

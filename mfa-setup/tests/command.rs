@@ -499,6 +499,6 @@ fn a_test_is_a_login_at_the_terminal() {
     let (ran, _) = at_a_terminal(&place, "test --user alice", &[("Code: ", b"123456\n")]);
     assert_eq!((ran.exit, ran.stdout.as_str()), (0, "alice: granted (totp, \"phone\")\n"));
     let request = logged_in(verifier.join().unwrap().0);
-    assert_eq!(request.service, "mfa-setup");
+    assert_eq!(request.service, "test");
     assert!(request.tty.is_some_and(|tty| tty.starts_with("/dev/pts/")));
 }

@@ -18,7 +18,7 @@ pub const SERVICE: &str = "unprivileged";
 ///
 /// Believed is what only changes the words or what the peer itself makes of the outcome: prompt,
 /// echo, `nullok`, a password to be tried.
-pub fn confine(request: Request, peer: &Owner, users: &dyn Users) -> Result<Request, Reply> {
+pub fn confine(request: Request, peer: &Owner, users: &dyn Users) -> Result<Request, Box<Reply>> {
     match request {
         Request::Login(claimed) => match is(users, &claimed.user, peer) {
             Ok(true) => Ok(Request::Login(Box::new(LoginRequest {
@@ -42,12 +42,12 @@ pub fn confine(request: Request, peer: &Owner, users: &dyn Users) -> Result<Requ
                     Ok(Request::Manage(ManageRequest { user: None, action: claimed.action }))
                 }
                 // The same words whether there is such a user or not.
-                Ok(false) => Err(Reply::Failed(not_own())),
-                Err(error) => Err(Reply::Failed(failure(
+                Ok(false) => Err(Box::new(Reply::Failed(not_own()))),
+                Err(error) => Err(Box::new(Reply::Failed(failure(
                     FailureKind::Unusable,
                     format!("the user database fails: {error}"),
                     "look at nsswitch.conf and the services that it names",
-                ))),
+                )))),
             }
         }
     }
@@ -65,8 +65,8 @@ fn not_own() -> Failure {
     )
 }
 
-fn outcome(verdict: Verdict) -> Reply {
-    Reply::Outcome(Outcome { verdict, user: None, factor: None, label: None })
+fn outcome(verdict: Verdict) -> Box<Reply> {
+    Box::new(Reply::Outcome(Outcome { verdict, user: None, factor: None, label: None }))
 }
 
 #[cfg(test)]
@@ -95,12 +95,12 @@ mod tests {
         Owner { uid: 1000, name: "alice".to_owned() }
     }
 
-    fn manage(user: Option<&str>) -> Result<Request, Reply> {
+    fn manage(user: Option<&str>) -> Result<Request, Box<Reply>> {
         let user = user.map(|name| name.as_bytes().to_vec());
         confine(Request::Manage(ManageRequest { user, action: Action::Status }), &alice(), &Two)
     }
 
-    fn login(user: &str) -> Result<Request, Reply> {
+    fn login(user: &str) -> Result<Request, Box<Reply>> {
         let request = LoginRequest {
             user: user.as_bytes().to_vec(),
             service: "sshd".to_owned(),
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_record_of_another_user_or_of_nobody_is_refused_in_the_same_words() {
-        let refused = |name| match manage(Some(name)) {
-            Err(Reply::Failed(failure)) => failure,
+        let refused = |name| match *manage(Some(name)).unwrap_err() {
+            Reply::Failed(failure) => failure,
             other => panic!("{other:?}"),
         };
         assert_eq!(refused("bob").kind, FailureKind::NotPermitted);
@@ -142,7 +142,7 @@ mod tests {
         for (name, verdict) in
             [("bob", Verdict::Denied), ("x", Verdict::Denied), ("down", Verdict::Unavailable)]
         {
-            let Err(Reply::Outcome(outcome)) = login(name) else { panic!("{name}") };
+            let Reply::Outcome(outcome) = *login(name).unwrap_err() else { panic!("{name}") };
             assert_eq!(outcome.verdict, verdict, "{name}");
         }
     }

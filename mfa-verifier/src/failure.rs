@@ -1,8 +1,8 @@
 //! What `mfa-setup` is told when something was not done.
 
-use mfa_protocol::ConversationError;
 use mfa_protocol::escape::escape;
-use mfa_protocol::message::{Failure, FailureKind};
+use mfa_protocol::message::{Failure, FailureKind, Reply, Request};
+use mfa_protocol::{ConversationError, Outcome, Verdict};
 
 use crate::factor::codes::CodesError;
 use crate::record::RecordError;
@@ -18,6 +18,20 @@ pub fn failure(kind: FailureKind, error: impl Into<String>, hint: impl Into<Stri
 #[must_use]
 pub fn usage(error: impl Into<String>, hint: impl Into<String>) -> Failure {
     failure(FailureKind::Usage, error, hint)
+}
+
+/// The reply to a request that nothing could be made of.
+#[must_use]
+pub fn unusable(request: &Request, error: &str, hint: &str) -> Reply {
+    match request {
+        Request::Login(_) => Reply::Outcome(Outcome {
+            verdict: Verdict::Unavailable,
+            user: None,
+            factor: None,
+            label: None,
+        }),
+        Request::Manage(_) => Reply::Failed(failure(FailureKind::Unusable, error, hint)),
+    }
 }
 
 /// Nothing is enrolled that could be altered.

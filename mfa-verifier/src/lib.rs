@@ -1,10 +1,11 @@
 //! The verifier: everything that decides about a second factor.
 //!
-//! `listen` starts a verifier for each connection of a user; `serve` takes a request from a face and
-//! `confine`s what a user may ask; `login` and `manage` answer it; `policy`, `judge` and `lockout`
+//! `listen` starts a verifier for each connection of a user; `serve` takes a request from a face, of
+//! which `admission` and `confine` leave what the caller may ask; `login` and `manage` answer it; `policy`, `judge` and `lockout`
 //! decide without touching the world; `store` keeps what was decided.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod alterations;
 mod attempt;
 pub mod audit;

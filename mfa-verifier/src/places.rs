@@ -74,9 +74,11 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn lock(file: &File, start: i64) -> nix::Result<bool> {
+    // The constants are small, and have another type than the fields that they are for.
+    let short = |constant| libc::c_short::try_from(constant).map_err(|_| Errno::EINVAL);
     let range = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
+        l_type: short(libc::F_WRLCK)?,
+        l_whence: short(libc::SEEK_SET)?,
         l_start: start,
         l_len: 1,
         l_pid: 0,

@@ -50,7 +50,7 @@ impl FirstFactor for Pam {
         conversation: &mut dyn Conversation,
     ) -> Result<(), Failure> {
         let (stream, child) =
-            start(Path::new(paths::REAUTH), "mfa-reauth", []).map_err(unstarted)?;
+            start(Path::new(paths::REAUTH), "mfa-reauth", []).map_err(|error| unstarted(&error))?;
         let _child = Ended(child);
         let request = ReAuthentication { user: owner.name.clone(), first_factor: asked };
         match relay_within(BOUND, &stream, &request, conversation) {
@@ -63,8 +63,8 @@ impl FirstFactor for Pam {
     }
 }
 
-fn unstarted(error: ConnectError) -> Failure {
-    let hint = match &error {
+fn unstarted(error: &ConnectError) -> Failure {
+    let hint = match error {
         ConnectError::Untrusted(Untrusted::Missing(_)) => "install it again, from this version",
         _ => "look at its owner and permissions, and at limits on processes and memory",
     };

@@ -4,23 +4,19 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use mfa_protocol::frame::{self, FrameError};
-use mfa_protocol::message::{FailureKind, Reply, Request, ToFace};
-use mfa_protocol::relay::decode;
+use mfa_protocol::VERIFIER_BOUND;
+use mfa_protocol::message::{Reply, Request, ToFace};
 use mfa_protocol::relayed::{Relayed, send};
-use mfa_protocol::{OLDEST_VERSION, Outcome, PROTOCOL_VERSION, VERIFIER_BOUND, Verdict};
-use nix::sys::socket::{getsockopt, sockopt};
 
+use crate::admission::{Admitted, TurnedAway, admit};
 use crate::audit::{Line, Log, Severity};
 use crate::config::Config;
-use crate::confine::confine;
-use crate::failure::failure;
+use crate::failure::unusable;
 use crate::login::login;
 use crate::manage::manage;
-use crate::places::Place;
 use crate::process::Watchdog;
 use crate::reauth::FirstFactor;
-use crate::store::{Owner, Store};
+use crate::store::Store;
 use crate::users::Users;
 use crate::world::{Configured, World};
 
@@ -45,90 +41,24 @@ impl Service<'_> {
     /// that is no success.
     pub fn serve(&self, stream: &UnixStream) {
         self.watchdog.allow(VERIFIER_BOUND);
-        let reply = match self.admit(stream) {
-            Ok(admitted) => self.reply(stream, admitted),
-            Err(Refused::Silently) => return,
-            Err(Refused::With(reply)) => reply,
+        let reply = match admit(stream, self.users, self.log) {
+            Ok(admitted) => self.reply(stream, &admitted),
+            Err(TurnedAway(Some(reply))) => *reply,
+            Err(TurnedAway(None)) => return,
         };
         // A face that is gone changes nothing: what was decided is on disk.
         let _ = send(stream, &ToFace::Done(Box::new(reply)));
     }
 
-    /// Who asks, and what. Whoever is not root gets no farther with more than their own.
-    fn admit(&self, stream: &UnixStream) -> Result<Admitted, Refused> {
-        let uid = match getsockopt(stream, sockopt::PeerCredentials) {
-            Ok(peer) => peer.uid(),
-            Err(errno) => return Err(self.refuse(None, &format!("the peer is not known: {errno}"))),
-        };
-        let place = if uid == 0 { None } else { Some(self.place(uid)?) };
-        let request =
-            receive_request(stream).map_err(|error| self.refuse(Some(uid), &error.to_string()))?;
-        if uid == 0 {
-            let caller = match self.users.by_uid(0) {
-                Ok(Some(root)) => root,
-                _ => Owner { uid: 0, name: "root".to_owned() },
-            };
-            return Ok(Admitted { caller, request, _place: place });
-        }
-        let nameless = |why: &str| {
-            let reply = unusable(&request, why, "look at: getent passwd");
-            self.refuse(Some(uid), why);
-            Refused::With(reply)
-        };
-        let caller = match self.users.by_uid(uid) {
-            Ok(Some(caller)) => caller,
-            Ok(None) => return Err(nameless("the caller's uid has no name on this host")),
-            Err(error) => return Err(nameless(&format!("the user database fails: {error}"))),
-        };
-        let request = confine(request, &caller, self.users).map_err(|reply| {
-            self.refuse(Some(uid), "the record of another user was asked for");
-            Refused::With(reply)
-        })?;
-        Ok(Admitted { caller, request, _place: place })
+    fn reply(&self, stream: &UnixStream, admitted: &Admitted) -> Reply {
+        catch_unwind(AssertUnwindSafe(|| self.answer(stream, admitted))).unwrap_or_else(|_| {
+            self.log.write(Severity::Error, "error=\"the verifier panicked\"");
+            let hint = "report this with the log's last lines";
+            unusable(&admitted.request, "the verifier failed", hint)
+        })
     }
 
-    fn place(&self, uid: u32) -> Result<Place, Refused> {
-        let failed = |kind, error: &str, hint| {
-            Refused::With(Reply::Failed(failure(kind, error.to_owned(), hint)))
-        };
-        match Place::take(uid) {
-            Ok(Some(place)) => Ok(place),
-            // Not logged: who has a thousand connections shall not fill the log with them.
-            Ok(None) => {
-                let hint = "wait until others of them have ended";
-                Err(failed(FailureKind::Refused, "this user has too many verifiers at once", hint))
-            }
-            Err(error) => {
-                let error = format!("places for users cannot be had: {error}");
-                self.refuse(Some(uid), &error);
-                let hint = "the administrator finds more in the system log";
-                Err(failed(FailureKind::Unusable, &error, hint))
-            }
-        }
-    }
-
-    /// Writes down who was refused what.
-    fn refuse(&self, uid: Option<u32>, reason: &str) -> Refused {
-        let line = Line::new()
-            .value("request", Some("refused"))
-            .value("by_uid", uid.map(|uid| uid.to_string()).as_deref())
-            .quoted("reason", reason);
-        let severity = if uid == Some(0) { Severity::Error } else { Severity::Notice };
-        self.log.write(severity, &line.finish());
-        Refused::Silently
-    }
-
-    fn reply(&self, stream: &UnixStream, admitted: Admitted) -> Reply {
-        let Admitted { caller, request, _place } = admitted;
-        catch_unwind(AssertUnwindSafe(|| self.answer(stream, &caller, &request))).unwrap_or_else(
-            |_| {
-                self.log.write(Severity::Error, "error=\"the verifier panicked\"");
-                unusable(&request, "the verifier failed", "report this with the log's last lines")
-            },
-        )
-    }
-
-    fn answer(&self, stream: &UnixStream, caller: &Owner, request: &Request) -> Reply {
+    fn answer(&self, stream: &UnixStream, Admitted { caller, request, .. }: &Admitted) -> Reply {
         let config = match Config::load(self.config) {
             Ok(config) => config,
             Err(error) => {
@@ -161,44 +91,6 @@ impl Service<'_> {
             report_healing(&world, store);
         }
         reply
-    }
-}
-
-/// Who may go on.
-struct Admitted {
-    caller: Owner,
-    request: Request,
-    _place: Option<Place>,
-}
-
-/// How somebody is turned away.
-enum Refused {
-    /// By hanging up: it was no request, and there is no reply to it.
-    Silently,
-    /// By a reply.
-    With(Reply),
-}
-
-fn receive_request(stream: &UnixStream) -> Result<Request, FrameError> {
-    let payload = frame::receive(stream, VERIFIER_BOUND)?;
-    match payload.split_first_chunk() {
-        Some((version, rest)) => match u16::from_le_bytes(*version) {
-            OLDEST_VERSION..=PROTOCOL_VERSION => decode(rest),
-            other => Err(FrameError::Version(other)),
-        },
-        None => Err(FrameError::Malformed),
-    }
-}
-
-fn unusable(request: &Request, error: &str, hint: &str) -> Reply {
-    match request {
-        Request::Login(_) => Reply::Outcome(Outcome {
-            verdict: Verdict::Unavailable,
-            user: None,
-            factor: None,
-            label: None,
-        }),
-        Request::Manage(_) => Reply::Failed(failure(FailureKind::Unusable, error, hint)),
     }
 }
 

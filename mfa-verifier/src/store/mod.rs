@@ -163,6 +163,7 @@ pub trait Store: Send + Sync {
 }
 
 /// What [`update`]'s caller decides.
+#[expect(clippy::large_enum_variant, reason = "it lives from a `return` to a `match`")]
 pub enum Change<T> {
     /// Save this record, and then the answer is `T`.
     Save(UserRecord, T),
