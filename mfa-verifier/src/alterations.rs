@@ -2,7 +2,7 @@
 //!
 //! Who altered it with a stolen code must not be able to make that unseen by logging in once with
 //! what they put there. So an alteration is told at every login until one with a factor that is older
-//! than it, and for [`KEPT`] at the longest.
+//! than it, and for a week at the longest.
 
 use std::fmt::Write;
 
