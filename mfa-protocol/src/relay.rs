@@ -65,11 +65,7 @@ pub fn relay_within<T: Serialize>(
     }
 }
 
-fn send<T: Serialize>(
-    stream: &UnixStream,
-    message: &T,
-    bound: Duration,
-) -> Result<(), FrameError> {
+fn send<T: Serialize>(stream: &UnixStream, message: &T, bound: Duration) -> Result<(), FrameError> {
     frame::transmit(stream, &encode(message)?, bound)
 }
 
