@@ -547,3 +547,22 @@ fn a_code_is_kept_for_one_login_of_one_handle() {
     assert_eq!(report.returned, ["PAM_SUCCESS"; 3]);
     assert!(report.changed.is_empty(), "{:?}", report.changed);
 }
+
+#[test]
+fn what_one_copy_of_the_module_keeps_no_other_copy_takes() {
+    // As where a module of another version, with other types in it, is named by its path.
+    let (host, mut token) = host();
+    host.shell("mkdir /opt/mfa; cp /usr/lib/*/security/pam_mfa.so /opt/mfa/");
+    let by_path = |line: &str| line.replace("pam_mfa.so", "/opt/mfa/pam_mfa.so");
+    let typed = format!("rabbit hole{}", token.code());
+    for stack in
+        [[&by_path(SPLITS), UNIX, JUDGES].concat(), [SPLITS, UNIX, &by_path(JUDGES)].concat()]
+    {
+        host.write("/etc/pam.d/mixed", &stack);
+        let report = log_in(&host, "mixed", &[&typed, &token.code()]);
+        assert_eq!((report.code(), report.asked()), ("PAM_SUCCESS", vec![BOTH, CODE]), "{stack}");
+    }
+    host.write("/etc/pam.d/mixed", by_path(&stack("")));
+    let typed = format!("rabbit hole{}", token.code());
+    assert_eq!(log_in(&host, "mixed", &[&typed]).code(), "PAM_SUCCESS");
+}
