@@ -9,6 +9,7 @@
 //! store, no policy.
 #![forbid(unsafe_code)]
 
+pub mod backup_code;
 pub mod connect;
 pub mod conversation;
 pub mod escape;

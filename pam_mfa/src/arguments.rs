@@ -9,6 +9,9 @@ use mfa_protocol::connect::Verifier;
 /// The longest prompt: `PAM_MAX_MSG_SIZE`, what hosts must be able to show.
 const MAX_PROMPT: usize = 512;
 
+/// Digits of a code where `digits=` does not say how many: what nearly every app shows.
+const DIGITS: usize = 6;
+
 /// What the line in `pam.d` asks for.
 #[derive(Debug, Default)]
 pub struct Arguments {
@@ -16,8 +19,12 @@ pub struct Arguments {
     pub verifier: Verifier,
     /// `nullok`: `required` counts as `optional` here.
     pub nullok: bool,
-    /// `try_first_pass`: judge the password that was given before asking.
+    /// `try_first_pass`: judge, or split, the password that was given before asking.
     pub try_first_pass: bool,
+    /// `forward_pass`: judge nothing, split password and code.
+    forward_pass: bool,
+    /// `digits=`: how many a code has that is split off.
+    digits: Option<usize>,
     /// `prompt=` or `authtok_prompt=`.
     pub prompt: Option<String>,
     /// `echo` or `echo_verification_code`.
@@ -39,12 +46,14 @@ pub struct Refused {
 enum Problem {
     #[error("is not known")]
     Unknown,
-    #[error("is not supported by this version")]
-    Unsupported,
+    #[error("is of use with forward_pass only")]
+    Alone,
     #[error("needs an absolute path")]
     NotAbsolute,
     #[error("needs a text of 1 to {MAX_PROMPT} bytes")]
     BadPrompt,
+    #[error("needs a number from 6 to 8")]
+    BadDigits,
 }
 
 impl Refused {
@@ -53,12 +62,14 @@ impl Refused {
     pub fn hint(&self) -> &'static str {
         match self.problem {
             Problem::Unknown => {
-                "known are config=PATH verifier=PATH socket=PATH nullok try_first_pass prompt=TEXT \
-                 echo debug; one with blanks in it is written in brackets, [prompt=Your code: ]"
+                "known are config=PATH verifier=PATH socket=PATH nullok try_first_pass forward_pass \
+                 digits=N prompt=TEXT echo debug; one with blanks in it is written in brackets, \
+                 [prompt=Your code: ]"
             }
-            Problem::Unsupported => "take it off the line in pam.d",
+            Problem::Alone => "take it off the line in pam.d, or put it on that with forward_pass",
             Problem::NotAbsolute => "begin the path with a slash",
             Problem::BadPrompt => "shorten it, or leave it out for the configured prompt",
+            Problem::BadDigits => "say how many digits the codes of the users' devices have",
         }
     }
 }
@@ -66,15 +77,25 @@ impl Refused {
 impl Arguments {
     /// Reads the arguments in order; where one is given twice, the last counts.
     pub fn parse(arguments: &[&CStr]) -> Result<Self, Refused> {
+        let refused = |argument: &CStr, problem| Refused {
+            argument: String::from_utf8_lossy(argument.to_bytes()).into_owned(),
+            problem,
+        };
         let mut parsed = Self::default();
         for argument in arguments {
-            let argument = argument.to_bytes();
-            parsed.read(argument).map_err(|problem| Refused {
-                argument: String::from_utf8_lossy(argument).into_owned(),
-                problem,
-            })?;
+            parsed.read(argument.to_bytes()).map_err(|problem| refused(argument, problem))?;
         }
-        Ok(parsed)
+        let digits = arguments.iter().find(|argument| argument.to_bytes().starts_with(b"digits="));
+        match digits {
+            Some(digits) if !parsed.forward_pass => Err(refused(digits, Problem::Alone)),
+            _ => Ok(parsed),
+        }
+    }
+
+    /// Under `forward_pass`: how many digits the code has that is split off.
+    #[must_use]
+    pub fn forwards(&self) -> Option<usize> {
+        self.forward_pass.then(|| self.digits.unwrap_or(DIGITS))
     }
 
     fn read(&mut self, argument: &[u8]) -> Result<(), Problem> {
@@ -87,8 +108,8 @@ impl Arguments {
             (b"try_first_pass", None) => self.try_first_pass = true,
             (b"echo" | b"echo_verification_code", None) => self.echo = true,
             (b"debug", None) => self.debug = true,
-            // Ignored, it would leave a stack that lets people in without their code.
-            (b"forward_pass", None) | (b"digits", Some(_)) => return Err(Problem::Unsupported),
+            (b"forward_pass", None) => self.forward_pass = true,
+            (b"digits", Some(value)) => self.digits = Some(digits(value)?),
             _ => return Err(Problem::Unknown),
         }
         Ok(())
@@ -110,6 +131,15 @@ fn prompt(value: &[u8]) -> Result<String, Problem> {
     match value.len() {
         1..=MAX_PROMPT => Ok(String::from_utf8_lossy(value).into_owned()),
         _ => Err(Problem::BadPrompt),
+    }
+}
+
+fn digits(value: &[u8]) -> Result<usize, Problem> {
+    match value {
+        b"6" => Ok(6),
+        b"7" => Ok(7),
+        b"8" => Ok(8),
+        _ => Err(Problem::BadDigits),
     }
 }
 
@@ -162,6 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn forward_pass_splits_off_six_digits_or_as_many_as_are_said() {
+        let forwards = |line: &[&str]| parse(line).unwrap().forwards();
+        assert_eq!(forwards(&[]), None);
+        assert_eq!(forwards(&["forward_pass"]), Some(6));
+        for (digits, expected) in [("digits=6", 6), ("digits=7", 7), ("digits=8", 8)] {
+            assert_eq!(forwards(&["forward_pass", digits]), Some(expected));
+            assert_eq!(forwards(&[digits, "forward_pass"]), Some(expected));
+        }
+        assert_eq!(forwards(&["forward_pass", "digits=6", "digits=8"]), Some(8));
+        assert_eq!(
+            parse(&["forward_pass", "digits=9"]).unwrap_err(),
+            Refused { argument: "digits=9".to_owned(), problem: Problem::BadDigits }
+        );
+    }
+
+    #[test]
     fn the_last_of_two_counts() {
         let arguments = parse(&["config=/a", "config=/b"]).unwrap();
         assert_eq!(arguments.verifier.config.as_deref(), Some(Path::new("/b")));
@@ -179,8 +225,13 @@ mod tests {
             ("debug=", Problem::Unknown),
             ("config", Problem::Unknown),
             ("code:", Problem::Unknown),
-            ("forward_pass", Problem::Unsupported),
-            ("digits=6", Problem::Unsupported),
+            ("forward_pass=", Problem::Unknown),
+            ("digits", Problem::Unknown),
+            ("digits=6", Problem::Alone),
+            ("digits=5", Problem::BadDigits),
+            ("digits=9", Problem::BadDigits),
+            ("digits=06", Problem::BadDigits),
+            ("digits=", Problem::BadDigits),
             ("config=", Problem::NotAbsolute),
             ("config=relative.toml", Problem::NotAbsolute),
             ("verifier=../v", Problem::NotAbsolute),

@@ -25,11 +25,8 @@ const TOO_LONG: &str = "?";
 
 /// Gathers the request of this login.
 pub fn gather(pamh: &mut PamHandle, arguments: &Arguments) -> Result<LoginRequest, NoReply> {
-    // Cut short it would be somebody else's name.
-    let user = ffi::user(pamh)
-        .filter(|user| (1..=MAX_TEXT).contains(&user.len()))
-        .ok_or(NoReply::NoUser)?;
-    let service = text::<Service>(pamh).unwrap_or_default();
+    let user = user(pamh)?;
+    let service = service(pamh);
     let password = password(pamh);
     Ok(LoginRequest {
         user,
@@ -46,6 +43,18 @@ pub fn gather(pamh: &mut PamHandle, arguments: &Arguments) -> Result<LoginReques
         echo: arguments.echo,
         debug: arguments.debug,
     })
+}
+
+/// A copy of `PAM_USER`, for which the host may ask the person first.
+pub fn user(pamh: &mut PamHandle) -> Result<Vec<u8>, NoReply> {
+    // Cut short it would be somebody else's name.
+    let user = ffi::user(pamh).filter(|user| (1..=MAX_TEXT).contains(&user.len()));
+    user.ok_or(NoReply::NoUser)
+}
+
+/// A copy of `PAM_SERVICE`.
+pub fn service(pamh: &PamHandle) -> String {
+    text::<Service>(pamh).unwrap_or_default()
 }
 
 /// A copy of `PAM_AUTHTOK`. An empty one proves nothing and repeats nothing, so it is none.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mfa_protocol::{Answer, Conversation, ConversationError, Prompt, PromptKind, Secret, Style};
 use pam::constants::{
     PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag,
-    PamResultCode,
+    PamMessageStyle, PamResultCode,
 };
 use pam::conv::Conv;
 use pam::module::PamHandle;
@@ -25,6 +25,26 @@ impl<'a> PamConversation<'a> {
         Self { pamh, silent: flags & PAM_SILENT != 0 }
     }
 
+    /// Asks a question whose answer is not shown while it is typed.
+    pub fn ask_hidden(&self, text: &str) -> Result<Secret, ConversationError> {
+        self.send(PAM_PROMPT_ECHO_OFF, text)
+    }
+
+    fn send(&self, style: PamMessageStyle, text: &str) -> Result<Secret, ConversationError> {
+        let typed = self
+            .host()
+            .ok_or(ConversationError::NobodyThere)?
+            .send(style, &c_text(text))
+            .map_err(|code| failure(&code))?
+            .ok_or(ConversationError::NobodyThere)?;
+        if typed.len() > MAX_TEXT {
+            // Cut short it would be another answer, and an empty one may mean something.
+            ffi::log(self.pamh, Level::Notice, "an answer is too long and was not passed on");
+            return Err(ConversationError::Broken);
+        }
+        Ok(Secret::new(typed.as_bytes().to_vec()))
+    }
+
     /// Fetched for each message: the host may replace it in between.
     fn host(&self) -> Option<Conv<'_>> {
         self.pamh.get_item().ok().flatten()
@@ -37,18 +57,8 @@ impl Conversation for PamConversation<'_> {
             PromptKind::Hidden => PAM_PROMPT_ECHO_OFF,
             PromptKind::Visible | PromptKind::YesNo => PAM_PROMPT_ECHO_ON,
         };
-        let typed = self
-            .host()
-            .ok_or(ConversationError::NobodyThere)?
-            .send(style, &c_text(&prompt.text))
-            .map_err(|code| failure(&code))?
-            .ok_or(ConversationError::NobodyThere)?;
-        if typed.len() > MAX_TEXT {
-            // Cut short it would be another answer, and an empty one may mean something.
-            ffi::log(self.pamh, Level::Notice, "an answer is too long and was not passed on");
-            return Err(ConversationError::Broken);
-        }
-        Ok(answer(typed.as_bytes(), context::password(self.pamh).as_ref()))
+        let typed = self.send(style, &prompt.text)?;
+        Ok(answer(typed, context::password(self.pamh).as_ref()))
     }
 
     fn tell(&mut self, style: Style, text: &str) {
@@ -68,10 +78,51 @@ impl Conversation for PamConversation<'_> {
 
 /// sshd's password method answers every hidden prompt with the password. That it was given once
 /// more is all that anybody else learns.
-fn answer(typed: &[u8], password: Option<&Secret>) -> Answer {
+fn answer(typed: Secret, password: Option<&Secret>) -> Answer {
     match password {
-        Some(password) if same(typed, password.expose()) => Answer::RepeatsPassword,
-        _ => Answer::Text(Secret::new(typed.to_vec())),
+        Some(password) if same(typed.expose(), password.expose()) => Answer::RepeatsPassword,
+        _ => Answer::Text(typed),
+    }
+}
+
+/// A conversation of which the first answer may be known: the code that a line with `forward_pass`
+/// has split off. Everything else is between the verifier and the person.
+pub struct Forwarded<C> {
+    code: Option<Secret>,
+    /// What the host was given when the code was split off, and may give once more.
+    typed: Option<Secret>,
+    person: C,
+}
+
+impl<C: Conversation> Forwarded<C> {
+    /// `password` is what the code was split off from.
+    pub fn new(code: Option<Secret>, password: Option<Secret>, person: C) -> Self {
+        let typed = code.as_ref().map(|code| {
+            let password = password.unwrap_or_default();
+            // Room for all of it: a vector that grows leaves pieces of secrets in freed memory.
+            let mut typed = Vec::with_capacity(password.expose().len() + code.expose().len());
+            typed.extend_from_slice(password.expose());
+            typed.extend_from_slice(code.expose());
+            Secret::new(typed)
+        });
+        Self { code, typed, person }
+    }
+}
+
+impl<C: Conversation> Conversation for Forwarded<C> {
+    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        match self.code.take() {
+            // A code is no answer to yes or no.
+            Some(code) if prompt.kind != PromptKind::YesNo => Ok(Answer::Text(code)),
+            _ => match self.person.ask(prompt)? {
+                Answer::Text(typed) => Ok(answer(typed, self.typed.as_ref())),
+                Answer::RepeatsPassword => Ok(Answer::RepeatsPassword),
+            },
+        }
+    }
+
+    fn tell(&mut self, style: Style, text: &str) {
+        self.person.tell(style, text);
     }
 }
 
@@ -95,10 +146,12 @@ fn c_text(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mfa_protocol::conversation::Scripted;
 
     #[test]
     fn an_answer_that_repeats_the_password_does_not_hold_it() {
         let password = Secret::from("correct horse");
+        let answer = |typed: &[u8], password| super::answer(Secret::new(typed.to_vec()), password);
         assert!(matches!(answer(b"correct horse", Some(&password)), Answer::RepeatsPassword));
         for (typed, password) in [
             (&b"123456"[..], Some(&password)),
@@ -113,6 +166,54 @@ mod tests {
             };
             assert_eq!(text.expose(), typed);
         }
+    }
+
+    fn text(answer: Result<Answer, ConversationError>) -> Secret {
+        match answer {
+            Ok(Answer::Text(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_code_that_was_split_off_answers_the_first_question_and_no_other() {
+        let person = Scripted::new(["654321"]);
+        let (code, password) = (Some(Secret::from("123456")), Some(Secret::from("123456")));
+        let mut forwarded = Forwarded::new(code, password, person);
+        // Also where it is the same as the password: nobody has repeated anything.
+        assert_eq!(text(forwarded.ask(&Prompt::visible("Code: "))).expose(), b"123456");
+        assert!(forwarded.person.asked.is_empty());
+        assert_eq!(text(forwarded.ask(&Prompt::hidden("Next: "))).expose(), b"654321");
+        forwarded.tell(Style::Error, "no");
+        assert_eq!(forwarded.person.asked, [Prompt::hidden("Next: ")]);
+        assert_eq!(forwarded.person.told, [(Style::Error, "no".to_owned())]);
+        assert!(forwarded.ask(&Prompt::hidden("Next: ")).is_err());
+    }
+
+    #[test]
+    fn a_code_that_was_split_off_says_neither_yes_nor_no() {
+        let code = Some(Secret::from("123456"));
+        let mut forwarded = Forwarded::new(code, None, Scripted::new(["y", "654321"]));
+        assert_eq!(text(forwarded.ask(&Prompt::yes_no("Sure? "))).expose(), b"y");
+        assert_eq!(text(forwarded.ask(&Prompt::hidden("Code: "))).expose(), b"654321");
+    }
+
+    #[test]
+    fn a_host_that_gives_password_and_code_once_more_repeats_them() {
+        let asked_again = |code: Option<&str>, password: Option<&str>, typed: &str| {
+            let [code, password] = [code, password].map(|text| text.map(Secret::from));
+            let first = code.is_some().then_some("");
+            let person = Scripted::new([typed]);
+            let mut forwarded = Forwarded::new(code, password, person);
+            first.map(|_| forwarded.ask(&Prompt::hidden("Code: ")));
+            matches!(forwarded.ask(&Prompt::hidden("Code: ")), Ok(Answer::RepeatsPassword))
+        };
+        assert!(asked_again(Some("123456"), Some("rabbit"), "rabbit123456"));
+        assert!(asked_again(Some("123456"), None, "123456"));
+        assert!(!asked_again(Some("123456"), Some("rabbit"), "654321"));
+        assert!(!asked_again(Some("123456"), Some("rabbit"), ""));
+        assert!(!asked_again(None, Some("rabbit"), "123456"));
+        assert!(!asked_again(None, None, ""));
     }
 
     #[test]

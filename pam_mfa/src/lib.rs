@@ -4,7 +4,8 @@
 //! It gathers who logs in from where (`context`), reaches a verifier, relays the conversation
 //! that the verifier leads (`conversation`), and maps its one outcome to one PAM code
 //! (`outcome`). It holds no secret, no policy and no state between two calls, so that its host
-//! may fork, run threads, or call in another process than before.
+//! may fork, run threads, or call in another process than before; but for the code that one line
+//! of a stack splits off for another (`forward_pass`), which the host's handle keeps.
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -12,8 +13,11 @@ mod arguments;
 mod context;
 mod conversation;
 mod ffi;
+mod forward_pass;
 mod outcome;
 mod panics;
+mod split;
+mod stack;
 
 use std::ffi::CStr;
 
@@ -24,9 +28,9 @@ use pam::constants::PamResultCode::{self, PAM_IGNORE, PAM_SUCCESS};
 use pam::module::{PamHandle, PamHooks};
 
 use arguments::Arguments;
-use conversation::PamConversation;
+use conversation::{Forwarded, PamConversation};
 use ffi::Level;
-use outcome::NoReply;
+use outcome::{End, NoReply};
 
 struct Module;
 
@@ -70,21 +74,34 @@ impl PamHooks for Module {
 }
 
 fn authenticate(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamResultCode {
-    let reply = login(pamh, args, flags);
-    if let Some((level, line)) = outcome::complaint(&reply) {
+    let end = work(pamh, args, flags);
+    if let Some((level, line)) = outcome::complaint(&end) {
         ffi::log(pamh, level, &line);
     }
-    outcome::code(&reply)
+    outcome::code(&end)
 }
 
-fn login(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> Result<Reply, NoReply> {
+fn work(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> Result<End, NoReply> {
     let arguments = Arguments::parse(args)?;
-    let request = context::gather(pamh, &arguments)?;
+    match arguments.forwards() {
+        Some(digits) => {
+            forward_pass::split_answer(pamh, &arguments, digits, flags)?;
+            Ok(End::Forwarded)
+        }
+        None => login(pamh, &arguments, flags).map(End::Reply),
+    }
+}
+
+fn login(pamh: &mut PamHandle, arguments: &Arguments, flags: PamFlag) -> Result<Reply, NoReply> {
+    // Taken whatever comes of this login: it is no answer to a later one.
+    let code = ffi::take_code(pamh);
+    let request = context::gather(pamh, arguments)?;
     if arguments.debug {
         ffi::log(pamh, Level::Debug, &context::describe(&request));
     }
     let verifier = arguments.verifier.connect()?;
-    let mut conversation = PamConversation::new(pamh, flags);
+    let person = PamConversation::new(pamh, flags);
+    let mut conversation = Forwarded::new(code, context::password(pamh), person);
     let reply = relay(verifier.stream(), &Request::Login(Box::new(request)), &mut conversation)?;
     if let (true, Reply::Outcome(outcome)) = (arguments.debug, &reply) {
         ffi::log(pamh, Level::Debug, &format!("outcome={}", outcome.verdict.name()));

@@ -1,6 +1,6 @@
 //! Backup codes.
 //!
-//! A code is 15 characters of an alphabet of 31 without look-alikes (no 0, 1, i, l, o), 74 bits,
+//! A code is 15 characters of an alphabet of 31 without look-alikes ([`backup_code`]), 74 bits,
 //! shown as `xxxxx-xxxxx-xxxxx`; NIST SP 800-63B (5.1.2.1) asks look-up secrets for 64 where they
 //! are not salted and stretched. Only Argon2id hashes are kept, with one salt for the batch: 19 MiB,
 //! t = 2, p = 1 (24 ms on the machine that measured it), so an attempt costs one evaluation, whatever
@@ -8,18 +8,12 @@
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use mfa_protocol::Secret;
+pub use mfa_protocol::backup_code::has_shape;
+use mfa_protocol::backup_code::{self, ALPHABET, LENGTH};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::record::{BackupCode, BackupCodes};
-
-const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
-
-/// Characters of a code.
-const LENGTH: usize = 15;
-
-/// Characters of a group.
-const GROUP: usize = 5;
 
 /// Why there is no code or no hash.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +26,6 @@ pub enum CodesError {
     Hash(argon2::Error),
 }
 
-/// Whether `plain` (small letters, no dashes) can be a backup code.
-#[must_use]
-pub fn has_shape(plain: &str) -> bool {
-    plain.len() == LENGTH && plain.bytes().all(|byte| ALPHABET.contains(&byte))
-}
-
 /// A new batch, and its codes as they are shown, this once.
 pub fn new_batch(count: u8, now: u64) -> Result<(BackupCodes, Vec<Secret>), CodesError> {
     let mut salt = [0u8; 16];
@@ -47,7 +35,7 @@ pub fn new_batch(count: u8, now: u64) -> Result<(BackupCodes, Vec<Secret>), Code
     for _ in 0..count {
         let plain = random_code()?;
         codes.push(BackupCode { hash: hash(&plain, &salt)?, used: None });
-        shown.push(grouped(&plain));
+        shown.push(backup_code::as_shown(&plain));
     }
     Ok((BackupCodes { batch: getrandom::u64()?, salt, codes, made: now }, shown))
 }
@@ -98,17 +86,6 @@ fn random_code() -> Result<Zeroizing<String>, getrandom::Error> {
         }
     }
     Ok(code)
-}
-
-fn grouped(plain: &str) -> Secret {
-    let mut shown = Vec::with_capacity(LENGTH + 2);
-    for (index, byte) in plain.bytes().enumerate() {
-        if index > 0 && index % GROUP == 0 {
-            shown.push(b'-');
-        }
-        shown.push(byte);
-    }
-    Secret::new(shown)
 }
 
 #[cfg(test)]
