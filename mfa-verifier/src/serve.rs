@@ -41,10 +41,12 @@ impl Service<'_> {
     /// that is no success.
     pub fn serve(&self, stream: &UnixStream) {
         self.watchdog.allow(VERIFIER_BOUND);
-        let reply = match admit(stream, self.users, self.log) {
-            Ok(admitted) => self.reply(stream, &admitted),
-            Err(TurnedAway(Some(reply))) => *reply,
-            Err(TurnedAway(None)) => return,
+        let admitted = catch_unwind(AssertUnwindSafe(|| admit(stream, self.users, self.log)));
+        let reply = match admitted {
+            Ok(Ok(admitted)) => self.reply(stream, &admitted),
+            Ok(Err(TurnedAway(Some(reply)))) => *reply,
+            Ok(Err(TurnedAway(None))) => return,
+            Err(_) => return self.say_panicked(),
         };
         // A face that is gone changes nothing: what was decided is on disk.
         let _ = send(stream, &ToFace::Done(Box::new(reply)));
@@ -52,10 +54,14 @@ impl Service<'_> {
 
     fn reply(&self, stream: &UnixStream, admitted: &Admitted) -> Reply {
         catch_unwind(AssertUnwindSafe(|| self.answer(stream, admitted))).unwrap_or_else(|_| {
-            self.log.write(Severity::Error, "error=\"the verifier panicked\"");
+            self.say_panicked();
             let hint = "report this with the log's last lines";
             unusable(&admitted.request, "the verifier failed", hint)
         })
+    }
+
+    fn say_panicked(&self) {
+        self.log.write(Severity::Error, "error=\"the verifier panicked\"");
     }
 
     fn answer(&self, stream: &UnixStream, Admitted { caller, request, .. }: &Admitted) -> Reply {

@@ -552,23 +552,35 @@ fn there_are_at_most_eight_devices() {
 fn who_is_not_root_is_told_so() {
     let host = host();
     host.enrol("alice");
+    let run = |line: &str, exit: i32, told: &str| {
+        let mut argv = vec!["setsid", "--wait", "mfa-setup"];
+        argv.extend(words(line));
+        failed(&host.run_as("alice", &argv), exit, told);
+    };
+    for line in ["status --user bob", "status --user nobody-of-that-name", "codes new --user root"]
+    {
+        run(line, 4, "another user's record is root's");
+    }
     for line in [
-        "",
-        "status",
-        "status --user bob",
-        "add totp",
-        "codes",
-        "test",
         "show-key phone",
         "unlock",
         "reset --yes",
+        "invite alice",
         "judge --user alice",
+        "add totp --no-confirm",
+        "add totp --secret-file -",
+    ] {
+        run(line, 4, "only root can do that");
+    }
+    for line in [
         "status --verifier /usr/libexec/pam_mfa/mfa-verifier",
         "status --config /etc/pam_mfa/config.toml",
     ] {
-        let mut argv = vec!["setsid", "--wait", "mfa-setup"];
-        argv.extend(words(line));
-        failed(&host.run_as("alice", &argv), 4, "is not root");
+        run(line, 4, "only root can start a verifier");
+    }
+    // What is the own is nobody else's business, but here nobody listens for users.
+    for line in ["status", "add totp", "codes", "codes new --yes", "remove phone --yes", "test"] {
+        run(line, 3, "/run/pam_mfa/user.sock, cannot be reached");
     }
     // The verifier itself is no way around that.
     let verifier = "/usr/libexec/pam_mfa/mfa-verifier";

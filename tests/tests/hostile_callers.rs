@@ -213,7 +213,7 @@ fn a_process_that_has_too_few_descriptors_or_no_privileges_is_refused_cleanly() 
         ..Plan::default()
     };
     assert_eq!(pam::run(&host, &plan)[0].code(), UNAVAILABLE);
-    host.wait_for_log("this process is not root and cannot start the verifier");
+    host.wait_for_log("the verifier for users, /run/pam_mfa/user.sock, cannot be reached");
     assert_eq!(Attempt::new("login", "alice").answer(code).run(&host).code(), "PAM_SUCCESS");
 }
 

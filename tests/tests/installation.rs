@@ -18,7 +18,11 @@ fn files_have_the_owners_and_modes_that_they_must_have() {
     for (path, mode) in [
         (module.as_str(), 0o644),
         ("/usr/libexec/pam_mfa/mfa-verifier", 0o755),
+        ("/usr/libexec/pam_mfa/mfa-reauth", 0o755),
         ("/usr/libexec/pam_mfa", 0o755),
+        ("/etc/pam.d/mfa-setup", 0o644),
+        ("/usr/lib/systemd/system/mfa-verifier-user.socket", 0o644),
+        ("/usr/lib/systemd/system/mfa-verifier-user@.service", 0o644),
         ("/usr/bin/mfa-setup", 0o755),
         ("/etc/pam_mfa/config.toml", 0o644),
         ("/etc/pam_mfa", 0o755),
