@@ -46,7 +46,7 @@ pub fn new_code() -> Result<(Secret, [u8; 16], [u8; 16]), CodesError> {
     getrandom::fill(&mut salt)?;
     let plain = random_code()?;
     let hash = hash(&plain, &salt)?;
-    Ok((grouped(&plain), salt, hash))
+    Ok((backup_code::as_shown(&plain), salt, hash))
 }
 
 /// The hash that is kept of a code.
