@@ -188,8 +188,8 @@ fn alter(
     mut alteration: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
     change(world, owner, |record| {
-        alteration(record)?;
-        authority.exercise(record, what, label, (world.now)())
+        authority.exercise(record, what, label, (world.now)())?;
+        alteration(record)
     })
 }
 

@@ -12,7 +12,7 @@ use crate::config::{Allow, Reauth};
 use crate::decision::{Decision, write_down};
 use crate::factor::{Typed, codes};
 use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_store};
-use crate::judge::Refusal;
+use crate::judge::{Accepted, Refusal};
 use crate::lockout::Barred;
 use crate::record::{Alteration, Altered, Invitation, UserRecord};
 use crate::source::Source;
@@ -32,11 +32,44 @@ pub(crate) enum Intent {
 }
 
 /// The permission to alter one record once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Authority {
     by_root: bool,
     /// What stood in for the password; it ends with the change.
     invitation: Option<Invitation>,
+    /// What the code was of, where something is enrolled.
+    factor: Option<Factor>,
+}
+
+/// A factor that was right once, in a record that may be another by the time of the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Factor {
+    Device { id: u32, added: u64 },
+    BackupCodes { batch: u64 },
+}
+
+impl Factor {
+    fn of(accepted: &Accepted, record: &UserRecord) -> Option<Self> {
+        match accepted {
+            Accepted::Device { label, .. } => record
+                .device(label)
+                .map(|device| Self::Device { id: device.id, added: device.added }),
+            Accepted::BackupCode { .. } => {
+                record.backup_codes.as_ref().map(|codes| Self::BackupCodes { batch: codes.batch })
+            }
+        }
+    }
+
+    fn is_in(self, record: &UserRecord) -> bool {
+        match self {
+            Self::Device { id, added } => {
+                record.devices.iter().any(|device| (device.id, device.added) == (id, added))
+            }
+            Self::BackupCodes { batch } => {
+                record.backup_codes.as_ref().is_some_and(|codes| codes.batch == batch)
+            }
+        }
+    }
 }
 
 /// Obtains the permission for the owner's record.
@@ -47,7 +80,7 @@ pub(crate) fn authorise(
     conversation: &mut dyn Conversation,
 ) -> Result<Authority, Failure> {
     if world.caller.is_root() {
-        return Ok(Authority { by_root: true, invitation: None });
+        return Ok(Authority { by_root: true, ..Authority::default() });
     }
     let store = world.managed_store()?;
     let record = match store {
@@ -56,14 +89,17 @@ pub(crate) fn authorise(
     };
     permit(world.config.self_service.allow, record.is_enrolled(), owner, intent)?;
     let invitation = first_factor(world, store, owner, &record, conversation)?;
-    if let (true, Some(store)) = (record.is_enrolled(), store) {
-        second_factor(world, store, owner, record, intent, conversation)?;
-    }
-    Ok(Authority { by_root: false, invitation })
+    let factor = match store {
+        Some(store) if record.is_enrolled() => {
+            Some(second_factor(world, store, owner, record, intent, conversation)?)
+        }
+        _ => None,
+    };
+    Ok(Authority { by_root: false, invitation, factor })
 }
 
 impl Authority {
-    /// Notes in the record what was altered, and [`spend`](Self::spend)s.
+    /// Uses the permission on the record as it is now, before it is altered, and notes what will be.
     pub(crate) fn exercise(
         &self,
         record: &mut UserRecord,
@@ -75,19 +111,20 @@ impl Authority {
         self.spend(record)
     }
 
-    /// Ends the invitation. One that is not there any more was used meanwhile.
+    /// Ends the invitation. A record in which the factor or the invitation is not there any more,
+    /// because it was reset, say, is another one than was asked for.
     pub(crate) fn spend(&self, record: &mut UserRecord) -> Result<(), Failure> {
-        if self.invitation.is_none() {
-            return Ok(());
-        }
-        if record.invitation != self.invitation {
+        let same_invitation = self.invitation.is_none() || record.invitation == self.invitation;
+        if !same_invitation || !self.factor.is_none_or(|factor| factor.is_in(record)) {
             return Err(failure(
                 FailureKind::Refused,
-                "the invitation has been used or replaced meanwhile",
-                "nothing was changed; ask the administrator for another",
+                "what you gave to show who you are was used or replaced meanwhile",
+                "nothing was changed; look at it with: mfa-setup status",
             ));
         }
-        record.invitation = None;
+        if self.invitation.is_some() {
+            record.invitation = None;
+        }
         Ok(())
     }
 }
@@ -180,7 +217,7 @@ fn second_factor(
     record: UserRecord,
     intent: Intent,
     conversation: &mut dyn Conversation,
-) -> Result<(), Failure> {
+) -> Result<Factor, Failure> {
     let backup_code_only = intent == Intent::Resync;
     let prompt = if backup_code_only {
         "A backup code: "
@@ -192,7 +229,7 @@ fn second_factor(
     if backup_code_only && !matches!(typed, Typed::BackupCode(_)) {
         return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
     }
-    let subject = Subject::own(owner, record);
+    let subject = Subject::own(owner, record.clone());
     let decision = answered(world, store, &subject, Source::Local, typed, Purpose::Change)
         .unwrap_or_else(|error| Decision::Unavailable(error.to_string()));
     let request = LoginRequest {
@@ -201,13 +238,15 @@ fn second_factor(
         ..LoginRequest::default()
     };
     write_down(world.log, &request, Some(owner), &decision);
-    accept(&decision)
+    accept(&decision, &record)
 }
 
-fn accept(decision: &Decision) -> Result<(), Failure> {
+fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
     let again = "nothing was changed; wait for the next code and try again";
     match decision {
-        Decision::Granted { .. } => Ok(()),
+        Decision::Granted { accepted, .. } => Factor::of(accepted, record).ok_or_else(|| {
+            refused("the device was replaced meanwhile", "look at it with: mfa-setup status")
+        }),
         Decision::Refused { refusal: Refusal::Barred(Barred::Until(until)), .. } => {
             Err(barred(Some(*until)))
         }

@@ -4,9 +4,12 @@
 mod host;
 
 use mfa_protocol::Verdict;
-use mfa_protocol::conversation::{Scripted, Style};
-use mfa_protocol::message::{Action, Failure, FailureKind, NewDevice, Reply};
+use mfa_protocol::conversation::{
+    Answer, Conversation, ConversationError, Prompt, Scripted, Style,
+};
+use mfa_protocol::message::{Action, Failure, FailureKind, ManageRequest, NewDevice, Reply};
 use mfa_verifier::config::{Allow, Mode, Reauth};
+use mfa_verifier::manage::manage;
 use mfa_verifier::record::UserRecord;
 use mfa_verifier::store::Store;
 
@@ -333,6 +336,59 @@ fn a_device_three_hours_off_is_brought_back_by_a_backup_code_and_three_codes() {
         assert_eq!(host.verdict("alice", used), Verdict::Denied);
     }
     assert_eq!(host.verdict("alice", &code(step + 3)), Verdict::Granted);
+}
+
+/// Somebody who does something of their own at a question, and then goes on.
+struct Meanwhile<'a> {
+    person: Scripted,
+    at: &'a str,
+    act: &'a dyn Fn(),
+}
+
+impl Conversation for Meanwhile<'_> {
+    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        if prompt.text == self.at {
+            (self.act)();
+        }
+        self.person.ask(prompt)
+    }
+
+    fn tell(&mut self, _: Style, _: &str) {}
+}
+
+#[test]
+fn a_permission_is_void_when_what_it_rests_on_has_gone_meanwhile() {
+    let resync = || Action::Resync { label: "phone".to_owned() };
+    let step = NOW / 30 + 100;
+    for what in ["reset and enrolled anew", "new codes", "nothing"] {
+        let (host, codes) = enrolled();
+        let by_root = |action| {
+            let caller = host.caller.replace(root());
+            host.manage(action, &mut nobody());
+            host.caller.replace(caller);
+        };
+        let act = || match what {
+            "new codes" => by_root(Action::NewCodes),
+            "nothing" => {}
+            _ => {
+                by_root(Action::Reset);
+                by_root(Action::Add(Box::new(device())));
+            }
+        };
+        let row = [code(step), code(step + 1), code(step + 2)];
+        let person = Scripted::new(["rabbit hole", &codes[0], &row[0], &row[1], &row[2]]);
+        let mut person = Meanwhile { person, at: "And the one after that: ", act: &act };
+        let reply = host.world(|world| {
+            let request = ManageRequest { user: None, action: resync() };
+            manage(world, &request, &mut person)
+        });
+        if what == "nothing" {
+            assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+        } else {
+            assert!(failed(reply).error.contains("used or replaced meanwhile"), "{what}");
+            assert_eq!(record(&host).devices[0].drift(), 0);
+        }
+    }
 }
 
 #[test]

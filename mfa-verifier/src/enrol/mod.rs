@@ -395,9 +395,18 @@ fn save(
         let now = (world.now)();
         let device = Device { id: record.next_id.max(1), added: now, ..device.clone() };
         record.next_id = device.id.saturating_add(1);
+        let what = if place.replaces.is_some() { Altered::Replaced } else { Altered::Added };
+        // With the first device nothing is altered that somebody could miss.
+        let allowed = match batch {
+            Some(_) => authority.spend(&mut record),
+            None => authority.exercise(&mut record, what, &device.label, now),
+        };
         let was_default = place.replaces == Some(record.default);
         record.devices.retain(|other| Some(other.id) != place.replaces);
-        let fits = refuse_full(&record).and(judge_label(&record, &device.label));
+        let fits = || refuse_full(&record).and(judge_label(&record, &device.label));
+        if let Err(failure) = allowed.and_then(|()| fits()) {
+            return Change::Keep(Err(failure));
+        }
         if let Some(batch) = batch {
             record.backup_codes = Some(batch.clone());
         }
@@ -405,16 +414,7 @@ fn save(
             record.default = device.id;
         }
         record.devices.push(device.clone());
-        let what = if place.replaces.is_some() { Altered::Replaced } else { Altered::Added };
-        // With the first device nothing is altered that somebody could miss.
-        let allowed = fits.and_then(|()| match batch {
-            Some(_) => authority.spend(&mut record),
-            None => authority.exercise(&mut record, what, &device.label, now),
-        });
-        match allowed {
-            Ok(()) => Change::Save(record, Ok(device)),
-            Err(failure) => Change::Keep(Err(failure)),
-        }
+        Change::Save(record, Ok(device))
     })
     .map_err(|error| of_store(&error))?
 }
