@@ -91,7 +91,7 @@ pub(crate) fn authorise(
     let invitation = first_factor(world, store, owner, &record, conversation)?;
     let factor = match store {
         Some(store) if record.is_enrolled() => {
-            Some(second_factor(world, store, owner, record, intent, conversation)?)
+            Some(second_factor(world, store, owner, &record, intent, conversation)?)
         }
         _ => None,
     };
@@ -214,7 +214,7 @@ fn second_factor(
     world: &World,
     store: &dyn Store,
     owner: &Owner,
-    record: UserRecord,
+    record: &UserRecord,
     intent: Intent,
     conversation: &mut dyn Conversation,
 ) -> Result<Factor, Failure> {
@@ -238,7 +238,7 @@ fn second_factor(
         ..LoginRequest::default()
     };
     write_down(world.log, &request, Some(owner), &decision);
-    accept(&decision, &record)
+    accept(&decision, record)
 }
 
 fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
