@@ -15,6 +15,7 @@ RUNSTATEDIR   ?= /run
 BINDIR        ?= $(PREFIX)/bin
 LIBEXECDIR    ?= $(PREFIX)/libexec
 DOCDIR        ?= $(PREFIX)/share/doc/pam_mfa
+UNITDIR       ?= $(PREFIX)/lib/systemd/system
 # Where libpam looks for modules: Debian has a directory for each architecture.
 MULTIARCH     := $(shell gcc -print-multiarch 2>/dev/null)
 SECURITYDIR   ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
@@ -35,6 +36,12 @@ PAM_SERVICE                := $(SYSCONFDIR)/pam.d/mfa-setup
 # What is compiled in, so that an install without a compiler can see that it is what is wanted.
 PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) $(PAM_MFA_STORE) \
          $(PAM_MFA_ROOT_SOCKET) $(PAM_MFA_USER_SOCKET)
+
+UNITS := mfa-verifier-user.socket mfa-verifier-user@.service
+# The units' placeholders.
+IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STORE)|g' \
+            -e 's|@CONFIG_DIRECTORY@|$(SYSCONFDIR)/pam_mfa|g' \
+            -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
 .PHONY: all build install uninstall stage demo test clean help
 
@@ -60,6 +67,11 @@ install:
 # Policy and PAM service are the administrator's once they are there.
 	test -e $(DESTDIR)$(PAM_MFA_CONFIG) || install -m 644 config/config.toml $(DESTDIR)$(PAM_MFA_CONFIG)
 	test -e $(DESTDIR)$(PAM_SERVICE) || install -m 644 config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE)
+	install -d -m 755 $(DESTDIR)$(UNITDIR)
+	for unit in $(UNITS); do \
+	    sed $(IN_UNITS) packaging/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
+	    chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	done
 	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
@@ -70,6 +82,7 @@ install:
 uninstall:
 	! cmp -s config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
 	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
+	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
 	@! grep -rls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d 2>/dev/null || \
 	    echo 'warning: these services still name pam_mfa.so, and will refuse every login' >&2
