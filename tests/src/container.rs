@@ -4,24 +4,32 @@
 //! as the first process in them, which lays the overlay, moves into it, listens on `/dev/log`, reaps
 //! what is orphaned, and ends when its standard input does. The test holds the other end of that, so
 //! whatever becomes of the test, its container ends with it, and the kernel ends all that runs inside.
+//!
+//! In a host that is *booted* the first process becomes systemd once the test has written what systemd
+//! is to find. The end of the test is then noticed by the process outside.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{chdir, pivot_root, sethostname};
 use serde::{Deserialize, Serialize};
 
+use crate::booted::{self, Cgroup};
 use crate::log::Record;
 
 /// The name of every container.
@@ -38,6 +46,8 @@ pub struct Layout {
     pub log: PathBuf,
     /// What else of the machine is seen, and where.
     pub binds: Vec<(PathBuf, PathBuf)>,
+    /// Whether systemd runs in it.
+    pub boot: bool,
 }
 
 /// The first process outside: prints the pid of the one inside, and waits for it.
@@ -49,19 +59,40 @@ pub fn outside(layout: &str) -> io::Result<()> {
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC,
     )?;
+    let described: Layout = serde_json::from_str(layout)?;
+    let _cgroup = if described.boot { Some(Cgroup::new(&described)?) } else { None };
+    let children = SignalFd::new(&blocked(Signal::SIGCHLD)?)?;
     let mut inside = Command::new("/proc/self/exe").args(["inside", layout]).spawn()?;
     println!("pid {}", inside.id());
+    if described.boot {
+        return end_with_the_test(&mut inside, &children);
+    }
     let status = inside.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
+}
+
+/// systemd does not know of the test. Neither does this process have threads: in the new pid namespace
+/// they would be the first process's.
+fn end_with_the_test(inside: &mut Child, children: &SignalFd) -> io::Result<()> {
+    let stdin = io::stdin();
+    // Not read: what is written to standard input is meant for the process inside.
+    let test_ended = PollFd::new(stdin.as_fd(), PollFlags::empty());
+    let child_ended = PollFd::new(children.as_fd(), PollFlags::POLLIN);
+    let mut either = [test_ended, child_ended];
+    while poll(&mut either, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    inside.kill()?;
+    inside.wait()?;
+    Ok(())
 }
 
 /// The first process inside: prints `ready` when the container is.
 pub fn inside(layout: &str) -> io::Result<()> {
     let layout: Layout = serde_json::from_str(layout)?;
     umask(Mode::empty());
-    let mut children = SigSet::empty();
-    children.add(Signal::SIGCHLD);
-    children.thread_block()?;
+    if layout.boot {
+        return boot(&layout);
+    }
+    let children = blocked(Signal::SIGCHLD)?;
     let log = OpenOptions::new().create(true).append(true).open(&layout.log)?;
     lay_out(&layout)?;
     listen(log)?;
@@ -78,6 +109,25 @@ pub fn inside(layout: &str) -> io::Result<()> {
         children.wait()?;
         reap();
     }
+}
+
+/// Prints `ready` when files can be written, becomes systemd when it is told to.
+fn boot(layout: &Layout) -> io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    booted::enter(layout)?;
+    lay_out(layout)?;
+    bring_up_network()?;
+    umask(Mode::from_bits_truncate(0o022));
+    println!("ready");
+    io::stdout().flush()?;
+    io::stdin().read_exact(&mut [0])?;
+    Err(booted::become_systemd())
+}
+
+fn blocked(signal: Signal) -> io::Result<SigSet> {
+    let signals = SigSet::from_iter([signal]);
+    signals.thread_block()?;
+    Ok(signals)
 }
 
 fn reap() {
@@ -103,6 +153,9 @@ fn lay_out(layout: &Layout) -> io::Result<()> {
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), &root.join("proc"), Some("proc"), plain, nothing)?;
     devices(&root.join("dev"))?;
+    if layout.boot {
+        booted::mount_for_systemd(&root)?;
+    }
     for (source, target) in &layout.binds {
         let target = root.join(target.strip_prefix("/").unwrap_or(target));
         if source.is_dir() {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::booted;
 use crate::cache::{self, TemporaryDirectory};
 use crate::codes::{Backup, Device};
 use crate::container::{HOSTNAME, Layout};
@@ -24,6 +25,9 @@ use crate::ssh::Ssh;
 
 /// How long a program may run that a test waits for.
 const PATIENCE: &str = "180";
+
+/// How long systemd may take to boot. It takes a second or two.
+const BOOT: Duration = Duration::from_secs(60);
 
 /// Debian's common-auth, but that `pam_unix` does not delay.
 const COMMON_AUTH: &str = "auth [success=1 default=ignore] pam_unix.so nullok nodelay\n\
@@ -53,6 +57,7 @@ pub struct Host {
     disks: Vec<PathBuf>,
     sshd: Option<String>,
     bare: bool,
+    booted: bool,
 }
 
 impl Host {
@@ -137,6 +142,13 @@ impl Host {
         self
     }
 
+    /// Boots systemd in it, with `pam_mfa`'s sockets enabled.
+    #[must_use]
+    pub fn booted(mut self) -> Self {
+        self.booted = true;
+        self
+    }
+
     /// Runs sshd on port 22 of the host, with these lines before the usual ones: the first of two
     /// counts.
     #[must_use]
@@ -158,6 +170,12 @@ impl Host {
             fs::create_dir(&disk).unwrap();
             binds.push((disk, path));
         }
+        let up = self.booted.then(|| {
+            let path = directory.path().join("notify");
+            let socket = UnixDatagram::bind(&path).unwrap();
+            binds.push((path, booted::NOTIFY.into()));
+            socket
+        });
         let log = directory.path().join("log");
         let stage = (!self.bare).then(|| cache::stage().to_owned());
         let layout = Layout {
@@ -165,13 +183,18 @@ impl Host {
             directory: directory.path().to_owned(),
             log: log.clone(),
             binds,
+            boot: self.booted,
         };
-        let host = Running::boot(&layout, directory);
+        let mut host = Running::new(&layout, directory);
         host.write("/etc/hosts", format!("127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"));
+        host.write("/etc/hostname", format!("{HOSTNAME}\n"));
         host.add_users(&self.users);
         for (path, content, mode) in &self.files {
             host.write(path, content);
             host.set_mode(path, *mode);
+        }
+        if let Some(up) = up {
+            host.boot(&up);
         }
         if let Some(lines) = self.sshd {
             host.start_sshd(&lines);
@@ -189,10 +212,11 @@ pub struct Running {
     _said: BufReader<ChildStdout>,
     pid: u32,
     directory: TemporaryDirectory,
+    booted: bool,
 }
 
 impl Running {
-    fn boot(layout: &Layout, directory: TemporaryDirectory) -> Self {
+    fn new(layout: &Layout, directory: TemporaryDirectory) -> Self {
         let mut init = Command::new(cache::program("container-init"))
             .arg("outside")
             .arg(serde_json::to_string(layout).unwrap())
@@ -211,7 +235,34 @@ impl Running {
         let pid = lines.iter().find_map(|line| line.trim().strip_prefix("pid ")?.parse().ok());
         let pid = pid.filter(|_| lines.iter().any(|line| line == "ready\n"));
         let pid = pid.expect("the container did not start (are you root?)");
-        Self { init, lifeline, _said: said, pid, directory }
+        Self { init, lifeline, _said: said, pid, directory, booted: false }
+    }
+
+    /// Lets systemd start, and waits until it says on `up` that it has.
+    fn boot(&mut self, up: &UnixDatagram) {
+        self.shell(
+            "for unit in /usr/lib/systemd/system/mfa-*.socket; do
+                 [ ! -e \"$unit\" ] || systemctl --quiet enable \"${unit##*/}\"
+             done",
+        );
+        self.lifeline.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.booted = true;
+        let deadline = Instant::now() + BOOT;
+        up.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut datagram = [0; 4096];
+        loop {
+            let length = up.recv(&mut datagram).unwrap_or(0);
+            if datagram[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+                return;
+            }
+            if let Some(status) = self.init.try_wait().unwrap() {
+                panic!("systemd did not start: {status}");
+            }
+            if Instant::now() > deadline {
+                let jobs = self.run(&["systemctl", "list-jobs"]);
+                panic!("systemd is not up within {BOOT:?}: {}{}", jobs.stdout, jobs.stderr);
+            }
+        }
     }
 
     /// A program inside, as root, in `/`, with a clean environment.
@@ -307,8 +358,13 @@ impl Running {
         root.join(inside.strip_prefix("/").unwrap())
     }
 
-    /// All that was written to `/dev/log` so far.
+    /// All that was written to `/dev/log` so far. In a booted host it is the journal, with what
+    /// systemd itself says.
     pub fn log(&self) -> Vec<Record> {
+        if self.booted {
+            let journal = self.run(&["journalctl", "--quiet", "--output=json"]).stdout;
+            return journal.lines().filter_map(Record::of_journal).collect();
+        }
         let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -343,7 +399,8 @@ impl Running {
         // The log is a queue: what comes out behind the mark was put in behind it.
         let mark = format!("mark {}.", NUMBER.fetch_add(1, Ordering::Relaxed));
         let log = UnixDatagram::unbound().unwrap();
-        log.send_to(format!("<14>{mark}").as_bytes(), self.path("/dev/log")).unwrap();
+        let dev_log = self.path(if self.booted { booted::DEV_LOG } else { "/dev/log" });
+        log.send_to(format!("<14>{mark}").as_bytes(), dev_log).unwrap();
         self.wait_for_log(&mark);
         self.logged(text)
     }
@@ -392,6 +449,7 @@ impl Running {
         self.write("/etc/ssh/sshd_config", format!("{lines}\n{usual}"));
         let key = self.read("/etc/ssh/ssh_host_ed25519_key.pub");
         self.write("/etc/ssh/ssh_known_hosts", format!("* {key}"));
+        fs::create_dir_all(self.path("/run/sshd")).unwrap();
         self.run(&["/usr/sbin/sshd"]).ok();
     }
 

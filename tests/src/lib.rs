@@ -1,13 +1,14 @@
 //! What the tests stand on: hosts to log in to, people who log in, programs that ask PAM.
 //!
 //! A [`Host`] is a container: a Debian of its own, with what `make install` lays out in it, its own
-//! users, PAM services, network and `/dev/log`. Nothing of the machine that runs the tests is
-//! touched. In it run a person at a terminal ([`Pty`]), an application that uses libpam as a script
+//! users, PAM services, network and `/dev/log`, and systemd where a test wants it. Nothing of the
+//! machine that runs the tests is touched. In it run a person at a terminal ([`Pty`]), an application that uses libpam as a script
 //! says ([`pam`]), and whatever else a test starts.
 //!
 //! `make test` prepares all that they need. A test that misses something fails; none is skipped.
 #![forbid(unsafe_code)]
 
+pub mod booted;
 pub mod cache;
 pub mod clock;
 pub mod codes;
