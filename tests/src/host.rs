@@ -366,7 +366,9 @@ impl Running {
             return journal.lines().filter_map(Record::of_journal).collect();
         }
         let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        // What stands behind the last line feed is still being written.
+        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The lines in the log that have `text` in them.
