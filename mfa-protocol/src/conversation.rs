@@ -65,6 +65,25 @@ pub enum Answer {
     RepeatsPassword,
 }
 
+impl Answer {
+    /// What was typed; a password that is repeated is an answer to no question.
+    #[must_use]
+    pub fn into_text(self) -> Secret {
+        match self {
+            Self::Text(text) => text,
+            Self::RepeatsPassword => Secret::default(),
+        }
+    }
+
+    /// Whether it says yes.
+    #[must_use]
+    pub fn is_yes(self) -> bool {
+        let text = self.into_text();
+        let text = text.expose().trim_ascii();
+        text.eq_ignore_ascii_case(b"y") || text.eq_ignore_ascii_case(b"yes")
+    }
+}
+
 /// Why there is no answer. The request is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConversationError {
@@ -87,6 +106,10 @@ pub trait Conversation {
 
     /// Tells something. What cannot be told is not an error: the login does not depend on it.
     fn tell(&mut self, style: Style, text: &str);
+
+    /// Is called now and then while something else is waited for, so that who is at the other end
+    /// of a connection does not give it up.
+    fn keep_waiting(&mut self) {}
 }
 
 /// A conversation whose answers are known beforehand: `mfa-setup judge`, and tests.
@@ -122,5 +145,20 @@ impl Conversation for Scripted {
 
     fn tell(&mut self, style: Style, text: &str) {
         self.told.push((style, text.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (answer, expected) in
+            [("y", true), ("Yes ", true), ("", false), ("n", false), ("yesterday", false)]
+        {
+            assert_eq!(Answer::Text(answer.into()).is_yes(), expected, "{answer}");
+        }
+        assert!(!Answer::RepeatsPassword.is_yes());
     }
 }

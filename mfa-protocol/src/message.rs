@@ -228,6 +228,9 @@ pub enum ToFace {
     Tell(Style, String),
     /// The end.
     Done(Box<Reply>),
+    /// Since version 2: something else than the person at the face is waited for, such as a finger
+    /// on a reader; the face waits on.
+    Wait,
 }
 
 /// How a request ended.

@@ -1,8 +1,12 @@
 //! The faces' side: one request, a conversation relayed, one reply.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -10,7 +14,11 @@ use zeroize::Zeroizing;
 use crate::conversation::{Conversation, ConversationError};
 use crate::frame::{self, FrameError};
 use crate::message::{FromFace, Reply, ToFace};
-use crate::{FACE_BOUND, PROTOCOL_VERSION};
+use crate::{FACE_BOUND, PERSON_BOUND, PROTOCOL_VERSION};
+
+/// How often the conversation is let know that it is still waited: less than half of what a face
+/// waits.
+const GLANCE: Duration = Duration::from_secs(5);
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +56,15 @@ pub fn relay_within<T: Serialize>(
         Ok(()) | Err(FrameError::HungUp) => {}
         Err(error) => return Err(error.into()),
     }
+    let mut end = Instant::now() + PERSON_BOUND;
     loop {
+        wait(stream, bound, conversation)?;
         match decode(&frame::receive(stream, bound)?)? {
             ToFace::Ask(prompt) => match conversation.ask(&prompt) {
-                Ok(answer) => send(stream, &FromFace::Answer(answer), bound)?,
+                Ok(answer) => {
+                    send(stream, &FromFace::Answer(answer), bound)?;
+                    end = Instant::now() + PERSON_BOUND;
+                }
                 Err(error) => {
                     // The verifier must learn that nobody answers, or it would wait for a person;
                     // if it is gone already, that is what was wanted.
@@ -59,8 +72,34 @@ pub fn relay_within<T: Serialize>(
                     return Err(error.into());
                 }
             },
+            // However often it is asked for.
+            ToFace::Wait if Instant::now() > end => return Err(FrameError::TimedOut.into()),
+            ToFace::Wait => conversation.keep_waiting(),
             ToFace::Tell(style, text) => conversation.tell(style, &text),
             ToFace::Done(reply) => return Ok(*reply),
+        }
+    }
+}
+
+/// Waits until there is something to read, and lets the conversation know now and then.
+fn wait(
+    stream: &UnixStream,
+    bound: Duration,
+    conversation: &mut dyn Conversation,
+) -> Result<(), FrameError> {
+    let deadline = Instant::now() + bound;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(FrameError::TimedOut);
+        }
+        let nap = PollTimeout::try_from(left.min(GLANCE)).unwrap_or(PollTimeout::ZERO);
+        let mut ready = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, nap) {
+            Ok(0) => conversation.keep_waiting(),
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(io::Error::from(errno).into()),
         }
     }
 }
@@ -194,6 +233,15 @@ mod tests {
         drop(other);
         let reply = relay(&face, &login(), &mut Scripted::default()).unwrap();
         assert!(matches!(reply, Reply::Outcome(_)));
+    }
+
+    #[test]
+    fn who_asks_to_be_waited_for_is_waited_for() {
+        let (face, other) = UnixStream::pair().unwrap();
+        let verifier = verifier(other, vec![ToFace::Wait, ToFace::Wait, denied()]);
+        let reply = relay(&face, &login(), &mut Scripted::default()).unwrap();
+        assert!(matches!(reply, Reply::Outcome(_)));
+        verifier.join().unwrap();
     }
 
     #[test]

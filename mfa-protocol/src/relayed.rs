@@ -48,6 +48,12 @@ impl Conversation for Relayed<'_> {
         // Nothing depends on it, and a face that is gone is noticed at the next question.
         let _ = send(self.stream, &ToFace::Tell(style, text.to_owned()));
     }
+
+    fn keep_waiting(&mut self) {
+        (self.allow)(VERIFIER_BOUND);
+        // As with what is told.
+        let _ = send(self.stream, &ToFace::Wait);
+    }
 }
 
 /// Sends one frame to whoever talks with the person.

@@ -181,7 +181,7 @@ pub struct Invite {
 #[derive(Debug, Args)]
 pub struct Judge {
     /// The PAM service whose policy holds
-    #[arg(long, default_value = "judge")]
+    #[arg(long, default_value = mfa_protocol::JUDGE_SERVICE)]
     pub service: String,
     /// The address that the login comes from
     #[arg(long, value_name = "ADDR")]

@@ -10,7 +10,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::audit::{Line, Log, Severity};
 use crate::confine::confine;
-use crate::failure::{failure, unusable};
+use crate::failure::failure;
 use crate::places::Place;
 use crate::store::Owner;
 use crate::users::Users;
@@ -40,26 +40,23 @@ pub fn admit(
         Err(errno) => return Err(gate.hang_up(&format!("the peer is not known: {errno}"))),
     };
     let gate = Gate { log, uid: Some(uid) };
-    if uid == 0 {
-        let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
-        let caller = match users.by_uid(0) {
-            Ok(Some(root)) => root,
-            _ => Owner { uid: 0, name: "root".to_owned() },
-        };
-        return Ok(Admitted { caller, request, _place: None });
-    }
-    let place = gate.place(uid)?;
-    let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
+    let place = if uid == 0 { None } else { Some(gate.place(uid)?) };
+    // Before anything is waited for: a user may have thousands of uids without a name (subuid(5)),
+    // each with places of its own.
     let caller = match users.by_uid(uid) {
         Ok(Some(caller)) => caller,
-        Ok(None) => return Err(gate.nameless(&request, "the caller's uid has no name")),
-        Err(error) => {
-            return Err(gate.nameless(&request, &format!("the user database fails: {error}")));
-        }
+        _ if uid == 0 => Owner { uid: 0, name: "root".to_owned() },
+        Ok(None) => return Err(gate.nameless("the caller's uid has no name on this host")),
+        Err(error) => return Err(gate.nameless(&format!("the user database fails: {error}"))),
     };
-    let request = confine(request, &caller, users)
-        .map_err(|reply| gate.refuse("another user's record was asked for", *reply))?;
-    Ok(Admitted { caller, request, _place: Some(place) })
+    let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
+    let request = if uid == 0 {
+        request
+    } else {
+        confine(request, &caller, users)
+            .map_err(|reply| gate.refuse("another user's record was asked for", *reply))?
+    };
+    Ok(Admitted { caller, request, _place: place })
 }
 
 /// Where people are turned away, and who that is written down of.
@@ -88,8 +85,9 @@ impl Gate<'_> {
         }
     }
 
-    fn nameless(&self, request: &Request, why: &str) -> TurnedAway {
-        self.refuse(why, unusable(request, why, "look at: getent passwd"))
+    fn nameless(&self, why: &str) -> TurnedAway {
+        let reply = failure(FailureKind::Unusable, why, "look at: getent passwd");
+        self.refuse(why, Reply::Failed(reply))
     }
 
     fn refuse(&self, why: &str, reply: Reply) -> TurnedAway {

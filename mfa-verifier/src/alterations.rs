@@ -1,8 +1,9 @@
 //! What was altered in a record, told to its owner at the next login. Pure.
 //!
-//! Who altered it with a stolen code must not be able to make that unseen by logging in once with
-//! what they put there. So an alteration is told at every login until one with a factor that is older
-//! than it, and for a week at the longest.
+//! Who altered it with a stolen code must not be able to make that unseen with what they put there.
+//! So nothing is settled but by a login with a factor that is older than the oldest alteration of
+//! all, and the oldest are the ones that are kept where there are too many. Without such a login
+//! each is told for two weeks, and once at any rate.
 
 use std::fmt::Write;
 
@@ -12,14 +13,20 @@ use crate::audit::timestamp;
 use crate::judge::Accepted;
 use crate::record::{Alteration, Altered, MAX_ALTERATIONS, UserRecord};
 
-/// Seconds for which an alteration is told where no older factor is used: a week.
-const KEPT: u64 = 7 * 86_400;
+/// Seconds for which an alteration is told where no older factor is used: two weeks.
+const KEPT: u64 = 14 * 86_400;
 
 impl UserRecord {
-    /// Notes an alteration. The oldest gives way where there are too many.
+    /// Notes an alteration. Where there are too many, the latest gives way.
     pub fn note(&mut self, alteration: Alteration) {
-        let surplus = (self.alterations.len() + 1).saturating_sub(MAX_ALTERATIONS);
-        self.alterations.drain(..surplus);
+        let same = |noted: &Alteration| {
+            (noted.what, &noted.label, noted.by_root)
+                == (alteration.what, &alteration.label, alteration.by_root)
+        };
+        if self.alterations.iter().any(same) {
+            return;
+        }
+        self.alterations.truncate(MAX_ALTERATIONS - 1);
         self.alterations.push(alteration);
     }
 
@@ -30,9 +37,11 @@ impl UserRecord {
             Accepted::Device { label, .. } => self.device(label).map(|device| device.added),
             Accepted::BackupCode { .. } => self.backup_codes.as_ref().map(|batch| batch.made),
         };
-        self.alterations.retain(|alteration| {
-            is_young(alteration, now) && since.is_none_or(|since| since >= alteration.at)
-        });
+        let oldest = news.iter().map(|alteration| alteration.at).min();
+        if since.zip(oldest).is_some_and(|(since, oldest)| since < oldest) {
+            self.alterations.clear();
+        }
+        self.alterations.retain(|alteration| is_young(alteration, now));
         news
     }
 
@@ -124,20 +133,29 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_once_however_old_and_no_longer_than_a_week_after_that() {
+    fn it_is_told_once_however_old_and_no_longer_than_two_weeks_after_that() {
         let mut record = record();
         assert_eq!(record.take_news(&by("tablet"), NOW + KEPT + 1).len(), 1);
         assert_eq!(record.take_news(&by("tablet"), NOW + KEPT + 2).len(), 0);
     }
 
     #[test]
-    fn the_latest_eight_are_kept() {
-        let mut record = UserRecord::default();
-        for n in 0..20 {
-            record.note(added("x", n));
+    fn what_the_new_device_alters_later_does_not_hide_that_it_was_added() {
+        let mut record = record();
+        for n in 1..20 {
+            let other = Alteration { what: Altered::Default, ..added(&n.to_string(), NOW + n) };
+            record.note(other.clone());
+            // A second time is no news.
+            record.note(Alteration { at: NOW + 100 + n, ..other });
         }
-        let times: Vec<u64> = record.alterations.iter().map(|alteration| alteration.at).collect();
-        assert_eq!(times, (12..20).collect::<Vec<_>>());
+        let news = record.take_news(&by("tablet"), NOW + 60);
+        assert_eq!(news.len(), MAX_ALTERATIONS);
+        assert_eq!((&news[0], news[7].label.as_str()), (&added("tablet", NOW), "19"));
+        assert_eq!(record.alterations, news);
+        // Of what was altered a codes' batch that is made in between is no older witness.
+        record.backup_codes = Some(codes::new_batch(1, NOW + 5).unwrap().0);
+        record.take_news(&Accepted::BackupCode { number: 1 }, NOW + 90);
+        assert_eq!(record.alterations, news);
     }
 
     #[test]

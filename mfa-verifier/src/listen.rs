@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
+};
 
 use crate::failure::failure;
 use crate::places::{PER_USER, run_directory};
@@ -67,7 +69,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     };
     let parent = run_directory(parent)?;
     let path = parent.join(name);
-    if UnixStream::connect(&path).is_ok() {
+    if is_listened_on(&path)? {
         return Err(io::Error::other(format!("{} is listened on already", path.display())));
     }
     let unready: PathBuf = parent.join(format!(".{}.{}", name.display(), std::process::id()));
@@ -79,6 +81,17 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
         let _ = fs::remove_file(&unready);
     }
     ready.map(|()| listener)
+}
+
+/// Whether somebody listens there, who may be too busy to answer.
+fn is_listened_on(path: &Path) -> io::Result<bool> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// The verifiers that run, by process number, each with its user.

@@ -1,11 +1,15 @@
 //! One login, from top to bottom.
 
 use mfa_protocol::message::LoginRequest;
-use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Prompt, Style, Verdict};
+use mfa_protocol::{
+    Answer, Conversation, ConversationError, JUDGE_SERVICE, Outcome, Prompt, Style, TEST_SERVICE,
+    Verdict,
+};
 
 use crate::alterations::tell;
 use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
+use crate::confine;
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
 use crate::judge::Refusal;
@@ -96,9 +100,10 @@ fn challenge(
     source: Source,
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
+    let purpose = purpose(&request.service);
     if let Some(password) = &request.password {
         let typed = Typed::of(password.expose());
-        let decision = answered(world, store, subject, source, typed, Purpose::Login)?;
+        let decision = answered(world, store, subject, source, typed, purpose)?;
         if decision.verdict() == Verdict::Granted {
             advise(world, &decision, conversation);
             return Ok(decision);
@@ -108,11 +113,19 @@ fn challenge(
         Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
         Answer::Text(text) => {
             let typed = Typed::of(text.expose());
-            answered(world, store, subject, source, typed, Purpose::Login)?
+            answered(world, store, subject, source, typed, purpose)?
         }
     };
     advise(world, &decision, conversation);
     Ok(decision)
+}
+
+/// Whether what is told at such a login is taken for seen.
+fn purpose(service: &str) -> Purpose {
+    match service {
+        TEST_SERVICE | JUDGE_SERVICE | confine::SERVICE => Purpose::Trial,
+        _ => Purpose::Login,
+    }
 }
 
 /// The store, if there is one to look at: a fresh host has none, and with the policy off nothing is

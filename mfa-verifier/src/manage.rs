@@ -81,31 +81,51 @@ fn act(
             Ok(done(owner))
         }
         Action::Invite { lifetime } => invite(world, owner, *lifetime),
-        Action::Add(wanted) => enrol::add(world, owner, wanted, conversation).map(Reply::Added),
+        // Mistakes in what was asked for are found before a code is asked for.
+        Action::Add(wanted) => {
+            let record = load(world, owner)?;
+            let device = enrol::prepare(world, &record, wanted)?;
+            let authority = authorise(world, owner, &record, Intent::Add, conversation)?;
+            enrol::add(world, owner, wanted, &record, device, &authority, conversation)
+                .map(Reply::Added)
+        }
         Action::Remove { label } => {
-            let authority = authorise(world, owner, Intent::Alter, conversation)?;
+            let record = load(world, owner)?;
+            known(&record, owner, label)?;
+            let authority = authorise(world, owner, &record, Intent::Alter, conversation)?;
             alter(world, owner, &authority, Altered::Removed, label, |record| remove(record, label))
         }
         Action::MakeDefault { label } => {
-            let authority = authorise(world, owner, Intent::Alter, conversation)?;
+            let record = load(world, owner)?;
+            if known(&record, owner, label)?.id == record.default {
+                return Ok(done(owner));
+            }
+            let authority = authorise(world, owner, &record, Intent::Alter, conversation)?;
             alter(world, owner, &authority, Altered::Default, label, |record| {
                 record.default = find(record, label)?.id;
                 Ok(())
             })
         }
         Action::NewCodes => {
-            let authority = authorise(world, owner, Intent::Alter, conversation)?;
+            let record = load(world, owner)?;
+            let authority = authorise(world, owner, &record, Intent::Alter, conversation)?;
             new_codes(world, owner, &authority)
         }
         Action::Resync { label } => {
-            let authority = authorise(world, owner, Intent::Resync, conversation)?;
-            let device = find(&load(world, owner)?, label)?.clone();
-            let moving = resync(world, &device, conversation)?;
+            let record = load(world, owner)?;
+            let device = known(&record, owner, label)?;
+            let authority = authorise(world, owner, &record, Intent::Resync, conversation)?;
+            let found = resync(world, device, conversation)?;
             alter(world, owner, &authority, Altered::Resynchronised, label, |record| {
-                moving.apply(record, device.id)
+                found.apply(record, device.id)
             })
         }
     }
+}
+
+/// The device of this label, of somebody who is enrolled.
+fn known<'a>(record: &'a UserRecord, owner: &Owner, label: &str) -> Result<&'a Device, Failure> {
+    if record.is_enrolled() { find(record, label) } else { Err(not_enrolled(owner)) }
 }
 
 /// What users may not even do to their own records.
@@ -144,7 +164,8 @@ fn new_codes(world: &World, owner: &Owner, authority: &Authority) -> Result<Repl
     let (batch, backup_codes) =
         codes::new_batch(count, (world.now)()).map_err(|error| of_codes(&error))?;
     alter(world, owner, authority, Altered::NewCodes, "", |record| {
-        record.backup_codes = Some(batch.clone());
+        // They are not older than what is told of them, or they would make it unseen.
+        record.backup_codes = Some(BackupCodes { made: (world.now)(), ..batch.clone() });
         Ok(())
     })?;
     Ok(Reply::NewCodes { user: owner.name.clone(), backup_codes })

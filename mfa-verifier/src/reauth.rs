@@ -18,10 +18,9 @@ use mfa_protocol::{Conversation, Reply};
 use crate::failure::{failure, of_conversation};
 use crate::store::Owner;
 
-/// How long PAM's modules may take for anything but a person: less than the face waits for the
-/// verifier, and more than the delay of `pam_unix` after a wrong password (2 s, and half as much
-/// again by chance).
-const BOUND: Duration = Duration::from_secs(8);
+/// How long PAM's modules may take without a question: as long as somebody who is to touch a reader
+/// or to confirm on a phone, of which PAM says nothing.
+const BOUND: Duration = Duration::from_secs(60);
 
 /// How somebody shows to be who they are, before the second factor.
 pub trait FirstFactor {

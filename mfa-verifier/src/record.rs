@@ -8,8 +8,9 @@
 //! sealed before they reach a disk (`store::seal`).
 //!
 //! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
-//! [`MAX_SOURCES`] sources, [`MAX_ALTERATIONS`] alterations, ten backup codes; labels and keys have limits of their own. Its encoding
-//! stays below [`MAX_ENCODED`] bytes, since sled puts larger values into files that it never syncs.
+//! [`MAX_SOURCES`] sources, [`MAX_ALTERATIONS`] alterations, ten backup codes; labels and keys have
+//! limits of their own. Its encoding stays below [`MAX_ENCODED`] bytes, since sled puts larger values
+//! into files that it never syncs.
 
 use mfa_protocol::Secret;
 use mfa_protocol::message::{Algorithm, DeviceKind};
@@ -29,6 +30,7 @@ pub const MAX_SOURCES: usize = 16;
 
 /// Alterations that are still to be told.
 pub const MAX_ALTERATIONS: usize = 8;
+
 /// Bytes of a label.
 pub const MAX_LABEL: usize = 32;
 
@@ -346,10 +348,11 @@ pub(crate) mod tests {
             moving: MovingFactor::Time {
                 period: 300,
                 last_step: Some(u64::from(u32::MAX)),
-                drift: -40,
+                // Twelve hours of the shortest step.
+                drift: -2_880,
                 candidate: Some(TimeCandidate {
                     step: u64::from(u32::MAX),
-                    offset: -40,
+                    offset: -2_880,
                     seen: 2,
                     since: u64::from(u32::MAX),
                 }),

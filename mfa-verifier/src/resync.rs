@@ -2,7 +2,7 @@
 
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{DeviceKind, Failure, FailureKind};
-use mfa_protocol::{Answer, Conversation, Prompt, Secret, Style};
+use mfa_protocol::{Conversation, Prompt, Style};
 
 use crate::factor::Typed;
 use crate::factor::otp::far::{CODES, Search};
@@ -49,11 +49,7 @@ fn row(
     let mut search = Search::new(device, (world.now)());
     for text in PROMPTS {
         let answer = conversation.ask(&Prompt::visible(text)).map_err(of_conversation)?;
-        let answer = match answer {
-            Answer::Text(text) => text,
-            Answer::RepeatsPassword => Secret::default(),
-        };
-        match Typed::of(answer.expose()) {
+        match Typed::of(answer.into_text().expose()) {
             Typed::OneTimeCode(code) if search.take(&code, (world.now)()) => {}
             _ => return Ok(None),
         }

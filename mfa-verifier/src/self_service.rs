@@ -3,7 +3,7 @@
 //! The verifier decides this; a face that says something else is not believed.
 
 use mfa_protocol::message::{Failure, FailureKind, LoginRequest};
-use mfa_protocol::{Answer, Conversation, Prompt, REAUTH_SERVICE, Secret};
+use mfa_protocol::{Conversation, Prompt, REAUTH_SERVICE, Secret};
 use subtle::ConstantTimeEq;
 
 use crate::attempt::{Purpose, Subject, answered};
@@ -19,6 +19,9 @@ use crate::source::Source;
 use crate::store::{self, Change, Owner, Store};
 use crate::world::World;
 
+/// Seconds for which a permission is good: half an hour, in which a person can install an app.
+const LIFETIME: u64 = 30 * 60;
+
 /// What somebody is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Intent {
@@ -32,19 +35,27 @@ pub(crate) enum Intent {
 }
 
 /// The permission to alter one record once.
-#[derive(Debug, Default)]
-pub(crate) struct Authority {
-    by_root: bool,
-    /// What stood in for the password; it ends with the change.
-    invitation: Option<Invitation>,
-    /// What the code was of, where something is enrolled.
-    factor: Option<Factor>,
+#[derive(Debug)]
+pub(crate) enum Authority {
+    /// Root needs to show nothing.
+    Root,
+    /// The owner has shown who they are.
+    Owner {
+        /// What stood in for the password; it ends with the change.
+        invitation: Option<Invitation>,
+        /// What the code was of; `None` where nothing was enrolled.
+        factor: Option<Factor>,
+        /// When it ends.
+        until: u64,
+    },
 }
 
 /// A factor that was right once, in a record that may be another by the time of the change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Factor {
-    Device { id: u32, added: u64 },
+#[derive(Debug)]
+pub(crate) enum Factor {
+    /// A device. Its number alone would not do: after a reset numbers begin anew.
+    Device { id: u32, key: Secret },
+    /// A batch of backup codes.
     BackupCodes { batch: u64 },
 }
 
@@ -53,49 +64,48 @@ impl Factor {
         match accepted {
             Accepted::Device { label, .. } => record
                 .device(label)
-                .map(|device| Self::Device { id: device.id, added: device.added }),
+                .map(|device| Self::Device { id: device.id, key: device.key.clone() }),
             Accepted::BackupCode { .. } => {
                 record.backup_codes.as_ref().map(|codes| Self::BackupCodes { batch: codes.batch })
             }
         }
     }
 
-    fn is_in(self, record: &UserRecord) -> bool {
+    fn is_in(&self, record: &UserRecord) -> bool {
         match self {
-            Self::Device { id, added } => {
-                record.devices.iter().any(|device| (device.id, device.added) == (id, added))
-            }
+            Self::Device { id, key } => record.devices.iter().any(|device| {
+                device.id == *id && bool::from(device.key.expose().ct_eq(key.expose()))
+            }),
             Self::BackupCodes { batch } => {
-                record.backup_codes.as_ref().is_some_and(|codes| codes.batch == batch)
+                record.backup_codes.as_ref().is_some_and(|codes| codes.batch == *batch)
             }
         }
     }
 }
 
-/// Obtains the permission for the owner's record.
+/// Obtains the permission to alter the owner's `record`, which may change while people type.
 pub(crate) fn authorise(
     world: &World,
     owner: &Owner,
+    record: &UserRecord,
     intent: Intent,
     conversation: &mut dyn Conversation,
 ) -> Result<Authority, Failure> {
     if world.caller.is_root() {
-        return Ok(Authority { by_root: true, ..Authority::default() });
+        return Ok(Authority::Root);
     }
-    let store = world.managed_store()?;
-    let record = match store {
-        Some(store) => store.load(owner).map_err(|error| of_store(&error))?.0,
-        None => UserRecord::default(),
-    };
     permit(world.config.self_service.allow, record.is_enrolled(), owner, intent)?;
-    let invitation = first_factor(world, store, owner, &record, conversation)?;
-    let factor = match store {
-        Some(store) if record.is_enrolled() => {
-            Some(second_factor(world, store, owner, &record, intent, conversation)?)
+    let store = world.managed_store()?;
+    let until = (world.now)().saturating_add(LIFETIME);
+    let invitation = first_factor(world, store, owner, record, conversation)?;
+    let factor = match (record.is_enrolled(), store) {
+        (false, _) => None,
+        (true, Some(store)) => {
+            Some(second_factor(world, store, owner, record, intent, conversation)?)
         }
-        _ => None,
+        (true, None) => return Err(not_enrolled(owner)),
     };
-    Ok(Authority { by_root: false, invitation, factor })
+    Ok(Authority::Owner { invitation, factor, until })
 }
 
 impl Authority {
@@ -107,22 +117,33 @@ impl Authority {
         label: &str,
         now: u64,
     ) -> Result<(), Failure> {
-        record.note(Alteration { at: now, what, label: label.to_owned(), by_root: self.by_root });
-        self.spend(record)
+        self.spend(record, now)?;
+        let by_root = matches!(self, Self::Root);
+        record.note(Alteration { at: now, what, label: label.to_owned(), by_root });
+        Ok(())
     }
 
-    /// Ends the invitation. A record in which the factor or the invitation is not there any more,
-    /// because it was reset, say, is another one than was asked for.
-    pub(crate) fn spend(&self, record: &mut UserRecord) -> Result<(), Failure> {
-        let same_invitation = self.invitation.is_none() || record.invitation == self.invitation;
-        if !same_invitation || !self.factor.is_none_or(|factor| factor.is_in(record)) {
-            return Err(failure(
-                FailureKind::Refused,
-                "what you gave to show who you are was used or replaced meanwhile",
+    /// Uses the permission on the record as it is now. One that was reset meanwhile, or enrolled, or
+    /// in which the factor or the invitation is not there any more, is another than was asked for.
+    pub(crate) fn spend(&self, record: &mut UserRecord, now: u64) -> Result<(), Failure> {
+        let Self::Owner { invitation, factor, until } = self else { return Ok(()) };
+        let same_factor = match factor {
+            Some(factor) => factor.is_in(record),
+            None => !record.is_enrolled(),
+        };
+        let same_invitation = match invitation {
+            Some(invitation) => {
+                record.invitation.as_ref() == Some(invitation) && invitation.expires > now
+            }
+            None => true,
+        };
+        if !same_factor || !same_invitation || now > *until {
+            return Err(refused(
+                "what you gave to show who you are was used or replaced meanwhile, or is too old",
                 "nothing was changed; look at it with: mfa-setup status",
             ));
         }
-        if self.invitation.is_some() {
+        if invitation.is_some() {
             record.invitation = None;
         }
         Ok(())
@@ -163,7 +184,8 @@ fn first_factor(
         } else {
             "Invitation code: "
         };
-        let answer = text(conversation.ask(&Prompt::hidden(prompt)).map_err(of_conversation)?);
+        let answer =
+            conversation.ask(&Prompt::hidden(prompt)).map_err(of_conversation)?.into_text();
         if !(by_password && answer.expose().is_empty()) {
             world.first_factor.prove(owner, false, conversation)?;
             judge_invitation(world, store, owner, invitation, &answer)?;
@@ -197,7 +219,7 @@ fn judge_invitation(
         {
             return Change::Keep(Err(barred(Some(until))));
         }
-        if bool::from(invitation.hash.ct_eq(&hash)) {
+        if bool::from(invitation.hash.ct_eq(&hash)) && invitation.expires > now {
             return Change::Keep(Ok(()));
         }
         record.lockout.charge_backup_code(Source::Local, now, rules);
@@ -224,7 +246,7 @@ fn second_factor(
     } else {
         "A code of a device that is enrolled, or a backup code: "
     };
-    let answer = text(conversation.ask(&Prompt::hidden(prompt)).map_err(of_conversation)?);
+    let answer = conversation.ask(&Prompt::hidden(prompt)).map_err(of_conversation)?.into_text();
     let typed = Typed::of(answer.expose());
     if backup_code_only && !matches!(typed, Typed::BackupCode(_)) {
         return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
@@ -263,6 +285,13 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
             error.clone(),
             "look for lines of pam_mfa in the system log",
         )),
+        Decision::Refused { refusal: Refusal::AnotherBatch, .. } => Err(refused(
+            "the backup codes were replaced meanwhile",
+            "nothing was changed; use one of the new ones",
+        )),
+        Decision::NoCode(_) | Decision::Refused { refusal: Refusal::Misshapen, .. } => {
+            Err(refused("that is no code of what is enrolled", "see: mfa-setup status"))
+        }
         _ => Err(refused("the code is not right", again)),
     }
 }
@@ -273,14 +302,6 @@ fn barred(until: Option<u64>) -> Failure {
         None => "too many codes were wrong".to_owned(),
     };
     refused(error, "nothing was changed; wait, use a backup code, or ask the administrator")
-}
-
-/// The text of an answer; a repeated password is nobody's code.
-fn text(answer: Answer) -> Secret {
-    match answer {
-        Answer::Text(text) => text,
-        Answer::RepeatsPassword => Secret::default(),
-    }
 }
 
 fn ask_for_invitation(owner: &Owner) -> String {

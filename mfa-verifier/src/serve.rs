@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_protocol::message::{Reply, Request, ToFace};
@@ -19,6 +20,9 @@ use crate::reauth::FirstFactor;
 use crate::store::Store;
 use crate::users::Users;
 use crate::world::{Configured, World};
+
+/// How long a verifier may take beyond the peer's time for its request before it counts as stuck.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// What a connection is served with.
 pub struct Service<'a> {
@@ -40,10 +44,14 @@ impl Service<'_> {
     /// Serves one request. Whatever goes wrong, a face that can still be reached gets a reply, and
     /// that is no success.
     pub fn serve(&self, stream: &UnixStream) {
-        self.watchdog.allow(VERIFIER_BOUND);
+        // A peer that says nothing is given up first, and the log says so.
+        self.watchdog.allow(VERIFIER_BOUND + MARGIN);
         let admitted = catch_unwind(AssertUnwindSafe(|| admit(stream, self.users, self.log)));
         let reply = match admitted {
-            Ok(Ok(admitted)) => self.reply(stream, &admitted),
+            Ok(Ok(admitted)) => {
+                self.watchdog.allow(VERIFIER_BOUND);
+                self.reply(stream, &admitted)
+            }
             Ok(Err(TurnedAway(Some(reply)))) => *reply,
             Ok(Err(TurnedAway(None))) => return,
             Err(_) => return self.say_panicked(),

@@ -46,13 +46,15 @@ pub trait Archive {
 
 impl<'a> World<'a> {
     /// The store, for who looks at it or changes it beside logging in: a making of it that was
-    /// interrupted is completed.
+    /// interrupted is completed, if it is root who looks.
     ///
     /// # Errors
     /// As [`Archive::open`].
     pub fn managed_store(&self) -> Result<Option<&'a dyn Store>, Failure> {
         match self.archive.open() {
-            Err(StoreError::Unusable { .. }) => self.store_to_enrol_in().map(Some),
+            Err(StoreError::Unusable { .. }) if self.caller.is_root() => {
+                self.store_to_enrol_in().map(Some)
+            }
             opened => opened.map_err(|error| of_store(&error)),
         }
     }

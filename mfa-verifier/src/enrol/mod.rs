@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use mfa_protocol::escape::{escape, is_unsafe};
 use mfa_protocol::message::{Added, Algorithm, DeviceKind, Failure, FailureKind, NewDevice};
-use mfa_protocol::{Answer, Conversation, Prompt, Secret, Style};
+use mfa_protocol::{Conversation, Prompt, Secret, Style};
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -18,7 +18,7 @@ use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
 use crate::record::{
     Altered, BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, UserRecord,
 };
-use crate::self_service::{Authority, Intent, authorise};
+use crate::self_service::Authority;
 use crate::store::{self, Change, Owner};
 use crate::world::{World, key_length};
 
@@ -28,26 +28,48 @@ const TRIES: usize = 5;
 /// How far off, in seconds, a device's clock is looked for when its first code is wrong.
 const FARTHEST_CLOCK: i64 = 24 * 3_600;
 
-/// Enrols a device for `owner`.
+/// Judges what was asked for before anybody is asked anything, and makes the device of it. Its label
+/// is empty where the person is to choose one.
+pub(crate) fn prepare(
+    world: &World,
+    record: &UserRecord,
+    wanted: &NewDevice,
+) -> Result<Device, Failure> {
+    if !wanted.guided {
+        refuse_full(record)?;
+    }
+    let label = match &wanted.label {
+        Some(label) => {
+            judge_label(record, label)?;
+            label.clone()
+        }
+        None if wanted.guided => String::new(),
+        None => free_label(record, wanted.kind),
+    };
+    new_device(world, wanted, &label)
+}
+
+/// Enrols a device that was [`prepare`]d for `owner`.
 ///
-/// In this order, so that giving up at any question leaves no trace: what was asked for is judged,
-/// key and QR code are shown, a first code must be right, backup codes are shown and one of them
-/// is typed, and only then everything is saved at once.
-pub fn add(
+/// In this order, so that giving up at any question leaves no trace: key and QR code are shown, a
+/// first code must be right, backup codes are shown and one of them is typed, and only then
+/// everything is saved at once.
+pub(crate) fn add(
     world: &World,
     owner: &Owner,
     wanted: &NewDevice,
+    record: &UserRecord,
+    mut device: Device,
+    authority: &Authority,
     conversation: &mut dyn Conversation,
 ) -> Result<Added, Failure> {
-    let record = current(world, owner)?;
     if wanted.guided {
         introduce(owner, conversation);
-    } else {
-        refuse_full(&record)?;
     }
-    let authority = authorise(world, owner, Intent::Add, conversation)?;
-    let place = choose_place(&record, wanted, conversation)?;
-    let mut device = new_device(world, wanted, &place.label)?;
+    let mut replaces = None;
+    if device.label.is_empty() {
+        (device.label, replaces) = choose_label(record, wanted.kind, conversation)?;
+    }
     let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
     let uri = key::uri(&device, &issuer, &owner.name);
     if wanted.show {
@@ -68,7 +90,8 @@ pub fn add(
     if let (true, Some(batch)) = (codes_shown, &batch) {
         hand_over(batch, &backup_codes, conversation)?;
     }
-    let device = save(world, owner, &device, &place, batch.as_ref(), &authority)?;
+    let enrolment = Enrolment { device, replaces, batch };
+    let device = enrolment.save(world, owner, authority)?;
     Ok(Added {
         user: owner.name.clone(),
         uid: owner.uid,
@@ -84,7 +107,7 @@ pub fn add(
 
 /// A new batch of codes shown to a person, who shows that they are kept by typing one of them. The
 /// one that is typed is not used up.
-pub fn hand_over(
+fn hand_over(
     batch: &BackupCodes,
     shown: &[Secret],
     conversation: &mut dyn Conversation,
@@ -103,7 +126,7 @@ pub fn hand_over(
     list.zeroize();
     for _ in 0..TRIES {
         let prompt = Prompt::visible("Type one of these codes, to show that you have kept them: ");
-        let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
+        let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
         if let Typed::BackupCode(plain) = Typed::of(answer.expose()) {
             let hash = codes::hash(&plain, &batch.salt).map_err(|error| of_codes(&error))?;
             if codes::position(batch, &hash).is_some() {
@@ -113,21 +136,6 @@ pub fn hand_over(
         conversation.tell(Style::Error, "That is none of the codes above.");
     }
     Err(failure(FailureKind::Refused, "none of the codes was typed", "nothing was changed"))
-}
-
-/// The text of an answer; a repeated password is nobody's code.
-fn text(answer: Answer) -> Secret {
-    match answer {
-        Answer::Text(text) => text,
-        Answer::RepeatsPassword => Secret::default(),
-    }
-}
-
-fn current(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
-    match world.managed_store()? {
-        None => Ok(UserRecord::default()),
-        Some(store) => Ok(store.load(owner).map_err(|error| of_store(&error))?.0),
-    }
 }
 
 fn refuse_full(record: &UserRecord) -> Result<(), Failure> {
@@ -150,49 +158,31 @@ fn introduce(owner: &Owner, conversation: &mut dyn Conversation) {
     conversation.tell(Style::Info, &text);
 }
 
-/// Where a device goes in the record.
-struct Place {
-    label: String,
-    /// The device whose place it takes.
-    replaces: Option<u32>,
-}
-
-fn choose_place(
+/// Asks for a label. That of a device that is there means, if the person says so, that the new one
+/// takes its place: then its id comes along.
+fn choose_label(
     record: &UserRecord,
-    wanted: &NewDevice,
+    kind: DeviceKind,
     conversation: &mut dyn Conversation,
-) -> Result<Place, Failure> {
-    let proposal = free_label(record, wanted.kind);
-    if let Some(label) = &wanted.label {
-        judge_label(record, label)?;
-        return Ok(Place { label: label.clone(), replaces: None });
-    }
-    if !wanted.guided {
-        return Ok(Place { label: proposal, replaces: None });
-    }
+) -> Result<(String, Option<u32>), Failure> {
+    let proposal = free_label(record, kind);
     for _ in 0..TRIES {
         let prompt = Prompt::visible(format!("A name for the device [{proposal}]: "));
-        let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
+        let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
         let typed = answer.expose_str().map_or("\u{fffd}", str::trim);
         let label = if typed.is_empty() { proposal.clone() } else { typed.to_owned() };
         let Some(there) = record.device(&label) else {
             refuse_full(record)?;
             judge_label(record, &label)?;
-            return Ok(Place { label, replaces: None });
+            return Ok((label, None));
         };
         let question =
             format!("There is a device \"{}\" already. Replace it? [y/N] ", escape(&label));
-        let answer = conversation.ask(&Prompt::yes_no(question)).map_err(of_conversation)?;
-        if is_yes(&text(answer)) {
-            return Ok(Place { replaces: Some(there.id), label });
+        if conversation.ask(&Prompt::yes_no(question)).map_err(of_conversation)?.is_yes() {
+            return Ok((label, Some(there.id)));
         }
     }
     Err(failure(FailureKind::Refused, "no name was chosen", "nothing was changed"))
-}
-
-fn is_yes(answer: &Secret) -> bool {
-    let answer = answer.expose().trim_ascii();
-    answer.eq_ignore_ascii_case(b"y") || answer.eq_ignore_ascii_case(b"yes")
 }
 
 fn judge_label(record: &UserRecord, label: &str) -> Result<(), Failure> {
@@ -333,7 +323,7 @@ fn confirm(
 ) -> Result<MovingFactor, Failure> {
     for _ in 0..TRIES {
         let prompt = Prompt::visible("The code that it shows now: ");
-        let answer = text(conversation.ask(&prompt).map_err(of_conversation)?);
+        let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
         let now = (world.now)();
         let told = match Typed::of(answer.expose()) {
             Typed::OneTimeCode(code) if code.len() == usize::from(device.digits) => {
@@ -374,47 +364,60 @@ fn explain_wrong(device: &Device, code: &str, now: u64) -> String {
     }
 }
 
-/// Saves the device, and the batch if it is the first. What was judged before the person typed is
-/// judged again, since another enrolment may have ended meanwhile.
-fn save(
-    world: &World,
-    owner: &Owner,
-    device: &Device,
-    place: &Place,
-    batch: Option<&BackupCodes>,
-    authority: &Authority,
-) -> Result<Device, Failure> {
-    store::update(world.store_to_enrol_in()?, owner, |mut record| {
-        if record.is_enrolled() != batch.is_none() {
-            return Change::Keep(Err(failure(
+/// What is to be saved at the end.
+struct Enrolment {
+    device: Device,
+    /// The device whose place it takes.
+    replaces: Option<u32>,
+    /// With the first device come backup codes.
+    batch: Option<BackupCodes>,
+}
+
+impl Enrolment {
+    /// Saves it all at once. What was judged before the person typed is judged again, since another
+    /// change may have ended meanwhile.
+    fn save(&self, world: &World, owner: &Owner, authority: &Authority) -> Result<Device, Failure> {
+        store::update(world.store_to_enrol_in()?, owner, |mut record| {
+            match self.enter(&mut record, authority, (world.now)()) {
+                Ok(device) => Change::Save(record, Ok(device)),
+                Err(failure) => Change::Keep(Err(failure)),
+            }
+        })
+        .map_err(|error| of_store(&error))?
+    }
+
+    fn enter(
+        &self,
+        record: &mut UserRecord,
+        authority: &Authority,
+        now: u64,
+    ) -> Result<Device, Failure> {
+        if record.is_enrolled() != self.batch.is_none() {
+            return Err(failure(
                 FailureKind::Refused,
                 "the enrolment was changed by somebody else meanwhile",
                 "nothing was changed; look at it with: mfa-setup status",
-            )));
+            ));
         }
-        let now = (world.now)();
-        let device = Device { id: record.next_id.max(1), added: now, ..device.clone() };
+        let label = &self.device.label;
+        match (&self.batch, self.replaces) {
+            // With the first device nothing is altered that somebody could miss.
+            (Some(_), _) => authority.spend(record, now),
+            (None, None) => authority.exercise(record, Altered::Added, label, now),
+            (None, Some(_)) => authority.exercise(record, Altered::Replaced, label, now),
+        }?;
+        record.devices.retain(|other| Some(other.id) != self.replaces);
+        refuse_full(record)?;
+        judge_label(record, label)?;
+        let device = Device { id: record.next_id.max(1), added: now, ..self.device.clone() };
         record.next_id = device.id.saturating_add(1);
-        let what = if place.replaces.is_some() { Altered::Replaced } else { Altered::Added };
-        // With the first device nothing is altered that somebody could miss.
-        let allowed = match batch {
-            Some(_) => authority.spend(&mut record),
-            None => authority.exercise(&mut record, what, &device.label, now),
-        };
-        let was_default = place.replaces == Some(record.default);
-        record.devices.retain(|other| Some(other.id) != place.replaces);
-        let fits = || refuse_full(&record).and(judge_label(&record, &device.label));
-        if let Err(failure) = allowed.and_then(|()| fits()) {
-            return Change::Keep(Err(failure));
-        }
-        if let Some(batch) = batch {
-            record.backup_codes = Some(batch.clone());
-        }
-        if was_default || batch.is_some() {
+        if self.batch.is_some() || self.replaces == Some(record.default) {
             record.default = device.id;
         }
+        if self.batch.is_some() {
+            record.backup_codes.clone_from(&self.batch);
+        }
         record.devices.push(device.clone());
-        Change::Save(record, Ok(device))
-    })
-    .map_err(|error| of_store(&error))?
+        Ok(device)
+    }
 }
