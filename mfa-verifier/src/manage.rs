@@ -144,7 +144,8 @@ fn new_codes(world: &World, owner: &Owner, authority: &Authority) -> Result<Repl
     let (batch, backup_codes) =
         codes::new_batch(count, (world.now)()).map_err(|error| of_codes(&error))?;
     alter(world, owner, authority, Altered::NewCodes, "", |record| {
-        record.backup_codes = Some(batch.clone());
+        // They are not older than what is told of them, or they would make it unseen.
+        record.backup_codes = Some(BackupCodes { made: (world.now)(), ..batch.clone() });
         Ok(())
     })?;
     Ok(Reply::NewCodes { user: owner.name.clone(), backup_codes })
