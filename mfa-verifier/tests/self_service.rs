@@ -317,6 +317,26 @@ fn a_first_enrolment_is_no_news_and_a_removal_of_the_last_device_is() {
 }
 
 #[test]
+fn new_backup_codes_do_not_make_their_own_making_unseen_however_long_it_took() {
+    let (host, codes) = enrolled();
+    host.tick.set(1);
+    let made = host.manage(Action::NewCodes, &mut Scripted::new(["rabbit hole", &codes[0]]));
+    host.tick.set(0);
+    let Reply::NewCodes { backup_codes, .. } = made else { panic!("{made:?}") };
+    let told = |answer: &str| {
+        let mut script = Scripted::new([answer]);
+        let outcome = host.login(&from("alice", "192.0.2.7"), &mut script);
+        assert_eq!(outcome.verdict, Verdict::Granted);
+        script.told.iter().any(|(_, text)| text.contains("new backup codes were made."))
+    };
+    for code in &backup_codes[..3] {
+        assert!(told(code.expose_str().unwrap()));
+    }
+    assert!(told(&code(host.now.get() / 30)));
+    assert!(!told(backup_codes[3].expose_str().unwrap()));
+}
+
+#[test]
 fn a_device_three_hours_off_is_brought_back_by_a_backup_code_and_three_codes() {
     let (host, codes) = enrolled();
     let resync = || Action::Resync { label: "phone".to_owned() };

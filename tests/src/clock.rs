@@ -5,6 +5,9 @@
 //! verifier=/usr/libexec/verifier-at`, `mfa-setup --verifier /usr/libexec/verifier-at`. It reads
 //! its clock from a file of root's.
 
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use serde_json::Value;
 
 use crate::cache;
@@ -15,6 +18,16 @@ pub const VERIFIER: &str = "/usr/libexec/verifier-at";
 
 /// Holds its time, in seconds since the Unix epoch.
 pub const CLOCK: &str = "/run/clock";
+
+/// Waits until the machine's clock shows another second: times in a record are whole ones, and of two
+/// in the same second neither is older.
+pub fn next_second() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let next = Duration::from_secs(now().as_secs() + 1);
+    while let Some(left) = next.checked_sub(now()) {
+        thread::sleep(left);
+    }
+}
 
 impl Host {
     /// Has the verifier whose clock is set by [`Running::set_clock`].

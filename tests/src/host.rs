@@ -564,7 +564,7 @@ pub(crate) fn finish(command: &Command, input: &str) -> Output {
 }
 
 /// A password's hash, cheap enough for hundreds of logins.
-fn hash(password: &str) -> String {
+pub(crate) fn hash(password: &str) -> String {
     let perl = Command::new("perl")
         .args(["-e", "print crypt($ARGV[0], q($5$rounds=1000$pamMfaTests$))", password])
         .output()

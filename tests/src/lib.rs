@@ -13,11 +13,14 @@ pub mod cache;
 pub mod clock;
 pub mod codes;
 pub mod container;
+pub mod directory;
 pub mod disk;
+pub mod face;
 pub mod host;
 pub mod listener;
 pub mod log;
 pub mod pam;
+pub mod person;
 pub mod pty;
 pub mod screen;
 pub mod ssh;
@@ -25,6 +28,7 @@ pub mod traced;
 
 pub use codes::{Backup, Device};
 pub use host::{Host, Output, Running};
+pub use person::Person;
 pub use pty::Pty;
 
 /// What interface.md has a person told whose code was accepted before.

@@ -50,6 +50,15 @@ impl Listener<'_> {
         self.pid
     }
 
+    /// The process number inside of the one verifier that serves a user now.
+    #[track_caller]
+    pub fn serving(&self) -> u32 {
+        let children = self.host.run(&["pgrep", "-P", &self.pid.to_string()]).ok();
+        let children: Vec<&str> = children.split_whitespace().collect();
+        let [only] = children[..] else { panic!("{} verifiers serve", children.len()) };
+        only.parse().unwrap()
+    }
+
     /// Ends it as a supervisor does: its exit code.
     pub fn stop(mut self) -> Option<i32> {
         self.host.run(&["kill", "-TERM", &self.pid.to_string()]).ok();

@@ -8,18 +8,15 @@ use std::time::{Duration, Instant};
 
 use mfa_tests::USED;
 use mfa_tests::pam::Attempt;
+use mfa_tests::person::{
+    CODE, FIRST_CODE, KEPT, LABEL, PASSWORD, app, exit, key_in, key_on_screen, sheet,
+};
 use mfa_tests::screen::{Screen, Theme};
 use mfa_tests::{Device, Host, Output, Pty, Running};
 use serde_json::Value;
 
-const LABEL: &str = "A name for the device [phone]: ";
-const FIRST_CODE: &str = "The code that it shows now: ";
-const KEPT: &str = "Type one of these codes, to show that you have kept them: ";
 /// All that a guided enrolment asks, in its order.
 const QUESTIONS: [&str; 3] = [LABEL, FIRST_CODE, KEPT];
-
-const PASSWORD: &str = "Password: ";
-const CODE: &str = "Verification code: ";
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n";
 /// A service that asks for a code alone.
@@ -341,7 +338,7 @@ fn who_has_not_kept_the_backup_codes_is_not_enrolled() {
 }
 
 #[test]
-fn a_label_that_cannot_be_shown_is_refused_at_once() {
+fn a_label_that_cannot_be_shown_or_is_taken_is_refused_at_once() {
     let host = host();
     host.enrol("alice");
     let before = status(&host, "alice");
@@ -361,6 +358,11 @@ fn a_label_that_cannot_be_shown_is_refused_at_once() {
         tty.expect("mfa-setup: hint: ");
         tty.expect("exit 2, terminal as before");
     }
+    // Who is asked may replace what has the name; who says it beforehand is not asked.
+    let mut tty = around(&host, "mfa-setup add totp --label phone --user alice");
+    tty.expect("mfa-setup: error: there is a device \"phone\" already");
+    tty.expect("mfa-setup: hint: ");
+    tty.expect("exit 2, terminal as before");
     assert_eq!(status(&host, "alice"), before);
 }
 
@@ -571,14 +573,6 @@ fn around(host: &Running, command_line: &str) -> Pty {
     host.pty(&argv)
 }
 
-/// The exit code of a command line that [`around`] started.
-fn exit(tty: &mut Pty) -> i32 {
-    tty.expect("exit ");
-    let code = tty.expect(",").parse().unwrap();
-    tty.expect("terminal as before");
-    code
-}
-
 /// Answers until that question stands there.
 fn go_to(tty: &mut Pty, question: &str) {
     for next in QUESTIONS {
@@ -605,37 +599,6 @@ fn at_the_key(host: &Running, term: &str, locale: &str, columns: u16, lines: u16
     tty.send_line("");
     let key = key_on_screen(&mut tty);
     (tty, key)
-}
-
-/// An app into which the key on the screen is typed.
-fn app(tty: &mut Pty) -> Device {
-    Device::totp(&key_on_screen(tty))
-}
-
-/// The key that is shown before the first code is asked for.
-fn key_on_screen(tty: &mut Pty) -> String {
-    key_in(&tty.expect(FIRST_CODE))
-}
-
-fn key_in(shown: &str) -> String {
-    let behind = |words: &str| shown.split(words).nth(1);
-    let key = behind("key into it:").or_else(|| behind("key into the app:")).expect("a key");
-    let key = key.split(FIRST_CODE).next().unwrap();
-    key.split_whitespace().collect()
-}
-
-/// The backup codes on the screen, in the order of their numbers.
-fn sheet(tty: &mut Pty) -> Vec<String> {
-    let shown = tty.expect(KEPT);
-    let mut codes = Vec::new();
-    for line in shown.lines() {
-        let mut words = line.split_whitespace();
-        if words.next().is_some_and(|word| word == (codes.len() + 1).to_string()) {
-            codes.push(words.next().expect("a code").to_owned());
-        }
-    }
-    assert_eq!(codes.len(), 10, "{shown}");
-    codes
 }
 
 fn status(host: &Running, user: &str) -> Value {

@@ -29,6 +29,8 @@ pub struct Host {
     pub config: Config,
     pub store: Option<MemoryStore>,
     pub now: Cell<u64>,
+    /// Seconds that pass at each look at the clock.
+    pub tick: Cell<u64>,
     pub lines: RefCell<Vec<String>>,
     /// Who runs `mfa-setup`.
     pub caller: RefCell<Owner>,
@@ -44,7 +46,8 @@ impl Host {
         let store = Some(MemoryStore::of_decoys(&decoy).unwrap());
         let caller = RefCell::new(root());
         let (now, pam) = (Cell::new(NOW), Cell::new((true, true)));
-        Self { config, store, now, lines: RefCell::default(), caller, pam }
+        let (tick, lines) = (Cell::new(0), RefCell::default());
+        Self { config, store, now, tick, lines, caller, pam }
     }
 
     pub fn with_alice(mode: Mode) -> (Self, Vec<String>) {
@@ -63,7 +66,7 @@ impl Host {
             config: &self.config,
             archive: self,
             users: self,
-            now: &|| self.now.get(),
+            now: &|| self.now.replace(self.now.get() + self.tick.get()),
             log: self,
             hostname: "host",
             caller: &caller,
