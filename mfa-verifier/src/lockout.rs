@@ -156,23 +156,27 @@ impl Lockout {
 
     /// The state of `source`, made if need be in place of the one that was silent longest. None
     /// where every place is taken by a known source: those are never given up, and what comes from
-    /// elsewhere then counts for the user alone.
+    /// elsewhere then counts for the user alone. One place is this host's, on which anything that
+    /// runs as the user can try codes.
     fn state_mut(
         &mut self,
         source: Source,
         now: u64,
         rules: &LockoutConfig,
     ) -> Option<&mut SourceState> {
+        let local = |state: &SourceState| state.source == Source::Local;
+        let reserved = source != Source::Local && !self.sources.iter().any(local);
+        let places = MAX_SOURCES - usize::from(reserved);
         let index = match self.sources.iter().position(|state| state.source == source) {
             Some(index) => index,
-            None if self.sources.len() < MAX_SOURCES => {
+            None if self.sources.len() < places => {
                 self.sources.push(fresh(source, now));
                 self.sources.len() - 1
             }
             None => {
                 let strangers = self.sources.iter().enumerate();
                 let (index, _) = strangers
-                    .filter(|(_, state)| !is_known(state, now, rules))
+                    .filter(|(_, state)| !is_known(state, now, rules) && !local(state))
                     .min_by_key(|(_, state)| state.last_seen)?;
                 *self.sources.get_mut(index)? = fresh(source, now);
                 index
@@ -225,6 +229,23 @@ mod tests {
 
     fn stranger(n: u32) -> Source {
         Source::V4(n.to_be_bytes())
+    }
+
+    #[test]
+    fn this_host_has_a_place_also_where_all_others_are_known() {
+        let rules = LockoutConfig::default();
+        let mut lockout = Lockout::default();
+        for n in 0..40 {
+            lockout.clear_source(stranger(n), NOW, &rules);
+        }
+        assert_eq!(lockout.sources.len(), MAX_SOURCES - 1);
+        let mut admitted = 0;
+        while lockout.admit_backup_code(Source::Local, NOW, &rules).is_ok() {
+            lockout.charge_backup_code(Source::Local, NOW, &rules);
+            admitted += 1;
+            assert!(admitted < 100);
+        }
+        assert_eq!(admitted, rules.backup_codes_per_hour);
     }
 
     /// Tries until the source is let through no more; how many were.

@@ -25,8 +25,8 @@ pub const FORMAT: u8 = 2;
 /// Devices of one user.
 pub const MAX_DEVICES: usize = 8;
 
-/// Sources remembered for one user.
-pub const MAX_SOURCES: usize = 16;
+/// Sources remembered for one user: sixteen, and this host.
+pub const MAX_SOURCES: usize = 17;
 
 /// Alterations that are still to be told.
 pub const MAX_ALTERATIONS: usize = 8;
@@ -385,7 +385,7 @@ pub(crate) mod tests {
                 failures: u32::MAX,
                 counted_at: u64::from(u32::MAX),
                 not_before: u64::from(u32::MAX),
-                sources: (0..16).map(source).collect(),
+                sources: (0..17).map(source).collect(),
             },
             invitation: Some(Invitation {
                 salt: [0xff; 16],
