@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use mfa_protocol::frame::{self, FrameError};
 use mfa_protocol::message::{FailureKind, Reply, Request, ToFace};
@@ -24,6 +25,9 @@ use crate::store::{Owner, Store};
 use crate::users::Users;
 use crate::world::{Configured, World};
 
+/// How long a verifier may take beyond the peer's time for its request before it counts as stuck.
+const MARGIN: Duration = Duration::from_secs(1);
+
 /// What a connection is served with.
 pub struct Service<'a> {
     /// `--config`.
@@ -44,9 +48,13 @@ impl Service<'_> {
     /// Serves one request. Whatever goes wrong, a face that can still be reached gets a reply, and
     /// that is no success.
     pub fn serve(&self, stream: &UnixStream) {
-        self.watchdog.allow(VERIFIER_BOUND);
+        // A peer that says nothing is given up first, and the log says so.
+        self.watchdog.allow(VERIFIER_BOUND + MARGIN);
         let reply = match self.admit(stream) {
-            Ok(admitted) => self.reply(stream, admitted),
+            Ok(admitted) => {
+                self.watchdog.allow(VERIFIER_BOUND);
+                self.reply(stream, admitted)
+            }
             Err(Refused::Silently) => return,
             Err(Refused::With(reply)) => reply,
         };
@@ -61,25 +69,21 @@ impl Service<'_> {
             Err(errno) => return Err(self.refuse(None, &format!("the peer is not known: {errno}"))),
         };
         let place = if uid == 0 { None } else { Some(self.place(uid)?) };
+        // Before anything is waited for: a user may have thousands of uids without a name
+        // (subuid(5)), each with places of its own.
+        let caller = match self.users.by_uid(uid) {
+            Ok(Some(caller)) => caller,
+            _ if uid == 0 => Owner { uid: 0, name: "root".to_owned() },
+            Ok(None) => return Err(self.nameless(uid, "the caller's uid has no name on this host")),
+            Err(error) => {
+                return Err(self.nameless(uid, &format!("the user database fails: {error}")));
+            }
+        };
         let request =
             receive_request(stream).map_err(|error| self.refuse(Some(uid), &error.to_string()))?;
         if uid == 0 {
-            let caller = match self.users.by_uid(0) {
-                Ok(Some(root)) => root,
-                _ => Owner { uid: 0, name: "root".to_owned() },
-            };
             return Ok(Admitted { caller, request, _place: place });
         }
-        let nameless = |why: &str| {
-            let reply = unusable(&request, why, "look at: getent passwd");
-            self.refuse(Some(uid), why);
-            Refused::With(reply)
-        };
-        let caller = match self.users.by_uid(uid) {
-            Ok(Some(caller)) => caller,
-            Ok(None) => return Err(nameless("the caller's uid has no name on this host")),
-            Err(error) => return Err(nameless(&format!("the user database fails: {error}"))),
-        };
         let request = confine(request, &caller, self.users).map_err(|reply| {
             self.refuse(Some(uid), "the record of another user was asked for");
             Refused::With(reply)
@@ -105,6 +109,12 @@ impl Service<'_> {
                 Err(failed(FailureKind::Unusable, &error, hint))
             }
         }
+    }
+
+    fn nameless(&self, uid: u32, error: &str) -> Refused {
+        self.refuse(Some(uid), error);
+        let failed = failure(FailureKind::Unusable, error, "look at: getent passwd");
+        Refused::With(Reply::Failed(failed))
     }
 
     /// Writes down who was refused what.
