@@ -17,6 +17,7 @@ pub mod host;
 pub mod listener;
 pub mod log;
 pub mod pam;
+pub mod peer;
 pub mod pty;
 pub mod screen;
 pub mod ssh;
