@@ -13,9 +13,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt,
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::geteuid;
 
 use crate::paths;
@@ -23,6 +25,10 @@ use crate::trusted::{self, Untrusted};
 
 /// How long a spawned verifier may take to go away after its reply, before it is left to itself.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long to wait where too many connections wait to be accepted: a user may fill the queue of the
+/// socket that is there for all of them.
+const QUEUE: Duration = Duration::from_secs(5);
 
 /// How often it is looked after meanwhile.
 const GLANCE: Duration = Duration::from_micros(200);
@@ -131,7 +137,7 @@ impl Verifier {
     pub fn connect(&self) -> Result<Connection, ConnectError> {
         let _held = hold_stdio();
         if let Some(path) = &self.socket {
-            return dial(path)
+            return dial(path, Duration::ZERO)
                 .map(|stream| Connection { stream, child: None })
                 .map_err(|reason| ConnectError::Socket { path: path.clone(), reason });
         }
@@ -140,14 +146,14 @@ impl Verifier {
             return if private {
                 Err(ConnectError::NotRoot)
             } else {
-                dial(Path::new(paths::USER_SOCKET))
+                dial(Path::new(paths::USER_SOCKET), QUEUE)
                     .map(|stream| Connection { stream, child: None })
                     .map_err(|reason| ConnectError::NoUserSocket { reason })
             };
         }
         if !private {
             // Nobody listens, or the queue is full: a verifier of our own does as well.
-            if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET)) {
+            if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET), Duration::ZERO) {
                 return Ok(Connection { stream, child: None });
             }
         }
@@ -195,22 +201,35 @@ pub fn start<'a>(
     Ok((ours, child))
 }
 
-/// Connects without waiting, and only to a socket behind which root listens.
-fn dial(path: &Path) -> Result<UnixStream, String> {
+/// Connects, and only to a socket behind which root listens. Waits for no more than `patience`, and
+/// only where the queue of connections is full.
+fn dial(path: &Path, patience: Duration) -> Result<UnixStream, String> {
     let dial = || -> nix::Result<(OwnedFd, u32)> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        let address = UnixAddr::new(path)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            // Zero would be for ever.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = TimeVal::microseconds(i64::try_from(left.as_micros()).unwrap_or(0).max(1));
+            setsockopt(&fd, sockopt::SendTimeout, &left)?;
+            match connect(fd.as_raw_fd(), &address) {
+                // The host has signals of its own.
+                Err(Errno::EINTR) if Instant::now() < deadline => {}
+                connected => break connected?,
+            }
+        }
         let peer = getsockopt(&fd, sockopt::PeerCredentials)?;
         Ok((fd, peer.uid()))
     };
-    let (fd, uid) = dial().map_err(|errno| errno.to_string())?;
+    let (fd, uid) = dial().map_err(|errno| match errno {
+        Errno::EAGAIN => "too many others wait to be served there".to_owned(),
+        other => other.to_string(),
+    })?;
     if uid != 0 {
         return Err(format!("uid {uid} listens there, not root"));
     }
-    let stream = UnixStream::from(fd);
-    stream.set_nonblocking(false).map_err(|error| error.to_string())?;
-    Ok(stream)
+    Ok(UnixStream::from(fd))
 }
 
 /// Holds those of the descriptors 0–2 that the host has closed. Nothing that is opened meanwhile

@@ -20,6 +20,7 @@ pub mod host;
 pub mod listener;
 pub mod log;
 pub mod pam;
+pub mod peer;
 pub mod person;
 pub mod pty;
 pub mod screen;
