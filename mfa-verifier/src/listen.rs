@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -44,11 +44,18 @@ const FAREWELL: Duration = Duration::from_millis(10);
 pub fn listen_for_users(path: &Path, config: Option<&Path>) -> io::Result<()> {
     let signals = signals()?;
     let listener = bind(path)?;
+    let ours = identity(path);
     let mut verifiers = Verifiers { config, running: HashMap::new() };
     let ended = verifiers.serve(&listener, &signals);
-    // A socket that nobody listens on would only be in the way.
-    let _ = fs::remove_file(path);
+    // A socket that nobody listens on would only be in the way; another's may be there by now.
+    if ours.is_some() && identity(path) == ours {
+        let _ = fs::remove_file(path);
+    }
     ended
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// The signals that end this process or tell of a verifier's end, as something to wait for.
@@ -119,7 +126,7 @@ impl Verifiers<'_> {
             // One SIGCHLD may stand for several.
             self.running.retain(|_, (child, _)| matches!(child.try_wait(), Ok(None)));
             match listener.accept() {
-                Ok((stream, _)) => self.admit(stream),
+                Ok((stream, _)) => self.admit(&stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if is_passing(&error) => pause(signals),
                 Err(error) => return Err(error),
@@ -127,21 +134,24 @@ impl Verifiers<'_> {
         }
     }
 
-    fn admit(&mut self, stream: UnixStream) {
-        let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else { return };
+    fn admit(&mut self, stream: &UnixStream) {
+        let Ok(peer) = getsockopt(stream, sockopt::PeerCredentials) else { return };
         let uid = peer.uid();
         let of_user = self.running.values().filter(|(_, of)| *of == uid).count();
         if self.running.len() >= MOST || of_user >= PER_USER as usize {
-            turn_away(&stream, "too many verifiers of users run at once");
+            turn_away(stream, "too many verifiers of users run at once");
             return;
         }
         match self.start(stream) {
             Ok(child) => drop(self.running.insert(child.id(), (child, uid))),
-            Err(error) => eprintln!("mfa-verifier: error: no verifier can be started: {error}"),
+            Err(error) => {
+                eprintln!("mfa-verifier: error: no verifier can be started: {error}");
+                turn_away(stream, "no verifier can be started");
+            }
         }
     }
 
-    fn start(&self, stream: UnixStream) -> io::Result<Child> {
+    fn start(&self, stream: &UnixStream) -> io::Result<Child> {
         // This very program, also after another version has taken its name.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("mfa-verifier");
@@ -151,7 +161,7 @@ impl Verifiers<'_> {
         command
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(stream)))
+            .stdin(Stdio::from(OwnedFd::from(stream.try_clone()?)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -7,7 +7,9 @@ use mfa_protocol::Verdict;
 use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, Scripted, Style,
 };
-use mfa_protocol::message::{Action, Failure, FailureKind, ManageRequest, NewDevice, Reply};
+use mfa_protocol::message::{
+    Action, DeviceKind, Failure, FailureKind, ManageRequest, NewDevice, Reply,
+};
 use mfa_verifier::config::{Allow, Mode, Reauth};
 use mfa_verifier::manage::manage;
 use mfa_verifier::record::UserRecord;
@@ -69,16 +71,24 @@ fn invite(host: &Host) -> String {
     code.expose_str().unwrap().to_owned()
 }
 
+fn add_tablet(host: &Host) {
+    let caller = host.caller.replace(root());
+    let tablet = NewDevice { label: Some("tablet".to_owned()), ..device() };
+    host.manage(Action::Add(Box::new(tablet)), &mut nobody());
+    host.caller.replace(caller);
+}
+
 #[test]
 fn every_change_asks_for_the_password_and_then_for_a_code_and_root_is_asked_nothing() {
     let changes: [fn() -> Action; 4] = [
         remove,
-        || Action::MakeDefault { label: "phone".to_owned() },
+        || Action::MakeDefault { label: "tablet".to_owned() },
         || Action::NewCodes,
         || Action::Resync { label: "phone".to_owned() },
     ];
     for (number, change) in changes.iter().enumerate() {
         let (host, codes) = enrolled();
+        add_tablet(&host);
         let mut script = Scripted::new(["rabbit hole", &codes[0]]);
         host.manage(change(), &mut script);
         let second = if matches!(change(), Action::Resync { .. }) { BACKUP_CODE } else { CODE };
@@ -195,12 +205,14 @@ fn an_invitation_stands_in_for_the_password_at_one_change() {
     host.pam.set((false, true));
     let invitation = invite(&host);
     assert!(host.last_line().contains("action=invite outcome=done user=\"alice\""));
-    let default = || Action::MakeDefault { label: "phone".to_owned() };
+    add_tablet(&host);
+    let default = || Action::MakeDefault { label: "tablet".to_owned() };
     let answers = [invitation.to_uppercase().replace('-', " "), codes[0].clone()];
     let mut script = Scripted::new(answers);
     assert!(matches!(host.manage(default(), &mut script), Reply::Done { .. }));
     assert_eq!(asked(&script), [INVITATION_OR_PASSWORD, CODE]);
     // It is spent, and there is nothing left but the password.
+    let default = || Action::MakeDefault { label: "phone".to_owned() };
     let mut script = Scripted::new([invitation.clone(), codes[1].clone()]);
     failed(host.manage(default(), &mut script));
     assert_eq!(asked(&script), [PASSWORD]);
@@ -408,6 +420,136 @@ fn a_permission_is_void_when_what_it_rests_on_has_gone_meanwhile() {
             assert!(failed(reply).error.contains("used or replaced meanwhile"), "{what}");
             assert_eq!(record(&host).devices[0].drift(), 0);
         }
+    }
+}
+
+/// A person at a HOTP token who enrols it by what is shown, and takes their time.
+struct Slowly<'a> {
+    host: &'a Host,
+    key: Option<String>,
+    code: Option<String>,
+    proof: &'a str,
+    seconds: u64,
+}
+
+impl Conversation for Slowly<'_> {
+    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        let text = match prompt.text.as_str() {
+            PASSWORD => "rabbit hole".to_owned(),
+            CODE | INVITATION => self.proof.to_owned(),
+            "The code that it shows now: " => {
+                self.host.now.set(self.host.now.get() + self.seconds);
+                token(self.key.as_ref().unwrap(), 0)
+            }
+            _ => self.code.clone().unwrap(),
+        };
+        Ok(Answer::Text(text.as_str().into()))
+    }
+
+    fn tell(&mut self, _: Style, text: &str) {
+        if let Some((_, key)) = text.split_once("key into it: ") {
+            self.key = Some(key.replace([' ', '\n'], ""));
+        }
+        if let Some((_, codes)) = text.split_once("   1  ") {
+            self.code = codes.lines().next().map(str::to_owned);
+        }
+    }
+}
+
+impl Slowly<'_> {
+    fn enrols(&mut self, label: &str) -> Reply {
+        let wanted = NewDevice {
+            kind: DeviceKind::Hotp,
+            label: Some(label.to_owned()),
+            secret: None,
+            confirm: true,
+            show: true,
+            ..device()
+        };
+        let action = Action::Add(Box::new(wanted));
+        self.host.world(|world| manage(world, &ManageRequest { user: None, action }, self))
+    }
+}
+
+/// HOTP of a key as it is shown, by a crate that the verifier does not judge with in this way.
+fn token(key: &str, counter: u64) -> String {
+    let key = mfa_verifier::enrol::key::parse(key).unwrap();
+    let builder = totp_rs::Builder::new().with_secret(key.expose().to_vec());
+    builder.with_step_duration(1).build().unwrap().generate(counter).to_string()
+}
+
+#[test]
+fn a_permission_is_good_for_half_an_hour_and_an_invitation_until_its_end() {
+    for (seconds, good) in [(1_800, true), (1_801, false)] {
+        let host = fresh();
+        let reply =
+            Slowly { host: &host, key: None, code: None, proof: "", seconds }.enrols("token");
+        assert_eq!(matches!(reply, Reply::Added(_)), good, "{seconds}: {reply:?}");
+        assert_eq!(record(&host).is_enrolled(), good);
+    }
+    for (seconds, good) in [(599, true), (600, false)] {
+        let mut host = fresh();
+        host.config.self_service.reauth = Reauth::Invite;
+        let proof = invite(&host);
+        host.now.set(NOW + 3_000);
+        let mut person = Slowly { host: &host, key: None, code: None, proof: &proof, seconds };
+        assert_eq!(matches!(person.enrols("token"), Reply::Added(_)), good, "{seconds}");
+    }
+}
+
+#[test]
+fn whoever_binds_a_device_with_one_stolen_code_cannot_hide_it_by_what_it_can_do() {
+    let (host, _) = enrolled();
+    let stolen = current();
+    let mut thief = Slowly { host: &host, key: None, code: None, proof: &stolen, seconds: 0 };
+    assert!(matches!(thief.enrols("x"), Reply::Added(_)));
+    let key = thief.key.unwrap();
+    host.now.set(NOW + 1);
+    // Changes back and forth, new codes, a trial, logins: all with the new token.
+    for n in 1..=9 {
+        let label = if n % 2 == 0 { "phone" } else { "x" }.to_owned();
+        let answers = ["rabbit hole".to_owned(), token(&key, n)];
+        host.manage(Action::MakeDefault { label }, &mut Scripted::new(answers));
+        host.now.set(host.now.get() + 1);
+    }
+    let answers = ["rabbit hole".to_owned(), token(&key, 10)];
+    let Reply::NewCodes { backup_codes, .. } =
+        host.manage(Action::NewCodes, &mut Scripted::new(answers))
+    else {
+        panic!();
+    };
+    host.now.set(host.now.get() + 1);
+    assert_eq!(host.verdict("alice", &token(&key, 11)), Verdict::Granted);
+    assert_eq!(host.verdict("alice", backup_codes[0].expose_str().unwrap()), Verdict::Granted);
+
+    let mut trial = from("alice", "192.0.2.7");
+    trial.service = "judge".to_owned();
+    let next = |steps: u64| code(NOW / 30 + steps);
+    host.now.set(NOW + 90);
+    let mut owner = Scripted::new([next(3)]);
+    assert_eq!(host.login(&trial, &mut owner).verdict, Verdict::Granted);
+    host.now.set(NOW + 120);
+    let mut owner = Scripted::new([next(4)]);
+    host.login(&from("alice", "192.0.2.7"), &mut owner);
+    assert!(owner.told[0].1.contains("device \"x\" was added."), "{:?}", owner.told);
+}
+
+#[test]
+fn a_mistake_in_what_is_asked_for_costs_no_code() {
+    let (host, _) = enrolled();
+    let wanted = || NewDevice { secret: None, confirm: true, ..device() };
+    for action in [
+        Action::Resync { label: "fone".to_owned() },
+        Action::Remove { label: "fone".to_owned() },
+        Action::MakeDefault { label: "fone".to_owned() },
+        Action::Add(Box::new(wanted())),
+        Action::Add(Box::new(NewDevice { label: Some(String::new()), ..wanted() })),
+        Action::Add(Box::new(NewDevice { label: None, digits: Some(5), ..wanted() })),
+        Action::Add(Box::new(NewDevice { label: None, period: Some(5), ..wanted() })),
+    ] {
+        let mut script = nobody();
+        assert_eq!(failed(host.manage(action, &mut script)).kind, FailureKind::Usage);
+        assert!(script.asked.is_empty());
     }
 }
 

@@ -882,7 +882,7 @@ fn race(host: &Running, peer: &mut Peer, of_root: usize, code: &str) -> usize {
                 ToFace::Done(reply) => {
                     return matches!(*reply, Reply::Outcome(outcome) if outcome.verdict == Verdict::Granted);
                 }
-                ToFace::Tell(..) => {}
+                ToFace::Tell(..) | ToFace::Wait => {}
                 ToFace::Ask(prompt) => panic!("{prompt:?}"),
             }
         }
