@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mfa_protocol::message::{Action, DeviceKind, NewDevice};
 use mfa_protocol::{ConversationError, Reply};
+use nix::unistd::geteuid;
 
 use crate::picture::Format;
 use crate::problem::{DONE, Problem};
@@ -11,15 +12,21 @@ use crate::session::{Session, printed};
 use crate::terminal::unanswered;
 use crate::{cli, input, json, text};
 
-const USE_A_TERMINAL: &str =
-    "use a terminal; for provisioning: mfa-setup add totp --no-confirm --yes";
+/// What to do where a question needs a terminal.
+fn use_a_terminal() -> &'static str {
+    if geteuid().is_root() {
+        "use a terminal; for provisioning: mfa-setup add totp --no-confirm --yes"
+    } else {
+        "use a terminal, or ask the administrator, who can enrol others without one"
+    }
+}
 
 impl Session<'_> {
     /// The guided enrolment of an authenticator app.
     pub fn guide(&mut self) -> Result<u8, Problem> {
         if !self.terminal.is_there() {
             // Nothing else answers its questions, so they are not begun.
-            return Err(unanswered(ConversationError::NobodyThere, USE_A_TERMINAL));
+            return Err(unanswered(ConversationError::NobodyThere, use_a_terminal()));
         }
         self.add(guided(), None)
     }
@@ -61,7 +68,7 @@ impl Session<'_> {
             None => None,
             Some((path, format)) => Some((self.create(path)?, format)),
         };
-        let reply = self.manage(Action::Add(Box::new(device)), USE_A_TERMINAL)?;
+        let reply = self.manage(Action::Add(Box::new(device)), use_a_terminal())?;
         let Reply::Added(added) = reply else { return Err(Problem::unexpected_reply()) };
         // Drawn before the answer is given, so that both can still be told of a failure.
         let pictured =

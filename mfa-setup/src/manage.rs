@@ -40,7 +40,14 @@ impl Session<'_> {
         let question = format!("Make new backup codes for {whose}? The old ones end.");
         self.terminal.confirm(&question)?;
         let file = output.map(|path| self.create(path)).transpose()?;
-        let reply = self.manage(Action::NewCodes, "use a terminal")?;
+        let reply = self.manage(Action::NewCodes, "use a terminal").map_err(|problem| Problem {
+            // The answer may have been lost, and not the question.
+            hint: format!(
+                "{}\nsee whether the old codes have ended: mfa-setup codes",
+                problem.hint
+            ),
+            ..problem
+        })?;
         let Reply::NewCodes { user, backup_codes } = reply else {
             return Err(Problem::unexpected_reply());
         };
@@ -97,8 +104,7 @@ impl Session<'_> {
             let whose = printed(&self.user()?);
             self.terminal.confirm(&format!("{what} of {whose}?"))?;
         }
-        let hint = "use a terminal, or answer yes beforehand with --yes";
-        match self.manage(action, hint)? {
+        match self.manage(action, "use a terminal")? {
             Reply::Done { user } => {
                 self.answer(&json::DoneAnswer::new(&user), || {
                     Zeroizing::new(format!("{}: done\n", printed(user.as_ref())))

@@ -7,6 +7,8 @@ use mfa_protocol::frame::FrameError;
 use mfa_protocol::message::{Failure, FailureKind};
 use mfa_protocol::trusted::Untrusted;
 
+use nix::unistd::geteuid;
+
 use crate::drawing::printable;
 
 /// Done, or the code was accepted.
@@ -134,7 +136,11 @@ impl From<FrameError> for Problem {
     fn from(error: FrameError) -> Self {
         let hint = match error {
             FrameError::Version(_) => "install mfa-setup and mfa-verifier of one version",
-            _ => "look for lines of pam_mfa in the system log",
+            _ if geteuid().is_root() => "look for lines of pam_mfa in the system log",
+            _ => {
+                "it may have been done or not, see: mfa-setup status; the administrator finds more in \
+                  the system log"
+            }
         };
         Self::unusable(format!("the verifier cannot be used: {error}"), hint)
     }

@@ -75,9 +75,7 @@ pub fn of_codes(error: &CodesError) -> Failure {
 pub fn of_conversation(error: ConversationError) -> Failure {
     let (kind, hint) = match error {
         ConversationError::Aborted => (FailureKind::Interrupted, "nothing was changed"),
-        ConversationError::NobodyThere => {
-            (FailureKind::Usage, "run this on a terminal, or see --yes and --no-confirm")
-        }
+        ConversationError::NobodyThere => (FailureKind::Usage, "run this on a terminal"),
         ConversationError::Broken => (FailureKind::Refused, "nothing was changed"),
     };
     failure(kind, error.to_string(), hint)

@@ -248,6 +248,24 @@ fn with_the_module_in_common_auth_a_person_enrols_without_a_code_and_logs_in_wit
     host.wait_for_log("outcome=exempt user=\"alice\" uid=1000 service=mfa-setup");
 }
 
+/// A reader of fingers says what to do, asks nothing, and waits longer than a face does for a verifier
+/// that says nothing.
+#[test]
+fn a_module_that_waits_for_a_person_without_a_question_is_waited_for() {
+    let stack = "auth optional pam_echo.so Touch the reader\n\
+                 auth required pam_exec.so quiet /bin/sleep 13\n\
+                 auth requisite pam_unix.so nodelay\n\
+                 account required pam_unix.so\n";
+    let host = with_passwords().pam("mfa-setup", stack).start();
+    let _listener = host.listen_for_users();
+    let alice = alice(&host);
+    let mut tty = alice.setup(&[]);
+    tty.expect("Touch the reader");
+    tty.expect(PASSWORD);
+    tty.send_line("rabbit hole");
+    tty.expect(LABEL);
+}
+
 #[test]
 fn policy_says_what_users_may_change_themselves() {
     let host = with_passwords().start();
