@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mfa_tests::ssh::Ended;
-use mfa_tests::{Device, Host, Output, Running, cache};
+use mfa_tests::{Device, Host, Output, Person, Running, cache};
 
 const README: &str = include_str!("../../README.md");
 
@@ -48,6 +48,41 @@ fn install_gives_a_second_factor_over_ssh_and_changes_nothing_before() {
     host.ssh("alice").key().methods("publickey").open().end().refused();
     // Who has not enrolled gets in as before.
     host.ssh("bob").open().answer(PASSWORD, "walrus").end().let_in("bob");
+}
+
+#[test]
+fn with_the_users_socket_users_enrol_themselves() {
+    let host = debian().booted().start();
+    type_build(&host, &blocks("## Install", "sh")[0]);
+    let alice = Person::new(&host, "alice", "rabbit hole");
+    assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(3));
+    let install = blocks("## Install", "console");
+    let enable = install.iter().find(|block| block.contains("systemctl enable")).unwrap();
+    type_all(&host, &roots_lines(enable));
+    let mut phone = alice.enrol().device;
+    let judged = |code: &str| {
+        let line = ["mfa-setup", "judge", "--user", "alice"];
+        host.run_with_input(&line, code).code
+    };
+    assert_eq!(judged(&phone.code()), Some(0));
+    assert_eq!(judged(&phone.wrong_code()), Some(1));
+    // The other way, where there is no systemd.
+    host.shell("systemctl stop mfa-verifier-user.socket");
+    let without = section("### The users' socket");
+    let line = without.lines().find_map(|line| line.strip_prefix("    ")).unwrap();
+    let mut listener = host.pty(&line.split(' ').collect::<Vec<_>>());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while alice.run(&["mfa-setup", "status"]).code != Some(0) {
+        assert!(Instant::now() < deadline, "{}", listener.text());
+    }
+    listener.send("\x03");
+    assert_eq!(listener.end().0, Some(0));
+    // And away again: nothing of it is left.
+    let uninstall = roots_lines(&blocks("## Uninstall", "console")[0]);
+    type_all(&host, &uninstall);
+    type_all(&host, blocks("## Uninstall", "sh")[0].lines().last().unwrap());
+    let left = host.shell("ls /usr/lib/systemd/system /etc/pam.d /etc/systemd/system/*.wants");
+    assert!(!left.contains("mfa"), "{left}");
 }
 
 #[test]
@@ -184,18 +219,23 @@ fn uninstalled_everybody_logs_in_as_before() {
 
 /// A Debian of its own with alice and bob, on which nothing of `pam_mfa` is installed, and its sshd
 /// as Debian has set it up.
-fn fresh() -> Running {
+/// A Debian with this directory on it, and nothing installed.
+fn debian() -> Host {
     let built = built();
-    let host = Host::new()
+    Host::new()
         .bare()
         .user("alice", "rabbit hole")
         .user("bob", "walrus")
         .bind(cache::tree().join("Makefile"), &format!("{HERE}/Makefile"))
         .bind(cache::tree().join("config"), &format!("{HERE}/config"))
+        .bind(cache::tree().join("packaging"), &format!("{HERE}/packaging"))
         .bind(built, &format!("{HERE}/target/release"))
         .bind(fs::canonicalize("/usr/bin/make").unwrap(), "/usr/bin/make")
         .bind(fs::canonicalize("/usr/bin/gcc").unwrap(), "/usr/bin/gcc")
-        .start();
+}
+
+fn fresh() -> Running {
+    let host = debian().start();
     host.shell("sed -i 's/pam_unix.so nullok/& nodelay/' /etc/pam.d/common-auth");
     let key = host.read("/etc/ssh/ssh_host_ed25519_key.pub");
     host.write("/etc/ssh/ssh_known_hosts", format!("* {key}"));
