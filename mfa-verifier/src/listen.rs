@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mfa_protocol::frame;
-use mfa_protocol::message::{FailureKind, Reply, ToFace};
+use mfa_protocol::message::{Failure, FailureKind, Reply, ToFace};
 use mfa_protocol::relay::encode;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -139,14 +139,18 @@ impl Verifiers<'_> {
         let uid = peer.uid();
         let of_user = self.running.values().filter(|(_, of)| *of == uid).count();
         if self.running.len() >= MOST || of_user >= PER_USER as usize {
-            turn_away(stream, "too many verifiers of users run at once");
+            let hint = "wait until others of them have ended";
+            let why = "too many verifiers of users run at once";
+            turn_away(stream, failure(FailureKind::Refused, why, hint));
             return;
         }
         match self.start(stream) {
             Ok(child) => drop(self.running.insert(child.id(), (child, uid))),
             Err(error) => {
                 eprintln!("mfa-verifier: error: no verifier can be started: {error}");
-                turn_away(stream, "no verifier can be started");
+                let hint = "look at limits on processes, memory and open files";
+                let why = format!("no verifier can be started: {error}");
+                turn_away(stream, failure(FailureKind::Unusable, why, hint));
             }
         }
     }
@@ -181,10 +185,8 @@ fn pause(signals: &SignalFd) {
     let _ = poll(&mut ready, PollTimeout::from(100u8));
 }
 
-fn turn_away(stream: &UnixStream, why: &str) {
-    let hint = "wait until others of them have ended";
-    let reply = Reply::Failed(failure(FailureKind::Refused, why, hint));
-    if let Ok(message) = encode(&ToFace::Done(Box::new(reply))) {
+fn turn_away(stream: &UnixStream, why: Failure) {
+    if let Ok(message) = encode(&ToFace::Done(Box::new(Reply::Failed(why)))) {
         // Who does not hear it has hung up.
         let _ = frame::transmit(stream, &message, FAREWELL);
     }

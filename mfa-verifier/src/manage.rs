@@ -12,7 +12,7 @@ use crate::failure::{failure, not_enrolled, of_codes, of_store, usage};
 use crate::invite::invite;
 use crate::record::{Altered, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::resync::resync;
-use crate::self_service::{Authority, Intent, authorise};
+use crate::self_service::{Authority, Intent, authorise, permit};
 use crate::store::{self, Change, Owner};
 use crate::world::World;
 
@@ -84,23 +84,26 @@ fn act(
         // Mistakes in what was asked for are found before a code is asked for.
         Action::Add(wanted) => {
             let record = load(world, owner)?;
+            let permitted = permit(world, owner, &record, Intent::Add)?;
             let device = enrol::prepare(world, &record, wanted)?;
-            let authority = authorise(world, owner, &record, Intent::Add, conversation)?;
+            let authority = authorise(world, owner, &record, permitted, conversation)?;
             enrol::add(world, owner, wanted, &record, device, &authority, conversation)
                 .map(Reply::Added)
         }
         Action::Remove { label } => {
             let record = load(world, owner)?;
+            let permitted = permit(world, owner, &record, Intent::Alter)?;
             known(&record, owner, label)?;
-            let authority = authorise(world, owner, &record, Intent::Alter, conversation)?;
+            let authority = authorise(world, owner, &record, permitted, conversation)?;
             alter(world, owner, &authority, Altered::Removed, label, |record| remove(record, label))
         }
         Action::MakeDefault { label } => {
             let record = load(world, owner)?;
+            let permitted = permit(world, owner, &record, Intent::Alter)?;
             if known(&record, owner, label)?.id == record.default {
                 return Ok(done(owner));
             }
-            let authority = authorise(world, owner, &record, Intent::Alter, conversation)?;
+            let authority = authorise(world, owner, &record, permitted, conversation)?;
             alter(world, owner, &authority, Altered::Default, label, |record| {
                 record.default = find(record, label)?.id;
                 Ok(())
@@ -108,13 +111,15 @@ fn act(
         }
         Action::NewCodes => {
             let record = load(world, owner)?;
-            let authority = authorise(world, owner, &record, Intent::Alter, conversation)?;
+            let permitted = permit(world, owner, &record, Intent::Alter)?;
+            let authority = authorise(world, owner, &record, permitted, conversation)?;
             new_codes(world, owner, &authority)
         }
         Action::Resync { label } => {
             let record = load(world, owner)?;
+            let permitted = permit(world, owner, &record, Intent::Resync)?;
             let device = known(&record, owner, label)?;
-            let authority = authorise(world, owner, &record, Intent::Resync, conversation)?;
+            let authority = authorise(world, owner, &record, permitted, conversation)?;
             let found = resync(world, device, conversation)?;
             alter(world, owner, &authority, Altered::Resynchronised, label, |record| {
                 found.apply(record, device.id)

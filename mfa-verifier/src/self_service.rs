@@ -34,6 +34,30 @@ pub(crate) enum Intent {
     Resync,
 }
 
+/// What policy lets the caller do, before they have shown who they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Permitted(Intent);
+
+/// Asks policy.
+pub(crate) fn permit(
+    world: &World,
+    owner: &Owner,
+    record: &UserRecord,
+    intent: Intent,
+) -> Result<Permitted, Failure> {
+    let enrolled = record.is_enrolled();
+    let refused = |what| Err(not_permitted(what, "ask the administrator"));
+    match world.config.self_service.allow {
+        _ if world.caller.is_root() => Ok(Permitted(intent)),
+        Allow::None => refused("users do not change their own second factors on this host"),
+        Allow::First if enrolled => {
+            refused("users do not change what they have enrolled on this host")
+        }
+        Allow::First | Allow::All if enrolled || intent == Intent::Add => Ok(Permitted(intent)),
+        Allow::First | Allow::All => Err(not_enrolled(owner)),
+    }
+}
+
 /// The permission to alter one record once.
 #[derive(Debug)]
 pub(crate) enum Authority {
@@ -88,13 +112,12 @@ pub(crate) fn authorise(
     world: &World,
     owner: &Owner,
     record: &UserRecord,
-    intent: Intent,
+    Permitted(intent): Permitted,
     conversation: &mut dyn Conversation,
 ) -> Result<Authority, Failure> {
     if world.caller.is_root() {
         return Ok(Authority::Root);
     }
-    permit(world.config.self_service.allow, record.is_enrolled(), owner, intent)?;
     let store = world.managed_store()?;
     let until = (world.now)().saturating_add(LIFETIME);
     let invitation = first_factor(world, store, owner, record, conversation)?;
@@ -147,23 +170,6 @@ impl Authority {
             record.invitation = None;
         }
         Ok(())
-    }
-}
-
-/// What policy lets owners do themselves.
-fn permit(allow: Allow, enrolled: bool, owner: &Owner, intent: Intent) -> Result<(), Failure> {
-    let first = !enrolled && intent == Intent::Add;
-    match allow {
-        Allow::None => Err(not_permitted(
-            "users do not change their own second factors on this host",
-            "ask the administrator",
-        )),
-        Allow::First if enrolled => Err(not_permitted(
-            "users do not change what they have enrolled on this host",
-            "ask the administrator",
-        )),
-        Allow::First | Allow::All if enrolled || first => Ok(()),
-        Allow::First | Allow::All => Err(not_enrolled(owner)),
     }
 }
 

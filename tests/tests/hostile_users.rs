@@ -549,10 +549,7 @@ fn every_request_about_somebody_else_is_refused_and_changes_nothing() {
         assert!(denied && asked.is_empty(), "{user}: {reply:?} {asked:?}");
     }
     assert_eq!(store(&host), before);
-    assert_eq!(
-        host.logged_by_now("the record of another user was asked for").len(),
-        all.len() * 5 + 5
-    );
+    assert_eq!(host.logged_by_now("another user's record was asked for").len(), all.len() * 5 + 5);
 
     // A connection is its maker's, whoever uses it: here the test itself, which is root.
     let (reply, _) = host.peer("bob").ask(&manage(None, Action::Status), &[]);

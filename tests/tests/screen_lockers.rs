@@ -144,8 +144,7 @@ fn a_locker_asks_about_nobody_but_the_one_who_runs_it() {
         assert_eq!(report.code(), "PAM_AUTH_ERR", "{whose}: {report:?}");
         assert!(report.asked().is_empty() && report.told().is_empty(), "{whose}: {report:?}");
     }
-    let refused =
-        host.logged_by_now("by_uid=1000 reason=\"the record of another user was asked for\"");
+    let refused = host.logged_by_now("by_uid=1000 reason=\"another user's record was asked for\"");
     assert_eq!(refused.len(), 3, "{refused:?}");
     // As vlock does after the person's own answers were wrong.
     let mut screen = lock(&host);
