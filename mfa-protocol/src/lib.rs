@@ -45,11 +45,5 @@ pub const FACE_BOUND: Duration = Duration::from_secs(12);
 /// `pam_mfa.so` asks nothing, or nobody could ever enrol.
 pub const REAUTH_SERVICE: &str = "mfa-setup";
 
-/// The service of `mfa-setup test`, in the log and for the policy.
-pub const TEST_SERVICE: &str = "test";
-
-/// The service of `mfa-setup judge` where none is named.
-pub const JUDGE_SERVICE: &str = "judge";
-
 /// How long a person may take to answer one prompt.
 pub const PERSON_BOUND: Duration = Duration::from_secs(300);

@@ -14,6 +14,9 @@ pub enum Request {
     Login(Box<LoginRequest>),
     /// Anything that `mfa-setup` does beside judging.
     Manage(ManageRequest),
+    /// Since version 2: a login of which the person sees no text, as under `PAM_SILENT`, or that is
+    /// none, as for `mfa-setup judge`. What is told then may have to be told again.
+    Unseen(Box<LoginRequest>),
 }
 
 /// Who logs in, from where, and how the stack wants to be asked.

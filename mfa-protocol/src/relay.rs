@@ -58,8 +58,8 @@ pub fn relay_within<T: Serialize>(
     }
     let mut end = Instant::now() + PERSON_BOUND;
     loop {
-        wait(stream, bound, conversation)?;
-        match decode(&frame::receive(stream, bound)?)? {
+        let left = wait(stream, bound, conversation)?;
+        match decode(&frame::receive(stream, left)?)? {
             ToFace::Ask(prompt) => match conversation.ask(&prompt) {
                 Ok(answer) => {
                     send(stream, &FromFace::Answer(answer), bound)?;
@@ -81,12 +81,13 @@ pub fn relay_within<T: Serialize>(
     }
 }
 
-/// Waits until there is something to read, and lets the conversation know now and then.
+/// Waits until there is something to read, and lets the conversation know now and then. What is left
+/// of `bound` then.
 fn wait(
     stream: &UnixStream,
     bound: Duration,
     conversation: &mut dyn Conversation,
-) -> Result<(), FrameError> {
+) -> Result<Duration, FrameError> {
     let deadline = Instant::now() + bound;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -97,7 +98,7 @@ fn wait(
         let mut ready = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ready, nap) {
             Ok(0) => conversation.keep_waiting(),
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(left),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(io::Error::from(errno).into()),
         }

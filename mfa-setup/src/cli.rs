@@ -25,10 +25,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The policy file to use; the verifier is then started for this command alone
+    /// The policy file to use; the verifier is then started for this command alone (root only)
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// The verifier to start
+    /// The verifier to start (root only)
     #[arg(long, global = true, value_name = "PATH")]
     pub verifier: Option<PathBuf>,
     /// The socket of a verifier that is running
@@ -57,7 +57,7 @@ pub enum Command {
     Default(Label),
     /// Show which backup codes are left, or make new ones
     Codes(Codes),
-    /// Try a code as a login would; it is used up and counts
+    /// Try a code as a login would, which uses it up and counts; with --resync, bring back a device
     Test(Test),
     /// Show a device's key again (root; audited)
     ShowKey(Label),
@@ -174,14 +174,19 @@ pub struct Invite {
     /// The user
     pub name: OsString,
     /// How long the code is good: 30m, 24h, 7d
-    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        default_value = "24h",
+        value_parser = humantime::parse_duration
+    )]
     pub lifetime: Duration,
 }
 
 #[derive(Debug, Args)]
 pub struct Judge {
     /// The PAM service whose policy holds
-    #[arg(long, default_value = mfa_protocol::JUDGE_SERVICE)]
+    #[arg(long, default_value = "judge")]
     pub service: String,
     /// The address that the login comes from
     #[arg(long, value_name = "ADDR")]

@@ -98,7 +98,8 @@ impl Session<'_> {
         }
     }
 
-    /// `remove`, `default`, `unlock`, `reset` and `test --resync`: what is answered by no more than that it is done. `what` is to be confirmed first.
+    /// `remove`, `default`, `unlock`, `reset` and `test --resync`: what is answered by no more than
+    /// that it is done. `what` is to be confirmed first.
     pub fn change(&mut self, what: Option<&str>, action: Action) -> Result<u8, Problem> {
         if let Some(what) = what {
             let whose = printed(&self.user()?);

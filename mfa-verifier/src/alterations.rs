@@ -3,7 +3,7 @@
 //! Who altered it with a stolen code must not be able to make that unseen with what they put there.
 //! So nothing is settled but by a login with a factor that is older than the oldest alteration of
 //! all, and the oldest are the ones that are kept where there are too many. Without such a login
-//! each is told for two weeks, and once at any rate.
+//! each is told for two weeks, and once at any rate to who still has a factor.
 
 use std::fmt::Write;
 
@@ -19,11 +19,12 @@ const KEPT: u64 = 14 * 86_400;
 impl UserRecord {
     /// Notes an alteration. Where there are too many, the latest gives way.
     pub fn note(&mut self, alteration: Alteration) {
-        let same = |noted: &Alteration| {
+        let same = |noted: &&mut Alteration| {
             (noted.what, &noted.label, noted.by_root)
                 == (alteration.what, &alteration.label, alteration.by_root)
         };
-        if self.alterations.iter().any(same) {
+        if let Some(noted) = self.alterations.iter_mut().find(same) {
+            noted.again = Some(alteration.at);
             return;
         }
         self.alterations.truncate(MAX_ALTERATIONS - 1);
@@ -53,7 +54,7 @@ impl UserRecord {
 }
 
 fn is_young(alteration: &Alteration, now: u64) -> bool {
-    now.saturating_sub(alteration.at) <= KEPT
+    now.saturating_sub(alteration.again.unwrap_or(alteration.at)) <= KEPT
 }
 
 /// The lines for a person; none where there is nothing to tell.
@@ -75,8 +76,10 @@ pub fn tell(news: &[Alteration]) -> Option<String> {
             Altered::NewCodes => "new backup codes were made".to_owned(),
         };
         let by = if alteration.by_root { " by root" } else { "" };
+        let again = alteration.again.map(timestamp);
+        let again = again.map_or(String::new(), |time| format!(", and again, last at {time}"));
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{time}: {what}{by}.");
+        let _ = writeln!(text, "{time}: {what}{by}{again}.");
     }
     text.push_str("If that was not you, tell your administrator.");
     Some(text)
@@ -92,7 +95,13 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn added(label: &str, at: u64) -> Alteration {
-        Alteration { at, what: Altered::Added, label: label.to_owned(), by_root: false }
+        Alteration {
+            at,
+            again: None,
+            what: Altered::Added,
+            label: label.to_owned(),
+            by_root: false,
+        }
     }
 
     fn by(label: &str) -> Accepted {
@@ -144,18 +153,28 @@ mod tests {
         let mut record = record();
         for n in 1..20 {
             let other = Alteration { what: Altered::Default, ..added(&n.to_string(), NOW + n) };
-            record.note(other.clone());
-            // A second time is no news.
-            record.note(Alteration { at: NOW + 100 + n, ..other });
+            record.note(other);
         }
         let news = record.take_news(&by("tablet"), NOW + 60);
         assert_eq!(news.len(), MAX_ALTERATIONS);
-        assert_eq!((&news[0], news[7].label.as_str()), (&added("tablet", NOW), "19"));
+        assert_eq!((&news[0], news[11].label.as_str()), (&added("tablet", NOW), "19"));
         assert_eq!(record.alterations, news);
         // Of what was altered a codes' batch that is made in between is no older witness.
         record.backup_codes = Some(codes::new_batch(1, NOW + 5).unwrap().0);
         record.take_news(&Accepted::BackupCode { number: 1 }, NOW + 90);
         assert_eq!(record.alterations, news);
+    }
+
+    #[test]
+    fn what_is_done_once_more_is_told_with_both_times_and_as_long_as_the_later_one() {
+        let mut record = record();
+        let later = NOW + KEPT;
+        record.note(added("tablet", later));
+        let news = record.take_news(&by("tablet"), later + KEPT);
+        assert_eq!(news, [Alteration { again: Some(later), ..added("tablet", NOW) }]);
+        assert_eq!(record.alterations, news);
+        let text = tell(&[Alteration { again: Some(60), ..added("x", 0) }]).unwrap();
+        assert!(text.contains("was added, and again, last at 1970-01-01T00:01:00Z.\n"), "{text}");
     }
 
     #[test]

@@ -42,11 +42,11 @@ impl Subject {
 
 /// What the answer was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// A login, at which the person learns what was altered.
     Login,
     /// A trial, or a login whose texts may be seen by nobody: what is told may have to be told again.
-    Trial,
+    Unseen,
     /// A change of the record by its owner.
     Change,
 }
@@ -80,7 +80,7 @@ pub(crate) fn answered(
         let codes_left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
         let news = match (&judgement, purpose) {
             (Judgement::Accepted(accepted), Purpose::Login) => record.take_news(accepted, now),
-            (Judgement::Accepted(_), Purpose::Trial) => record.news(now),
+            (Judgement::Accepted(_), Purpose::Unseen) => record.news(now),
             _ => Vec::new(),
         };
         Change::Save(record, (judgement, codes_left, news))

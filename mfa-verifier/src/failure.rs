@@ -24,7 +24,7 @@ pub fn usage(error: impl Into<String>, hint: impl Into<String>) -> Failure {
 #[must_use]
 pub fn unusable(request: &Request, error: &str, hint: &str) -> Reply {
     match request {
-        Request::Login(_) => Reply::Outcome(Outcome {
+        Request::Login(_) | Request::Unseen(_) => Reply::Outcome(Outcome {
             verdict: Verdict::Unavailable,
             user: None,
             factor: None,

@@ -7,7 +7,7 @@
 
 pub mod admission;
 pub mod alterations;
-mod attempt;
+pub mod attempt;
 pub mod audit;
 pub mod config;
 pub mod confine;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use mfa_protocol::frame;
 use mfa_protocol::message::{Failure, FailureKind, Reply, ToFace};
 use mfa_protocol::relay::encode;
+use mfa_protocol::trusted;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -45,7 +46,8 @@ pub fn listen_for_users(path: &Path, config: Option<&Path>) -> io::Result<()> {
     let signals = signals()?;
     let listener = bind(path)?;
     let ours = identity(path);
-    let mut verifiers = Verifiers { config, running: HashMap::new() };
+    let program = std::env::current_exe()?;
+    let mut verifiers = Verifiers { program: &program, config, running: HashMap::new() };
     let ended = verifiers.serve(&listener, &signals);
     // A socket that nobody listens on would only be in the way; another's may be there by now.
     if ours.is_some() && identity(path) == ours {
@@ -103,6 +105,8 @@ fn is_listened_on(path: &Path) -> io::Result<bool> {
 
 /// The verifiers that run, by process number, each with its user.
 struct Verifiers<'a> {
+    /// What is started: by its name, so that an upgrade holds from then on.
+    program: &'a Path,
     config: Option<&'a Path>,
     running: HashMap<u32, (Child, u32)>,
 }
@@ -156,8 +160,9 @@ impl Verifiers<'_> {
     }
 
     fn start(&self, stream: &UnixStream) -> io::Result<Child> {
-        // This very program, also after another version has taken its name.
-        let mut command = Command::new("/proc/self/exe");
+        let program = trusted::open_program(self.program).map_err(io::Error::other)?;
+        // What was looked at is what runs: the opened file, not its name.
+        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
         command.arg0("mfa-verifier");
         if let Some(config) = self.config {
             command.arg("--config").arg(config);

@@ -1,15 +1,11 @@
 //! One login, from top to bottom.
 
 use mfa_protocol::message::LoginRequest;
-use mfa_protocol::{
-    Answer, Conversation, ConversationError, JUDGE_SERVICE, Outcome, Prompt, Style, TEST_SERVICE,
-    Verdict,
-};
+use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Prompt, Style, Verdict};
 
 use crate::alterations::tell;
 use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
-use crate::confine;
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
 use crate::judge::Refusal;
@@ -31,12 +27,13 @@ const USED_AHEAD: &str =
 pub fn login(
     world: &World,
     request: &LoginRequest,
+    purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Outcome {
     let source = Source::of(&request.service, request.rhost.as_deref());
     let user = world.users.by_name(&request.user);
     let decision = match &user {
-        Ok(user) => decide(world, request, user.as_ref(), source, conversation),
+        Ok(user) => decide(world, request, user.as_ref(), source, purpose, conversation),
         Err(error) => Err(LoginError::Users(error.to_string())),
     };
     let decision = decision.unwrap_or_else(Decision::from);
@@ -53,6 +50,7 @@ fn decide(
     request: &LoginRequest,
     user: Option<&Owner>,
     source: Source,
+    purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
     let stand_in;
@@ -86,7 +84,7 @@ fn decide(
         Requirement::Deny(denial) => Ok(Decision::Denied(denial)),
         Requirement::Challenge => {
             let subject = Subject::of(store, user, own)?;
-            challenge(world, request, store, &subject, source, conversation)
+            challenge(world, request, store, &subject, source, purpose, conversation)
         }
     }
 }
@@ -98,9 +96,9 @@ fn challenge(
     store: &dyn Store,
     subject: &Subject,
     source: Source,
+    purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
-    let purpose = purpose(&request.service);
     if let Some(password) = &request.password {
         let typed = Typed::of(password.expose());
         let decision = answered(world, store, subject, source, typed, purpose)?;
@@ -118,14 +116,6 @@ fn challenge(
     };
     advise(world, &decision, conversation);
     Ok(decision)
-}
-
-/// Whether what is told at such a login is taken for seen.
-fn purpose(service: &str) -> Purpose {
-    match service {
-        TEST_SERVICE | JUDGE_SERVICE | confine::SERVICE => Purpose::Trial,
-        _ => Purpose::Login,
-    }
 }
 
 /// The store, if there is one to look at: a fresh host has none, and with the policy off nothing is

@@ -85,10 +85,9 @@ fn act(
         Action::Add(wanted) => {
             let record = load(world, owner)?;
             let permitted = permit(world, owner, &record, Intent::Add)?;
-            let device = enrol::prepare(world, &record, wanted)?;
+            let prepared = enrol::prepare(world, &record, wanted)?;
             let authority = authorise(world, owner, &record, permitted, conversation)?;
-            enrol::add(world, owner, wanted, &record, device, &authority, conversation)
-                .map(Reply::Added)
+            enrol::add(world, owner, prepared, &authority, conversation).map(Reply::Added)
         }
         Action::Remove { label } => {
             let record = load(world, owner)?;
@@ -100,12 +99,15 @@ fn act(
         Action::MakeDefault { label } => {
             let record = load(world, owner)?;
             let permitted = permit(world, owner, &record, Intent::Alter)?;
-            if known(&record, owner, label)?.id == record.default {
-                return Ok(done(owner));
-            }
+            known(&record, owner, label)?;
             let authority = authorise(world, owner, &record, permitted, conversation)?;
-            alter(world, owner, &authority, Altered::Default, label, |record| {
-                record.default = find(record, label)?.id;
+            change(world, owner, |record| {
+                let (id, now) = (find(record, label)?.id, (world.now)());
+                if record.default == id {
+                    return authority.spend(record, now);
+                }
+                authority.exercise(record, Altered::Default, label, now)?;
+                record.default = id;
                 Ok(())
             })
         }
@@ -122,7 +124,7 @@ fn act(
             let authority = authorise(world, owner, &record, permitted, conversation)?;
             let found = resync(world, device, conversation)?;
             alter(world, owner, &authority, Altered::Resynchronised, label, |record| {
-                found.apply(record, device.id)
+                found.apply(record, device)
             })
         }
     }

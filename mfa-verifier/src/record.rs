@@ -29,7 +29,7 @@ pub const MAX_DEVICES: usize = 8;
 pub const MAX_SOURCES: usize = 17;
 
 /// Alterations that are still to be told.
-pub const MAX_ALTERATIONS: usize = 8;
+pub const MAX_ALTERATIONS: usize = 12;
 
 /// Bytes of a label.
 pub const MAX_LABEL: usize = 32;
@@ -231,6 +231,8 @@ pub struct Invitation {
 pub struct Alteration {
     /// When.
     pub at: u64,
+    /// When it was done once more, last.
+    pub again: Option<u64>,
     /// What.
     pub what: Altered,
     /// The device's label; empty where it is about backup codes.
@@ -395,6 +397,7 @@ pub(crate) mod tests {
             alterations: vec![
                 Alteration {
                     at: u64::from(u32::MAX),
+                    again: Some(u64::from(u32::MAX)),
                     what: Altered::NewCodes,
                     label: "x".repeat(MAX_LABEL),
                     by_root: true,

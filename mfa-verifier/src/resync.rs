@@ -63,8 +63,12 @@ pub(crate) struct Found(MovingFactor);
 
 impl Found {
     /// Sets the device right, unless a later code of it was accepted meanwhile.
-    pub(crate) fn apply(&self, record: &mut UserRecord, id: u32) -> Result<(), Failure> {
-        let device = record.devices.iter_mut().find(|device| device.id == id);
+    pub(crate) fn apply(&self, record: &mut UserRecord, asked: &Device) -> Result<(), Failure> {
+        // After a reset numbers begin anew.
+        let same = |device: &&mut Device| {
+            device.id == asked.id && device.key.expose() == asked.key.expose()
+        };
+        let device = record.devices.iter_mut().find(same);
         let device = device.ok_or_else(|| usage("the device is gone", "see: mfa-setup status"))?;
         let later = match (&self.0, &device.moving) {
             (MovingFactor::Time { last_step, .. }, MovingFactor::Time { last_step: last, .. }) => {

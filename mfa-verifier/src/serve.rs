@@ -10,6 +10,7 @@ use mfa_protocol::message::{Reply, Request, ToFace};
 use mfa_protocol::relayed::{Relayed, send};
 
 use crate::admission::{Admitted, TurnedAway, admit};
+use crate::attempt::Purpose;
 use crate::audit::{Line, Log, Severity};
 use crate::config::Config;
 use crate::failure::unusable;
@@ -97,7 +98,12 @@ impl Service<'_> {
         let allow = |bound| self.watchdog.allow(bound);
         let mut conversation = Relayed::new(stream, &allow);
         let reply = match request {
-            Request::Login(request) => Reply::Outcome(login(&world, request, &mut conversation)),
+            Request::Login(request) => {
+                Reply::Outcome(login(&world, request, Purpose::Login, &mut conversation))
+            }
+            Request::Unseen(request) => {
+                Reply::Outcome(login(&world, request, Purpose::Unseen, &mut conversation))
+            }
             Request::Manage(request) => manage(&world, request, &mut conversation),
         };
         // Most is mended when a record is saved.

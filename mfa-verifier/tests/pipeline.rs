@@ -8,6 +8,7 @@ use mfa_protocol::conversation::{
 };
 use mfa_protocol::message::{Action, Failure, FailureKind, LoginRequest, NewDevice, Reply};
 use mfa_protocol::{Secret, Verdict};
+use mfa_verifier::attempt::Purpose;
 use mfa_verifier::config::Mode;
 use mfa_verifier::login::{ALREADY_USED, login};
 use mfa_verifier::record::UserRecord;
@@ -292,7 +293,7 @@ fn a_store_that_fails_is_no_success_whatever_the_policy() {
             let request = LoginRequest { nullok, ..from("alice", "192.0.2.7") };
             let outcome = host.world(|world| {
                 let world = World { archive: &BrokenArchive, ..*world };
-                login(&world, &request, &mut Scripted::new([current()]))
+                login(&world, &request, Purpose::Login, &mut Scripted::new([current()]))
             });
             assert_eq!(outcome.verdict, Verdict::Unavailable, "{mode:?}");
         }
@@ -315,7 +316,8 @@ impl Conversation for ResetMeanwhile<'_> {
 fn a_reset_while_a_code_is_typed_refuses_it_and_leaves_no_record() {
     let (host, _) = Host::with_alice(Mode::Required);
     let request = from("alice", "192.0.2.7");
-    let outcome = host.world(|world| login(world, &request, &mut ResetMeanwhile(&host)));
+    let outcome =
+        host.world(|world| login(world, &request, Purpose::Login, &mut ResetMeanwhile(&host)));
     assert_eq!(outcome.verdict, Verdict::Denied);
     let alice = Owner { uid: 1000, name: "alice".to_owned() };
     assert_eq!(host.store.as_ref().unwrap().load(&alice).unwrap().1, Revision::NONE);

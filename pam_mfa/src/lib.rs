@@ -23,8 +23,8 @@ use std::ffi::CStr;
 
 use mfa_protocol::relay::relay;
 use mfa_protocol::{Reply, Request};
-use pam::constants::PamFlag;
 use pam::constants::PamResultCode::{self, PAM_IGNORE, PAM_SUCCESS};
+use pam::constants::{PAM_SILENT, PamFlag};
 use pam::module::{PamHandle, PamHooks};
 
 use arguments::Arguments;
@@ -102,7 +102,10 @@ fn login(pamh: &mut PamHandle, arguments: &Arguments, flags: PamFlag) -> Result<
     let verifier = arguments.verifier.connect()?;
     let person = PamConversation::new(pamh, flags);
     let mut conversation = Forwarded::new(code, context::password(pamh), person);
-    let reply = relay(verifier.stream(), &Request::Login(Box::new(request)), &mut conversation)?;
+    let request = Box::new(request);
+    let request =
+        if flags & PAM_SILENT == 0 { Request::Login(request) } else { Request::Unseen(request) };
+    let reply = relay(verifier.stream(), &request, &mut conversation)?;
     if let (true, Reply::Outcome(outcome)) = (arguments.debug, &reply) {
         ffi::log(pamh, Level::Debug, &format!("outcome={}", outcome.verdict.name()));
     }

@@ -28,13 +28,20 @@ const TRIES: usize = 5;
 /// How far off, in seconds, a device's clock is looked for when its first code is wrong.
 const FARTHEST_CLOCK: i64 = 24 * 3_600;
 
-/// Judges what was asked for before anybody is asked anything, and makes the device of it. Its label
-/// is empty where the person is to choose one.
-pub(crate) fn prepare(
+/// A device that can be enrolled, in the record as it was looked at.
+pub(crate) struct Prepared<'a> {
+    wanted: &'a NewDevice,
+    record: &'a UserRecord,
+    /// Its label is empty where the person is to choose one.
+    device: Device,
+}
+
+/// Judges what was asked for before anybody is asked anything, and makes the device of it.
+pub(crate) fn prepare<'a>(
     world: &World,
-    record: &UserRecord,
-    wanted: &NewDevice,
-) -> Result<Device, Failure> {
+    record: &'a UserRecord,
+    wanted: &'a NewDevice,
+) -> Result<Prepared<'a>, Failure> {
     if !wanted.guided {
         refuse_full(record)?;
     }
@@ -46,7 +53,7 @@ pub(crate) fn prepare(
         None if wanted.guided => String::new(),
         None => free_label(record, wanted.kind),
     };
-    new_device(world, wanted, &label)
+    Ok(Prepared { wanted, record, device: new_device(world, wanted, &label)? })
 }
 
 /// Enrols a device that was [`prepare`]d for `owner`.
@@ -57,12 +64,11 @@ pub(crate) fn prepare(
 pub(crate) fn add(
     world: &World,
     owner: &Owner,
-    wanted: &NewDevice,
-    record: &UserRecord,
-    mut device: Device,
+    prepared: Prepared<'_>,
     authority: &Authority,
     conversation: &mut dyn Conversation,
 ) -> Result<Added, Failure> {
+    let Prepared { wanted, record, mut device } = prepared;
     if wanted.guided {
         introduce(owner, conversation);
     }
@@ -172,9 +178,14 @@ fn choose_label(
         let typed = answer.expose_str().map_or("\u{fffd}", str::trim);
         let label = if typed.is_empty() { proposal.clone() } else { typed.to_owned() };
         let Some(there) = record.device(&label) else {
-            refuse_full(record)?;
-            judge_label(record, &label)?;
-            return Ok((label, None));
+            match refuse_full(record).and(judge_label(record, &label)) {
+                Ok(()) => return Ok((label, None)),
+                // The code that was given for this is used up, so it goes on.
+                Err(Failure { error, hint, .. }) => {
+                    conversation.tell(Style::Error, &format!("{error}: {hint}"));
+                    continue;
+                }
+            }
         };
         let question =
             format!("There is a device \"{}\" already. Replace it? [y/N] ", escape(&label));

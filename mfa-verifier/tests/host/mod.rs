@@ -10,6 +10,7 @@ use mfa_protocol::message::{
     Terminal,
 };
 use mfa_protocol::{Outcome, Secret, Verdict};
+use mfa_verifier::attempt::Purpose;
 use mfa_verifier::audit::{Log, Severity};
 use mfa_verifier::config::{Config, Mode};
 use mfa_verifier::login::login;
@@ -75,7 +76,7 @@ impl Host {
     }
 
     pub fn login(&self, request: &LoginRequest, script: &mut Scripted) -> Outcome {
-        self.world(|world| login(world, request, script))
+        self.world(|world| login(world, request, Purpose::Login, script))
     }
 
     pub fn verdict(&self, user: &str, answer: &str) -> Verdict {

@@ -170,6 +170,17 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_ran_ahead_and_was_set_right_is_told_from_a_wrong_code() {
+        let config = Config::default();
+        let (mut phone, here) = (phone(None), NOW / 30);
+        phone.moving = search(&phone, here + 360).unwrap();
+        let given = |step| examine(&phone, &code(&phone, step), NOW + 60, &config);
+        assert_eq!(given(here + 2), Finding::UsedAhead);
+        assert!(matches!(given(here + 50), Finding::Wrong(_)));
+        assert!(matches!(given(here + 363), Finding::Right(_)));
+    }
+
+    #[test]
     fn a_counter_is_found_ten_thousand_presses_on() {
         let mut token = phone(None);
         token.moving = MovingFactor::Counter { next: 5, candidate: None };

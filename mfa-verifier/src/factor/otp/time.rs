@@ -62,12 +62,13 @@ pub(super) fn examine(
     let last = last_step.map_or(-1, to_step);
     let window = clock.expected - clock.window..=clock.expected + clock.window;
     let reach = clock.here - clock.reach..=clock.here + clock.reach;
-    let (mut fresh, mut used, mut distant) = (None, None, None);
+    let (mut fresh, mut used, mut distant, mut overtaken) = (None, None, None, None);
     for step in window.chain(reach.filter(|step| !clock.in_window(*step))) {
         let slot = match (clock.in_window(step), step > last) {
             (true, true) => &mut fresh,
             (true, false) => &mut used,
             (false, true) => &mut distant,
+            (false, false) if (step - clock.here).abs() <= clock.window => &mut overtaken,
             (false, false) => continue,
         };
         if generator.matches(code, step) && slot.is_none() {
@@ -96,6 +97,8 @@ pub(super) fn examine(
                 Finding::Wrong(unchanged(Some(run)))
             }
         }
+        // The device's clock ran far ahead and was set right.
+        _ if overtaken.is_some() => Finding::UsedAhead,
         (None, None, None) => Finding::Wrong(unchanged(None)),
     }
 }
