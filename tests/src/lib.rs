@@ -12,6 +12,7 @@ pub mod booted;
 pub mod cache;
 pub mod clock;
 pub mod codes;
+pub mod command_line;
 pub mod container;
 pub mod directory;
 pub mod disk;
