@@ -93,6 +93,21 @@ impl<'a> Person<'a> {
         enrolled
     }
 
+    /// Brings back a device whose clock or counter is far off: a backup code, and three codes in a row.
+    #[track_caller]
+    pub fn resynchronise(&self, label: &str, backup_code: &str, row: &[String; 3]) {
+        let mut tty = self.setup_with_password(&["test", label, "--resync"]);
+        tty.expect(BACKUP_CODE);
+        tty.send_line(backup_code);
+        for (question, code) in
+            [FIRST_CODE, "The one after it: ", "And the one after that: "].iter().zip(row)
+        {
+            tty.expect(question);
+            tty.send_line(code);
+        }
+        assert_eq!(exit(&mut tty), 0, "{}", tty.text());
+    }
+
     /// A change that needs nothing but password and code; what was shown of it.
     #[track_caller]
     pub fn change(&self, arguments: &[&str], code: &str) -> String {
