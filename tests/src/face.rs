@@ -1,12 +1,13 @@
 //! A face of a user's own making: see `src/bin/user-face.rs`.
 
-use mfa_protocol::message::{Action, Failure, LoginRequest, ManageRequest};
+use mfa_protocol::message::{Action, Failure, LoginRequest};
 use mfa_protocol::{Outcome, Reply, Request};
 use serde::{Deserialize, Serialize};
 
 use crate::cache;
 use crate::host::{Host, Running, as_user};
 use crate::listener::USER_SOCKET;
+use crate::requests::manage;
 
 /// Where the program is found in a host with [`Host::faces`].
 const FACE: &str = "/usr/local/bin/user-face";
@@ -68,8 +69,7 @@ impl Running {
         action: Action,
         answers: &[&str],
     ) -> Heard {
-        let user = user.map(|user| user.as_bytes().to_vec());
-        self.ask_as(caller, &Request::Manage(ManageRequest { user, action }), answers)
+        self.ask_as(caller, &manage(user, action), answers)
     }
 
     /// The same for a login.

@@ -1,14 +1,18 @@
 //! A host whose users are served without systemd: `mfa-verifier --listen-users`.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use crate::host::Running;
+use crate::host::{Output, Running};
+use crate::traced::VERIFIER;
+use crate::waiting::until;
 
 /// Where faces of users who are not root look for a verifier.
 pub const USER_SOCKET: &str = "/run/pam_mfa/user.sock";
+
+/// How many verifiers serve one user at once.
+pub const PER_USER: usize = 8;
 
 /// The verifier that listens for users.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ impl Running {
     /// Starts the installed verifier that listens for users, in the foreground, as a supervisor does.
     #[track_caller]
     pub fn listen_for_users(&self) -> Listener<'_> {
-        self.listen_with("/usr/libexec/pam_mfa/mfa-verifier")
+        self.listen_with(VERIFIER)
     }
 
     /// Starts another program as that verifier.
@@ -35,12 +39,13 @@ impl Running {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let listener = Listener { host: self, process, pid: line.trim().parse().unwrap() };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !self.path(USER_SOCKET).exists() {
-            assert!(Instant::now() < deadline, "nobody listens for users");
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("somebody listens for users", || self.path(USER_SOCKET).exists());
         listener
+    }
+
+    /// `mfa-setup status` as `user` runs it.
+    pub fn status_of(&self, user: &str) -> Output {
+        self.run_as(user, &["mfa-setup", "status", "--json"])
     }
 }
 
@@ -57,6 +62,18 @@ impl Listener<'_> {
         let children: Vec<&str> = children.split_whitespace().collect();
         let [only] = children[..] else { panic!("{} verifiers serve", children.len()) };
         only.parse().unwrap()
+    }
+
+    /// The process numbers inside of all verifiers but this one.
+    pub fn verifiers(&self) -> Vec<String> {
+        let all = self.host.run(&["pgrep", "-x", "mfa-verifier"]).stdout;
+        let own = self.pid.to_string();
+        all.lines().filter(|pid| **pid != own).map(str::to_owned).collect()
+    }
+
+    /// How many descriptors it has.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(self.host.path(format!("/proc/{}/fd", self.pid))).unwrap().count()
     }
 
     /// Ends it as a supervisor does: its exit code.

@@ -15,11 +15,29 @@ use mfa_protocol::{Reply, Request};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use crate::host::{Running, as_user};
+use crate::cache;
+use crate::host::{Host, Running, as_user};
 use crate::listener::USER_SOCKET;
+use crate::pam::exact;
 
-/// Where `user-socket` is found in a host: [`Host::bind`](crate::Host::bind) it there.
-pub const USER_SOCKET_PROGRAM: &str = "/usr/local/bin/user-socket";
+/// Where `user-socket` is found in a host of [`host_with_peers`].
+const USER_SOCKET_PROGRAM: &str = "/usr/local/bin/user-socket";
+
+/// A policy under which wrong codes lock nobody out so soon.
+pub const GENEROUS: &str =
+    "[policy]\nmode = \"required\"\n[lockout]\nper_source = 100\nper_user = 100\n";
+
+/// A host of alice and bob, in whose name [`Running::peer`] makes connections.
+pub fn host_with_peers(config: &str) -> Host {
+    Host::new()
+        .user("alice", "rabbit hole")
+        .user("bob", "builder")
+        .config(config)
+        .pam("login", &exact(""))
+        // With a common-auth in which pam_unix delays nothing.
+        .pam_example("sshd", "sshd")
+        .bind(cache::program("user-socket"), USER_SOCKET_PROGRAM)
+}
 
 /// A user's process that makes connections.
 #[derive(Debug)]

@@ -88,14 +88,24 @@ impl<'a> Person<'a> {
     /// The same, where the first factor has been given.
     #[track_caller]
     pub fn enrol_at(&self, tty: &mut Pty) -> Enrolled {
-        tty.expect(LABEL);
-        tty.send_line("");
-        let mut device = app(tty);
-        tty.send_line(&device.code());
-        let codes = sheet(tty);
-        tty.send_line(&codes[0]);
+        let enrolled = answer_enrolment(tty);
         assert_eq!(exit(tty), 0, "{}", tty.text());
-        Enrolled { device, backup: Backup { codes } }
+        enrolled
+    }
+
+    /// Brings back a device whose clock or counter is far off: a backup code, and three codes in a row.
+    #[track_caller]
+    pub fn resynchronise(&self, label: &str, backup_code: &str, row: &[String; 3]) {
+        let mut tty = self.setup_with_password(&["test", label, "--resync"]);
+        tty.expect(BACKUP_CODE);
+        tty.send_line(backup_code);
+        for (question, code) in
+            [FIRST_CODE, "The one after it: ", "And the one after that: "].iter().zip(row)
+        {
+            tty.expect(question);
+            tty.send_line(code);
+        }
+        assert_eq!(exit(&mut tty), 0, "{}", tty.text());
     }
 
     /// A change that needs nothing but password and code; what was shown of it.
@@ -146,6 +156,18 @@ fn labels(status: &serde_json::Value) -> Vec<String> {
         format!("{}{star}", device["label"].as_str().unwrap())
     };
     status["devices"].as_array().unwrap().iter().map(label).collect()
+}
+
+/// Answers all that the guided enrolment of a first device asks once the first factor was given.
+#[track_caller]
+pub fn answer_enrolment(tty: &mut Pty) -> Enrolled {
+    tty.expect(LABEL);
+    tty.send_line("");
+    let mut device = app(tty);
+    tty.send_line(&device.code());
+    let codes = sheet(tty);
+    tty.send_line(&codes[0]);
+    Enrolled { device, backup: Backup { codes } }
 }
 
 /// The exit code of a command line that tells it as [`Person::setup`] does. The terminal must be as it

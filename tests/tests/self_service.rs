@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use mfa_tests::clock::next_second;
-use mfa_tests::person::{self, CODE, FIRST_CODE, OWN_CODE, PASSWORD};
+use mfa_tests::person::{self, CODE, OWN_CODE, PASSWORD};
 use mfa_tests::{Device, Host, Person, Running, USED};
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n";
@@ -110,18 +110,9 @@ fn live(host: &Running, alice: &Person) {
 
     // The new phone's clock runs three hours ahead.
     let ahead = phone.step() + 360;
-    let row: Vec<String> = (ahead..ahead + 3).map(|step| phone.code_at_step(step)).collect();
+    let row = [0, 1, 2].map(|n| phone.code_at_step(ahead + n));
     next_second();
-    let mut tty = alice.setup_with_password(&["test", "phone", "--resync"]);
-    tty.expect(person::BACKUP_CODE);
-    tty.send_line(&backup.code());
-    for (question, code) in
-        [FIRST_CODE, "The one after it: ", "And the one after that: "].iter().zip(&row)
-    {
-        tty.expect(question);
-        tty.send_line(code);
-    }
-    assert_eq!(person::exit(&mut tty), 0, "{}", tty.text());
+    alice.resynchronise("phone", &backup.code(), &row);
     told(&alice.log_in(&phone.code_at_step(ahead + 3)), &["device \"phone\" was resynchronised."]);
     told(&alice.log_in(&token.code()), &[]);
 
@@ -168,16 +159,7 @@ fn a_clock_that_lags_three_hours_is_brought_back() {
     }
     let mut ssh = host.ssh("alice").open();
     ssh.answer(PASSWORD, "rabbit hole").answer(CODE, &row[0]).end().refused();
-    let mut tty = alice.setup_with_password(&["test", "phone", "--resync"]);
-    tty.expect(person::BACKUP_CODE);
-    tty.send_line(&backup.code());
-    for (question, code) in
-        [FIRST_CODE, "The one after it: ", "And the one after that: "].iter().zip(&row)
-    {
-        tty.expect(question);
-        tty.send_line(code);
-    }
-    assert_eq!(person::exit(&mut tty), 0, "{}", tty.text());
+    alice.resynchronise("phone", &backup.code(), &row);
     alice.log_in(&watch.code_at_step(late + 3));
     for used in row {
         let mut ssh = host.ssh("alice").open();

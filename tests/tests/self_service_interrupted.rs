@@ -1,13 +1,12 @@
 //! Self-service that is broken off: by the person, by a signal, by the end of a process in the middle.
 //! The old state holds or the new one, and logins go on.
 
-use std::time::{Duration, Instant};
-
 use mfa_tests::codes::{Backup, Device};
 use mfa_tests::listener::Listener;
 use mfa_tests::pam::Attempt;
 use mfa_tests::person::{self, FIRST_CODE, KEPT, LABEL, OWN_CODE, PASSWORD};
 use mfa_tests::traced::{SOCKET, Traced};
+use mfa_tests::waiting::until;
 use mfa_tests::{Host, Person, Pty, Running};
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n";
@@ -53,6 +52,41 @@ fn token(host: &Running) -> Device {
     host.enrol_with("alice", &["hotp", "--label", "token"]).device
 }
 
+/// alice with a phone and a token, who sets about replacing the phone, guided.
+struct Replacing<'a> {
+    alice: Person<'a>,
+    host: &'a Running,
+    secret: String,
+    token: Device,
+}
+
+impl<'a> Replacing<'a> {
+    fn new(host: &'a Running) -> Self {
+        let secret = host.enrol("alice").device.secret;
+        Self { alice: alice(host), host, secret, token: token(host) }
+    }
+
+    /// A terminal on which that question stands.
+    #[track_caller]
+    fn at(&mut self, question: &str) -> Pty {
+        let mut tty = self.alice.setup(&[]);
+        go_to(&mut tty, &QUESTIONS_OF_A_REPLACEMENT, question, &mut self.token);
+        tty
+    }
+
+    /// She must have what she had.
+    #[track_caller]
+    fn unchanged(&self, question: &str) {
+        assert_eq!(self.alice.devices(), ["phone*", "token"], "{question}");
+        assert_eq!(key(self.host), self.secret, "{question}");
+    }
+
+    #[track_caller]
+    fn log_in(&mut self) {
+        log_in(self.host, &self.token.code());
+    }
+}
+
 #[track_caller]
 fn log_in(host: &Running, code: &str) {
     assert_eq!(Attempt::new("code", "alice").answer(code).run(host).code(), "PAM_SUCCESS");
@@ -68,11 +102,7 @@ fn key(host: &Running) -> String {
 /// Waits until nobody is served any more.
 fn wait_for_silence(host: &Running) {
     let ours = "pgrep -x 'mfa-setup|mfa-reauth|strace' || pgrep -f -x mfa-verifier";
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while host.run(&["sh", "-c", ours]).code != Some(1) {
-        assert!(Instant::now() < deadline, "something still runs");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("nothing runs", || host.run(&["sh", "-c", ours]).code == Some(1));
 }
 
 #[test]
@@ -93,21 +123,16 @@ fn giving_up_at_any_question_changes_nothing() {
         }
     }
     assert!(!host.path("/var/lib/pam_mfa").exists(), "not even a store was made");
-    let phone = host.enrol("alice").device;
-    let mut token = token(&host);
+    let mut replacing = Replacing::new(&host);
     for question in QUESTIONS_OF_A_REPLACEMENT {
-        let mut tty = alice.setup(&[]);
-        go_to(&mut tty, &QUESTIONS_OF_A_REPLACEMENT, question, &mut token);
+        let mut tty = replacing.at(question);
         tty.send("\x03");
         tty.expect("mfa-setup: error: interrupted");
         assert_eq!(person::exit(&mut tty), 130, "{question}");
+        replacing.unchanged(question);
         times += 1;
     }
-    assert_eq!(
-        (alice.devices(), key(&host)),
-        (vec!["phone*".to_owned(), "token".to_owned()], phone.secret)
-    );
-    log_in(&host, &token.code());
+    replacing.log_in();
     wait_for_silence(&host);
     println!("gave up {times} times");
 }
@@ -116,20 +141,17 @@ fn giving_up_at_any_question_changes_nothing() {
 fn a_signal_at_any_question_leaves_a_terminal_that_echoes() {
     let host = host();
     let _listener = host.listen_for_users();
-    let alice = alice(&host);
-    let phone = host.enrol("alice").device;
-    let mut token = token(&host);
+    let mut replacing = Replacing::new(&host);
     for question in QUESTIONS_OF_A_REPLACEMENT {
         for signal in ["TERM", "HUP", "INT", "QUIT"] {
-            let mut tty = alice.setup(&[]);
-            go_to(&mut tty, &QUESTIONS_OF_A_REPLACEMENT, question, &mut token);
+            let mut tty = replacing.at(question);
             host.shell(&format!("kill -{signal} $(pgrep -x mfa-setup)"));
             // It says whether the terminal is as it was.
             assert_ne!(person::exit(&mut tty), 0, "{question} {signal}");
         }
+        replacing.unchanged(question);
     }
-    assert_eq!((alice.devices().len(), key(&host)), (2, phone.secret));
-    log_in(&host, &token.code());
+    replacing.log_in();
     wait_for_silence(&host);
 }
 
@@ -137,17 +159,13 @@ fn a_signal_at_any_question_leaves_a_terminal_that_echoes() {
 fn a_terminal_that_is_closed_at_any_question_changes_nothing() {
     let host = host();
     let _listener = host.listen_for_users();
-    let alice = alice(&host);
-    let phone = host.enrol("alice").device;
-    let mut token = token(&host);
+    let mut replacing = Replacing::new(&host);
     for question in QUESTIONS_OF_A_REPLACEMENT {
-        let mut tty = alice.setup(&[]);
-        go_to(&mut tty, &QUESTIONS_OF_A_REPLACEMENT, question, &mut token);
-        drop(tty);
+        drop(replacing.at(question));
         wait_for_silence(&host);
-        assert_eq!((alice.devices().len(), key(&host)), (2, phone.secret.clone()), "{question}");
+        replacing.unchanged(question);
     }
-    log_in(&host, &token.code());
+    replacing.log_in();
 }
 
 #[test]
@@ -173,15 +191,13 @@ fn a_verifier_that_is_killed_at_any_question_changes_nothing() {
         wait_for_silence(&host);
     }
     assert!(!host.path("/var/lib/pam_mfa").exists(), "not even a store was made");
-    let phone = host.enrol("alice").device;
-    let mut token = token(&host);
+    let mut replacing = Replacing::new(&host);
     for question in QUESTIONS_OF_A_REPLACEMENT {
-        let mut tty = alice.setup(&[]);
-        go_to(&mut tty, &QUESTIONS_OF_A_REPLACEMENT, question, &mut token);
+        let mut tty = replacing.at(question);
         kill(&listener);
-        log_in(&host, &token.code());
+        replacing.log_in();
         told(&mut tty, gone);
-        assert_eq!((alice.devices().len(), key(&host)), (2, phone.secret.clone()), "{question}");
+        replacing.unchanged(question);
     }
     // The program that asks PAM is another one.
     let mut tty = alice.setup(&[]);
@@ -189,8 +205,8 @@ fn a_verifier_that_is_killed_at_any_question_changes_nothing() {
     host.shell("kill -KILL $(pgrep -x mfa-reauth)");
     told(&mut tty, "mfa-setup: error: mfa-reauth: ");
     wait_for_silence(&host);
-    alice.change(&["default", "token"], &token.code());
-    log_in(&host, &token.code());
+    alice.change(&["default", "token"], &replacing.token.code());
+    replacing.log_in();
 }
 
 #[test]
