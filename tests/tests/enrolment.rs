@@ -338,7 +338,7 @@ fn who_has_not_kept_the_backup_codes_is_not_enrolled() {
 }
 
 #[test]
-fn a_label_that_cannot_be_shown_or_is_taken_is_refused_at_once() {
+fn a_label_that_cannot_be_shown_is_asked_for_again_and_one_that_is_taken_is_refused_at_once() {
     let host = host();
     host.enrol("alice");
     let before = status(&host, "alice");
@@ -351,8 +351,11 @@ fn a_label_that_cannot_be_shown_or_is_taken_is_refused_at_once() {
         (&long, "is no label"),
     ] {
         let mut tty = around(&host, "mfa-setup --user alice");
-        tty.expect("A name for the device [phone 2]: ");
-        tty.send_line(label);
+        for _ in 0..5 {
+            tty.expect("A name for the device [phone 2]: ");
+            tty.send_line(label);
+            tty.expect(told);
+        }
         tty.expect("mfa-setup: error: ");
         tty.expect(told);
         tty.expect("mfa-setup: hint: ");

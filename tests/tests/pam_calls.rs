@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use mfa_tests::USED;
 use mfa_tests::cache;
+use mfa_tests::clock::next_second;
 use mfa_tests::host::{PAM_CLIENT, as_user};
 use mfa_tests::log::AUTHPRIV;
 use mfa_tests::pam::{
@@ -655,6 +656,26 @@ fn silent_is_silent_and_disallow_null_authtok_means_something_else() {
             Attempt::new("optional", "alice").answer(token.code()).calls([call]).run(&host);
         assert_eq!(report.code(), "PAM_SUCCESS", "{flags:x}");
     }
+}
+
+/// sudo asks in silence; what nobody saw is told once more.
+#[test]
+fn what_was_altered_is_told_until_somebody_could_see_it() {
+    let (host, mut token) = host();
+    // The alteration is later than the factor.
+    next_second();
+    host.enrol_with("alice", &["totp", "--label", "tablet"]);
+    let mut told = |flags| {
+        let call = Call::authenticate().flags(flags);
+        let report = Attempt::new("plain", "alice").answer(token.code()).calls([call]).run(&host);
+        assert_eq!(report.code(), "PAM_SUCCESS");
+        report.told().join("\n")
+    };
+    assert_eq!(told(SILENT), "");
+    let added = "device \"tablet\" was added by root.";
+    let text = told(0);
+    assert!(text.contains(added), "{text}");
+    assert_eq!(told(0), "");
 }
 
 #[test]

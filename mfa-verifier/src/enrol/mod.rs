@@ -172,28 +172,31 @@ fn choose_label(
     conversation: &mut dyn Conversation,
 ) -> Result<(String, Option<u32>), Failure> {
     let proposal = free_label(record, kind);
+    let mut last = failure(FailureKind::Refused, "no name was chosen", "nothing was changed");
     for _ in 0..TRIES {
         let prompt = Prompt::visible(format!("A name for the device [{proposal}]: "));
         let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
         let typed = answer.expose_str().map_or("\u{fffd}", str::trim);
         let label = if typed.is_empty() { proposal.clone() } else { typed.to_owned() };
-        let Some(there) = record.device(&label) else {
-            match refuse_full(record).and(judge_label(record, &label)) {
-                Ok(()) => return Ok((label, None)),
-                // The code that was given for this is used up, so it goes on.
-                Err(Failure { error, hint, .. }) => {
-                    conversation.tell(Style::Error, &format!("{error}: {hint}"));
-                    continue;
-                }
+        if let Some(there) = record.device(&label) {
+            let question =
+                format!("There is a device \"{}\" already. Replace it? [y/N] ", escape(&label));
+            if conversation.ask(&Prompt::yes_no(question)).map_err(of_conversation)?.is_yes() {
+                return Ok((label, Some(there.id)));
             }
-        };
-        let question =
-            format!("There is a device \"{}\" already. Replace it? [y/N] ", escape(&label));
-        if conversation.ask(&Prompt::yes_no(question)).map_err(of_conversation)?.is_yes() {
-            return Ok((label, Some(there.id)));
+            continue;
+        }
+        match refuse_full(record).and(judge_label(record, &label)) {
+            Ok(()) => return Ok((label, None)),
+            // The code that was given for this is used up already, so a slip does not end it.
+            Err(failure) => {
+                let text = format!("{}: {}.", failure.error, failure.hint);
+                conversation.tell(Style::Error, &text);
+                last = failure;
+            }
         }
     }
-    Err(failure(FailureKind::Refused, "no name was chosen", "nothing was changed"))
+    Err(last)
 }
 
 fn judge_label(record: &UserRecord, label: &str) -> Result<(), Failure> {
