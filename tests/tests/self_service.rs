@@ -201,8 +201,8 @@ fn a_change_needs_the_password_and_a_code_that_is_good() {
         tty.expect("exit 1, terminal as before");
     }
     for (answer, told) in [
-        ("", "the code is not right"),
-        ("rabbit hole", "the code is not right"),
+        ("", "that is no code of what is enrolled"),
+        ("rabbit hole", "that is no code of what is enrolled"),
         (&phone.wrong_code(), "the code is not right"),
         (&first, "this code was already used"),
     ] {
