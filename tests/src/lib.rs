@@ -19,6 +19,7 @@ pub mod directory;
 pub mod disk;
 pub mod face;
 pub mod host;
+pub mod life;
 pub mod listener;
 pub mod log;
 pub mod pam;
