@@ -21,6 +21,9 @@ const MAX_DEPTH: usize = 16;
 /// More files than any stack has. Each of them could include all others.
 const MAX_FILES: usize = 100;
 
+/// With so many lines no further file is taken in.
+const MAX_LINES: usize = 1000;
+
 /// The longest name of a file in `pam.d` that is looked at.
 const MAX_NAME: usize = 64;
 
@@ -97,7 +100,8 @@ struct Reader<'r> {
 impl Reader<'_> {
     fn file(&mut self, name: &str, depth: usize, level: usize) -> Option<()> {
         self.files += 1;
-        if depth >= MAX_DEPTH || self.files > MAX_FILES || !is_file_name(name) {
+        let too_many = self.files > MAX_FILES || self.lines.len() > MAX_LINES;
+        if depth >= MAX_DEPTH || too_many || !is_file_name(name) {
             return None;
         }
         for line in lines(&(self.load)(name)?) {
@@ -315,6 +319,15 @@ mod tests {
         });
         assert!(lines.unwrap().iter().any(|line| line.part == Part::Unreadable));
         assert!((MAX_DEPTH..=MAX_FILES).contains(&loads.get()), "{}", loads.get());
+    }
+
+    #[test]
+    fn a_stack_has_an_end_however_often_a_file_is_taken_in() {
+        let main = "@include long\n".repeat(3);
+        let long = "auth required pam_x.so\n".repeat(MAX_LINES);
+        let lines = read_all(&[("sshd", &main), ("long", &long)]).unwrap();
+        assert_eq!(lines.len(), 2 * MAX_LINES + 1);
+        assert_eq!(lines.last().unwrap(), "0 Unreadable");
     }
 
     #[test]

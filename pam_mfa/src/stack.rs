@@ -113,7 +113,7 @@ fn judged(lines: &[Line]) -> Finding {
         ended = ended.filter(|level| line.level >= *level);
         let role = role(line);
         if role == Role::Splits {
-            waiting = waiting.or(Some(Fault::NotJudged));
+            waiting = Some(Fault::NotJudged);
             unknown = false;
         }
         if waiting.is_none() {
@@ -356,6 +356,8 @@ mod tests {
         let files =
             [("sshd", &[SPLITS, &two].concat()[..]), ("common", SUFFICIENT), ("/judges", JUDGES)];
         assert_eq!(of(&files), SOUND);
+        let ended = [SUFFICIENT, substack, JUDGES].concat();
+        assert_eq!(around("", SUFFICIENT, &ended), SKIPPED);
         // What it ends is over with all the substacks in it.
         let nested =
             [("sshd", &[SPLITS, SUFFICIENT, substack][..].concat()[..]), ("common", JUDGES)];
@@ -478,6 +480,8 @@ mod tests {
         );
         // What is before the line that splits is not behind it.
         assert_eq!(of_one(&["@include missing\n", SPLITS, UNIX].concat()), NOT_JUDGED);
+        let twice = [SPLITS, "@include missing\n", SPLITS, UNIX].concat();
+        assert_eq!(of_one(&twice), NOT_JUDGED);
         // Nor is what is behind the end of a stack.
         let sufficient = "auth sufficient pam_unix.so\n";
         assert_eq!(of_one(&[SPLITS, sufficient, "@include missing\n"].concat()), NOT_JUDGED);
