@@ -15,6 +15,7 @@ pub mod conversation;
 pub mod escape;
 pub mod frame;
 pub mod message;
+pub mod pam_service;
 pub mod paths;
 pub mod relay;
 pub mod relayed;

@@ -4,92 +4,73 @@
 //! file `other`. That is nobody's statement about second factors, and some hosts permit everything
 //! in it.
 
-use std::io;
-use std::path::Path;
-
 use mfa_protocol::REAUTH_SERVICE;
 use mfa_protocol::message::Failure;
+pub use mfa_protocol::pam_service::DIRECTORIES;
+use mfa_protocol::pam_service::{self, Part};
+use mfa_protocol::trusted::Untrusted;
 
 use crate::failure;
 
-/// Where libpam looks for it, in this order.
-pub const DIRECTORIES: &[&str] = &["/etc/pam.d", "/usr/lib/pam.d"];
-
-/// How deep files may include each other, as libpam has it.
-const DEEPEST: usize = 32;
-
 /// Fails unless the first service file in `directories` is the one that will decide.
 pub fn require(directories: &[&str]) -> Result<(), Failure> {
-    let load = |name: &str| load(directories, name);
-    match load(REAUTH_SERVICE) {
-        Some(Ok(stack)) => {
-            match ["auth", "account"].iter().find(|kind| !decides(&stack, kind, &load, 0)) {
-                None => Ok(()),
-                Some(kind) => Err(failure::unusable(&format!(
-                    "the PAM service {REAUTH_SERVICE} has no line of type {kind}"
-                ))),
-            }
+    match pam_service::load(directories, REAUTH_SERVICE) {
+        Ok(_) => {}
+        Err(Untrusted::Missing(_)) => {
+            return Err(Failure {
+                hint: "install it; pam_mfa's documentation has it among the examples".to_owned(),
+                ..failure::unusable(
+                    "the PAM service mfa-setup is missing: there is no /etc/pam.d/mfa-setup",
+                )
+            });
         }
-        Some(Err(error)) => {
-            Err(failure::unusable(&format!("the PAM service {REAUTH_SERVICE}: {error}")))
+        Err(error) => {
+            return Err(Failure {
+                hint: error.hint(),
+                ..failure::unusable(&format!("the PAM service {REAUTH_SERVICE}: {error}"))
+            });
         }
-        None => Err(Failure {
-            hint: "install it; pam_mfa's documentation has it among the examples".to_owned(),
-            ..failure::unusable(
-                "the PAM service mfa-setup is missing: there is no /etc/pam.d/mfa-setup",
-            )
-        }),
+    }
+    let load = |name: &str| pam_service::load(directories, name).ok();
+    match ["auth", "account"].iter().find(|kind| !decides(kind, &load)) {
+        None => Ok(()),
+        Some(kind) => Err(failure::unusable(&format!(
+            "the PAM service {REAUTH_SERVICE} has no line of type {kind}"
+        ))),
     }
 }
 
-/// The first file of this name; none where there is none.
-fn load(directories: &[&str], name: &str) -> Option<io::Result<String>> {
-    directories.iter().find_map(|directory| {
-        // An absolute name stands for itself.
-        match std::fs::read(Path::new(directory).join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read.map(|stack| String::from_utf8_lossy(&stack).into_owned())),
-        }
-    })
-}
-
-/// Whether there is a line of this type, in the file itself or in one that it takes in whole
-/// (`@include`). A file that is not there libpam refuses itself.
-fn decides(
-    stack: &str,
-    kind: &str,
-    load: &dyn Fn(&str) -> Option<io::Result<String>>,
-    depth: usize,
-) -> bool {
-    stack.lines().any(|line| {
-        let mut words = line.split_whitespace();
-        let Some(first) = words.next().map(str::to_ascii_lowercase) else { return false };
-        if first == "@include" && depth < DEEPEST {
-            let included = words.next().and_then(load).and_then(Result::ok);
-            return included.is_some_and(|stack| decides(&stack, kind, load, depth + 1));
-        }
-        first.trim_start_matches('-') == kind
-    })
+/// Whether there is a line of this type, in the file itself or in one that it takes in. A file that
+/// has none, or is not there, is no statement.
+fn decides(kind: &str, load: &dyn Fn(&str) -> Option<String>) -> bool {
+    let lines = pam_service::read(REAUTH_SERVICE, kind, load).unwrap_or_default();
+    lines.iter().any(|line| matches!(line.part, Part::Module { .. }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use mfa_protocol::message::FailureKind;
-    use std::fs;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     #[test]
     fn a_stack_decides_that_has_lines_of_both_types_or_takes_them_in() {
         let load = |name: &str| match name {
-            "common-auth" => Some(Ok("auth required pam_unix.so\n".to_owned())),
-            "common-account" => Some(Ok("account required pam_unix.so\n".to_owned())),
-            "both" => Some(Ok("@include common-auth\n@include common-account\n".to_owned())),
-            "itself" => Some(Ok("@include itself\n".to_owned())),
-            "unreadable" => Some(Err(io::Error::other("no"))),
+            "common-auth" => Some("auth required pam_unix.so\n"),
+            "common-account" => Some("account required pam_unix.so\n"),
+            "both" => Some("@include common-auth\n@include common-account\n"),
+            "itself" => Some("@include itself\n"),
             _ => None,
         };
-        let both =
-            |stack: &str| ["auth", "account"].iter().all(|kind| decides(stack, kind, &load, 0));
+        let both = |stack: &str| {
+            let load = |name: &str| {
+                let file = if name == REAUTH_SERVICE { Some(stack) } else { load(name) };
+                file.map(str::to_owned)
+            };
+            ["auth", "account"].iter().all(|kind| decides(kind, &load))
+        };
         for stack in [
             "@include common-auth\n@include common-account\n",
             "@include both\n",
@@ -108,9 +89,11 @@ mod tests {
             "@include common-auth\n",
             "@include common-account\n",
             "@include itself\n",
-            "@include unreadable\n",
             "@include nothing\n",
             "@include\n",
+            // Empty for libpam too, which would go by the file "other" then.
+            "auth include common-account\naccount required pam_unix.so\n",
+            "auth include nothing\naccount required pam_unix.so\n",
         ] {
             assert!(!both(stack), "{stack:?}");
         }
@@ -118,11 +101,11 @@ mod tests {
 
     #[test]
     fn the_first_file_decides_and_without_one_nobody_does() {
-        let root = std::env::temp_dir().join(format!("mfa-reauth-{}", std::process::id()));
-        let [ours, vendors] = ["etc", "usr"].map(|name| root.join(name).display().to_string());
+        let root = format!("/var/cache/pam_mfa-tests/unit/reauth-{}", std::process::id());
+        let [ours, vendors] = ["etc", "usr"].map(|name| format!("{root}/{name}"));
         let both = [ours.as_str(), vendors.as_str()];
         let file = |directory: &str| Path::new(directory).join("mfa-setup");
-        fs::create_dir_all(&ours).unwrap();
+        fs::create_dir_all(&ours).expect("these tests run as root");
         fs::create_dir_all(&vendors).unwrap();
         let missing = require(&both).unwrap_err();
         fs::write(Path::new(&vendors).join("both"), "auth x y\naccount x y\n").unwrap();
@@ -130,10 +113,15 @@ mod tests {
         let found = require(&both);
         fs::write(file(&ours), "").unwrap();
         let empty = require(&both).unwrap_err();
+        fs::set_permissions(file(&ours), Permissions::from_mode(0o666)).unwrap();
+        let foreign = require(&both).unwrap_err();
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(missing.kind, FailureKind::Unusable);
         assert!(missing.error.contains("/etc/pam.d/mfa-setup"), "{}", missing.error);
         found.unwrap();
         assert_eq!(empty.kind, FailureKind::Unusable);
+        assert!(empty.error.ends_with("has no line of type auth"), "{}", empty.error);
+        assert!(foreign.error.contains("can be written by others"), "{}", foreign.error);
+        assert!(foreign.hint.contains("chmod go-w"), "{}", foreign.hint);
     }
 }

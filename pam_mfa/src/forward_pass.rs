@@ -1,11 +1,7 @@
 //! The line with `forward_pass`: one question for password and code, and nothing judged. A later
 //! line, behind the first factor, judges the code; so nobody tries codes without the password.
 
-use std::io::Read;
-use std::path::Path;
-
-use mfa_protocol::Secret;
-use mfa_protocol::trusted::{self, Untrusted};
+use mfa_protocol::{Secret, pam_service};
 use pam::constants::PamFlag;
 use pam::module::PamHandle;
 
@@ -19,12 +15,6 @@ use crate::stack::{self, Finding};
 
 /// What is asked where the line says nothing else.
 const PROMPT: &str = "Password and verification code: ";
-
-/// Where libpam looks for a service, in this order.
-const SERVICES: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
-
-/// The largest file of a stack that is read.
-const MAX_FILE: u64 = 64 * 1024;
 
 /// Asks once, sets the password for the first factor, and keeps the code for the line behind it.
 pub fn split_answer(
@@ -56,9 +46,11 @@ pub fn split_answer(
     Ok(())
 }
 
-/// A stack in which nobody judges the code would let everybody in who has the password.
+/// A stack in which a line that judges the code is missing or passed by would let everybody in who has
+/// the password.
 fn look_at_stack(pamh: &PamHandle) -> Result<(), NoReply> {
     let service = context::service(pamh);
+    let load = |name: &str| pam_service::load(pam_service::DIRECTORIES, name).ok();
     match stack::look(&service, &load) {
         Finding::Sound => Ok(()),
         Finding::Faulty(fault) => Err(fault.into()),
@@ -71,26 +63,4 @@ fn look_at_stack(pamh: &PamHandle) -> Result<(), NoReply> {
             Ok(())
         }
     }
-}
-
-/// Reads a file of a stack that nobody but root can have written.
-fn load(name: &str) -> Option<String> {
-    if name.starts_with('/') {
-        return read(Path::new(name)).ok()?;
-    }
-    for directory in SERVICES {
-        match read(&Path::new(directory).join(name)) {
-            Err(Untrusted::Missing(_)) => {}
-            read => return read.ok()?,
-        }
-    }
-    None
-}
-
-fn read(path: &Path) -> Result<Option<String>, Untrusted> {
-    let file = trusted::open_linked(path)?;
-    let mut bytes = Vec::new();
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
-    let whole = read.is_ok() && bytes.len() as u64 <= MAX_FILE;
-    Ok(whole.then(|| String::from_utf8_lossy(&bytes).into_owned()))
 }

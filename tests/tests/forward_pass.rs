@@ -314,6 +314,75 @@ fn a_stack_in_which_nobody_judges_the_code_lets_nobody_in() {
     assert_eq!(log_in(&host, "complete", &[&typed]).code(), "PAM_SUCCESS");
 }
 
+/// Each of these stacks lets in without the code, where nobody looks at it: a directory of its own.
+#[test]
+fn a_stack_that_passes_by_the_line_that_judges_lets_nobody_in() {
+    let (host, token) = host();
+    let wrong = format!("rabbit hole{}", token.wrong_code());
+    let sufficient = UNIX.replace("requisite", "sufficient");
+    let permit = "auth required pam_permit.so\n";
+    let judges = |control: &str| JUDGES.replace("required", control);
+    host.shell("mkdir -p /opt/pam.d");
+    for directory in ["/etc/pam.d", "/opt/pam.d"] {
+        host.write(format!("{directory}/ends"), &sufficient);
+        host.write(format!("{directory}/both"), [&sufficient, JUDGES].concat());
+    }
+    let skipped = "error: before the line that judges the code, another one ends the stack; hint: ";
+    let not_counted =
+        "error: the stack goes on when the line that judges the code refuses; hint: make ";
+    for (stack, told) in [
+        ([SPLITS, &sufficient, JUDGES].concat(), skipped),
+        (
+            [SPLITS, &UNIX.replace("requisite", "[success=done default=die]"), JUDGES].concat(),
+            skipped,
+        ),
+        ([SPLITS, "@include ends\n", JUDGES].concat(), skipped),
+        ([SPLITS, "auth include ends\n", JUDGES].concat(), skipped),
+        ([SPLITS, "auth substack both\n"].concat(), skipped),
+        ([SPLITS, UNIX, &judges("optional")].concat(), not_counted),
+        ([SPLITS, UNIX, &judges("sufficient")].concat(), not_counted),
+        ([SPLITS, UNIX, &judges("[success=ok default=ignore]"), permit].concat(), not_counted),
+    ] {
+        host.write("/opt/pam.d/elsewhere", &stack);
+        let attempt = Attempt::new("elsewhere", "alice").answer(wrong.as_str());
+        let unseen = Attempt { confdir: "/opt/pam.d".to_owned(), ..attempt }.run(&host);
+        assert_eq!(unseen.code(), "PAM_SUCCESS", "{stack}");
+
+        host.write("/etc/pam.d/passes-by", &stack);
+        let seen = host.logged_by_now("").len();
+        let report = log_in(&host, "passes-by", &[&wrong, "rabbit hole"]);
+        assert_ne!(report.code(), "PAM_SUCCESS", "{stack}");
+        assert!(!report.asked().contains(&BOTH), "{stack}: {:?}", report.shown);
+        let lines = host.logged_by_now("").split_off(seen);
+        let told = format!("pam_mfa(passes-by:auth): {told}");
+        assert_eq!(lines.iter().filter(|line| line.contains(&told)).count(), 1, "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_stack_may_be_written_in_other_ways_as_long_as_a_wrong_code_makes_it_fail() {
+    let (host, mut token) = host();
+    let sufficient = UNIX.replace("requisite", "sufficient");
+    let deny = "auth requisite pam_deny.so\n";
+    let permit = "auth required pam_permit.so\n";
+    let judges = |control: &str| JUDGES.replace("required", control);
+    host.write("/etc/pam.d/ends", [&sufficient, deny].concat());
+    for stack in [
+        [SPLITS, "auth substack ends\n", JUDGES].concat(),
+        [SPLITS, "@include common-auth\n", JUDGES].concat(),
+        [SPLITS, UNIX, &judges("sufficient"), deny].concat(),
+        [SPLITS, UNIX, &judges("[success=1 default=ignore]"), deny, permit].concat(),
+        [SPLITS, UNIX, &judges("[success=ok default=die]"), permit].concat(),
+    ] {
+        host.write("/etc/pam.d/other-ways", &stack);
+        let wrong = format!("rabbit hole{}", token.wrong_code());
+        assert_ne!(log_in(&host, "other-ways", &[&wrong]).code(), "PAM_SUCCESS", "{stack}");
+        let right = format!("rabbit hole{}", token.code());
+        let report = log_in(&host, "other-ways", &[&right]);
+        assert_eq!((report.code(), report.asked()), ("PAM_SUCCESS", vec![BOTH]), "{stack}");
+    }
+}
+
 #[test]
 fn over_ssh_a_stack_in_which_nobody_judges_the_code_lets_nobody_in() {
     let host = over_ssh(OPTIONAL, PASSWORD_ONLY);
@@ -324,6 +393,18 @@ fn over_ssh_a_stack_in_which_nobody_judges_the_code_lets_nobody_in() {
     ssh_by_password(&host, "alice", &format!("rabbit hole{}", phone.code())).refused();
     ssh_by_password(&host, "alice", "rabbit hole").refused();
     host.wait_for_log("pam_mfa(sshd:auth): error: behind the line with forward_pass there is none");
+}
+
+#[test]
+fn over_ssh_a_sufficient_password_lets_nobody_in() {
+    let host = over_ssh(OPTIONAL, PASSWORD_ONLY);
+    let mut phone = host.enrol("alice").device;
+    host.shell("sed -i 's/requisite *pam_unix/sufficient pam_unix/' /etc/pam.d/sshd");
+    ssh_by_password(&host, "alice", &format!("rabbit hole{}", phone.code())).refused();
+    ssh_by_password(&host, "alice", "rabbit hole").refused();
+    ssh_by_password(&host, "bob", "walrus").refused();
+    let line = host.wait_for_log("pam_mfa(sshd:auth): error: before the line that judges the code");
+    assert!(line.contains("requisite"), "{line}");
 }
 
 /// What the module cannot look at it cannot refuse: an application that reads its stack from a

@@ -251,16 +251,23 @@ fn a_module_that_lets_somebody_else_in_proves_nobody() {
 fn without_a_service_of_its_own_nothing_is_proven_though_others_permit_everything() {
     let host = host()
         .pam("other", "auth required pam_permit.so\naccount required pam_permit.so\n")
+        .pam("only-account", "account required pam_permit.so\n")
         .start();
     let path = "/etc/pam.d/mfa-setup";
     host.shell("mv /etc/pam.d/mfa-setup /root/");
     for (stack, words) in [
         (None, "/etc/pam.d/mfa-setup"),
-        (Some(""), "lacks lines"),
-        (Some("# auth required pam_unix.so\n"), "lacks lines"),
-        (Some("account required pam_permit.so\n"), "lacks lines"),
-        (Some("auth required pam_permit.so\n"), "lacks lines"),
-        (Some("@include nowhere\n"), "/etc/pam.d/mfa-setup"),
+        (Some(""), "no line of type auth"),
+        (Some("# auth required pam_unix.so\n"), "no line of type auth"),
+        (Some("account required pam_permit.so\n"), "no line of type auth"),
+        (Some("auth required pam_permit.so\n"), "no line of type account"),
+        (Some("@include nowhere\n"), "no line of type auth"),
+        (Some("@include mfa-setup\n"), "no line of type auth"),
+        // In a file without lines of the type libpam finds none either, and takes those of "other".
+        (
+            Some("auth include only-account\naccount required pam_permit.so\n"),
+            "no line of type auth",
+        ),
         (
             Some("auth required pam_nowhere.so\naccount required pam_permit.so\n"),
             "/etc/pam.d/mfa-setup",
@@ -280,6 +287,8 @@ fn without_a_service_of_its_own_nothing_is_proven_though_others_permit_everythin
             assert_eq!(report["asked"], json!([]), "{stack:?}");
         }
     }
+    host.shell(&format!("cp /root/mfa-setup {path}; chmod 666 {path}"));
+    assert_failed(&run(&host, &answers(&[PASSWORD])), "Unusable", "written by others than root");
     // A distribution may have the file elsewhere.
     host.shell(&format!("rm {path}; mkdir -p /usr/lib/pam.d; mv /root/mfa-setup /usr/lib/pam.d/"));
     assert_done(&run(&host, &answers(&[PASSWORD])));
