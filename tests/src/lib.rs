@@ -25,6 +25,7 @@ pub mod peer;
 pub mod person;
 pub mod pty;
 pub mod screen;
+pub mod siege;
 pub mod ssh;
 pub mod traced;
 
