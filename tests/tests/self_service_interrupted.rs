@@ -4,7 +4,7 @@
 use mfa_tests::codes::{Backup, Device};
 use mfa_tests::listener::Listener;
 use mfa_tests::pam::Attempt;
-use mfa_tests::person::{self, FIRST_CODE, KEPT, LABEL, OWN_CODE, PASSWORD};
+use mfa_tests::person::{self, BACKUP_CODE, FIRST_CODE, KEPT, LABEL, OWN_CODE, PASSWORD};
 use mfa_tests::traced::{SOCKET, Traced};
 use mfa_tests::waiting::until;
 use mfa_tests::{Host, Person, Pty, Running};
@@ -344,6 +344,86 @@ fn a_removal_that_is_killed_has_happened_or_not() {
             assert_eq!(devices.len(), 2, "{devices:?}");
         }
         (exit, removed)
+    });
+}
+
+#[test]
+fn a_second_device_that_is_killed_in_the_adding_is_there_or_not() {
+    let host = host();
+    let phone = host.enrol("alice").device.secret;
+    let mut token = token(&host);
+    let command = ["add", "totp", "--label", "tablet"];
+    kill_at_each_call(&host, &command, &["fdatasync", "pwrite64", "sendto"], |tty| {
+        let mut tablet = None;
+        let exit =
+            answer_all(tty, &[PASSWORD, OWN_CODE, FIRST_CODE], |question, shown| match question {
+                PASSWORD => "rabbit hole".to_owned(),
+                OWN_CODE => token.code(),
+                _ => tablet.insert(Device::totp(&person::key_in(shown))).code(),
+            });
+        settle(&host, &mut token);
+        let devices = alice(&host).devices_as_root();
+        let added = devices == ["phone*", "token", "tablet"];
+        assert!(added || devices == ["phone*", "token"], "{devices:?}");
+        assert_eq!(key(&host), phone);
+        if added {
+            // What confirmed it is used.
+            log_in(&host, &tablet.expect("its key was shown").code());
+            host.run(&["mfa-setup", "remove", "tablet", "--user", "alice", "--yes"]).ok();
+        }
+        (exit, added)
+    });
+}
+
+#[test]
+fn a_default_that_is_killed_in_the_setting_is_the_new_one_or_the_old_one() {
+    let host = host();
+    host.enrol("alice");
+    let mut token = token(&host);
+    let command = ["default", "token"];
+    kill_at_each_call(&host, &command, &["fdatasync", "pwrite64", "sendto"], |tty| {
+        let exit = answer_all(tty, &[PASSWORD, OWN_CODE], |question, _| match question {
+            PASSWORD => "rabbit hole".to_owned(),
+            _ => token.code(),
+        });
+        settle(&host, &mut token);
+        let devices = alice(&host).devices_as_root();
+        let set = devices == ["phone", "token*"];
+        assert!(set || devices == ["phone*", "token"], "{devices:?}");
+        host.run(&["mfa-setup", "default", "phone", "--user", "alice", "--yes"]).ok();
+        (exit, set)
+    });
+}
+
+#[test]
+fn a_resynchronisation_that_is_killed_has_happened_or_not() {
+    const QUESTIONS: [&str; 5] =
+        [PASSWORD, BACKUP_CODE, FIRST_CODE, "The one after it: ", "And the one after that: "];
+    let policy = format!("{REQUIRED}[backup_codes]\ncount = 1\n");
+    let host = Host::new().user("alice", "rabbit hole").config(&policy);
+    let host = host.pam("code", "auth required pam_mfa.so\n").start();
+    let enrolled = host.enrol("alice");
+    let (phone, mut backup) = (enrolled.device, enrolled.backup);
+    let mut token = token(&host);
+    // Each time its clock is further ahead than it was brought back from before.
+    let mut ahead = phone.step() + 120;
+    let command = ["test", "phone", "--resync"];
+    kill_at_each_call(&host, &command, &["fdatasync", "pwrite64", "sendto"], |tty| {
+        ahead += 10;
+        let mut row = ahead..;
+        let exit = answer_all(tty, &QUESTIONS, |question, _| match question {
+            PASSWORD => "rabbit hole".to_owned(),
+            BACKUP_CODE => backup.code(),
+            _ => phone.code_at_step(row.next().unwrap()),
+        });
+        settle(&host, &mut token);
+        let next = phone.code_at_step(ahead + 3);
+        let moved = Attempt::new("code", "alice").answer(next).run(&host).code() == "PAM_SUCCESS";
+        // As it was before, for the next round.
+        let argv = ["mfa-setup", "codes", "new", "--yes", "--user", "alice", "--json"];
+        backup = Backup::new(host.run(&argv).json()["backup_codes"].as_array().unwrap());
+        settle(&host, &mut token);
+        (exit, moved)
     });
 }
 
