@@ -21,7 +21,7 @@ use crate::listener::USER_SOCKET;
 use crate::pam::exact;
 
 /// Where `user-socket` is found in a host of [`host_with_peers`].
-const USER_SOCKET_PROGRAM: &str = "/usr/local/bin/user-socket";
+pub const USER_SOCKET_PROGRAM: &str = "/usr/local/bin/user-socket";
 
 /// A policy under which wrong codes lock nobody out so soon.
 pub const GENEROUS: &str =

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mfa_protocol::PROTOCOL_VERSION;
-use mfa_protocol::message::{LoginRequest, Request};
-use mfa_protocol::relay::encode;
+use mfa_protocol::message::Request;
 
 use crate::peer::Peer;
+use crate::requests::{bytes_of, login};
 
 /// Many connections of one user, each held in one of the ways in which a connection can be held.
 #[derive(Debug)]
@@ -40,10 +39,7 @@ impl Siege {
 
 fn hold(peer: &mut Peer, number: usize) -> UnixStream {
     let mut stream = peer.connect();
-    let request = bytes_of(&Request::Login(Box::new(LoginRequest {
-        user: b"alice".to_vec(),
-        ..LoginRequest::default()
-    })));
+    let request = bytes_of(&Request::Login(Box::new(login("alice"))));
     let oversized = (64 * 1024 + 1u32).to_le_bytes();
     // Who is turned away meanwhile has nobody to send to.
     let _ = match number % 8 {
@@ -88,11 +84,4 @@ fn keep(mut peer: Peer, mut held: Vec<UnixStream>, over: &AtomicBool) -> usize {
         thread::sleep(Duration::from_millis(100));
     }
     made
-}
-
-/// The request as it is sent.
-fn bytes_of(request: &Request) -> Vec<u8> {
-    let message = encode(request).unwrap();
-    let length = u32::try_from(2 + message.len()).unwrap().to_le_bytes();
-    [&length, PROTOCOL_VERSION.to_le_bytes().as_slice(), message.as_slice()].concat()
 }

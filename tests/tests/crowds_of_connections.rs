@@ -2,21 +2,14 @@
 //! ones. Whoever makes them takes a place from nobody else.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mfa_protocol::message::Request;
 use mfa_tests::host::as_user;
 use mfa_tests::listener::PER_USER;
 use mfa_tests::pam::{self, Attempt, Plan};
-use mfa_tests::peer::{GENEROUS, Peer, hold_many, host_with_peers};
+use mfa_tests::peer::{GENEROUS, hold_many, host_with_peers};
 use mfa_tests::person::PASSWORD;
-use mfa_tests::requests::{bytes_of, login};
+use mfa_tests::siege::Siege;
 use mfa_tests::waiting::{alone, until};
 use mfa_tests::{Person, Running};
 
@@ -60,7 +53,7 @@ fn a_thousand_connections_of_one_user_hold_up_nobody_else() {
     let (mut most, mut memory) = (0, 0);
     for _ in 0..ROUNDS {
         measure(&mut times[0]);
-        let siege = Siege::lay(host.peer("alice"));
+        let siege = Siege::lay(host.peer("alice"), CONNECTIONS);
         let mut look = || {
             let left = listener.verifiers();
             most = most.max(left.len());
@@ -94,76 +87,6 @@ fn a_thousand_connections_of_one_user_hold_up_nobody_else() {
     // One more for bob, who may just have hung up, and mfa-reauth is no verifier.
     assert!(most <= PER_USER + 2 && memory < 64 * 1024, "{most} verifiers, {memory} KiB");
     assert_eq!(listener.stop(), Some(0));
-}
-
-/// Many connections of one user, each held in one of the ways in which a connection can be held.
-struct Siege {
-    over: Arc<AtomicBool>,
-    keeper: JoinHandle<usize>,
-}
-
-impl Siege {
-    fn lay(mut peer: Peer) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let held: Vec<_> = (0..CONNECTIONS).map(|number| hold(&mut peer, number)).collect();
-        let told = Arc::clone(&over);
-        let keeper = thread::spawn(move || keep(peer, held, &told));
-        Self { over, keeper }
-    }
-
-    /// Ends it: how many connections were made.
-    fn lift(self) -> usize {
-        self.over.store(true, Ordering::Relaxed);
-        self.keeper.join().unwrap()
-    }
-}
-
-fn hold(peer: &mut Peer, number: usize) -> UnixStream {
-    let mut stream = peer.connect();
-    let request = bytes_of(&Request::Login(Box::new(login("alice"))));
-    let oversized = (64 * 1024 + 1u32).to_le_bytes();
-    // Who is turned away meanwhile has nobody to send to.
-    let _ = match number % 8 {
-        0 => Ok(()),
-        1 => stream.write_all(&[9, 0]),
-        2 => stream.write_all(&request[..request.len() - 1]),
-        3 => stream.shutdown(Shutdown::Write),
-        4 => stream.write_all(&[0xff; 4096]),
-        5 => stream.write_all(&oversized),
-        // Waits at the prompt, for as long as a person may take.
-        6 => stream.write_all(&request),
-        // The rest of it is sent now and then.
-        _ => stream.write_all(&request[..1]),
-    };
-    stream.set_nonblocking(true).unwrap();
-    stream
-}
-
-/// A byte now and then for those that are slow, and a new connection for some that have ended.
-fn keep(mut peer: Peer, mut held: Vec<UnixStream>, over: &AtomicBool) -> usize {
-    let (mut made, mut turn) = (held.len(), 0);
-    while !over.load(Ordering::Relaxed) {
-        let mut anew = 0;
-        for (number, stream) in held.iter_mut().enumerate() {
-            if number % 8 == 7 {
-                let _ = stream.write(&[0]);
-            }
-            let ended = match stream.read(&mut [0; 1024]) {
-                Ok(length) => length == 0,
-                Err(error) => error.kind() != ErrorKind::WouldBlock,
-            };
-            // Each in its turn, or the places would go to those alone that end at once.
-            let next = (number + CONNECTIONS - turn) % CONNECTIONS < 50;
-            if ended && next {
-                *stream = hold(&mut peer, number);
-                anew += 1;
-            }
-        }
-        made += anew;
-        turn = (turn + 50) % CONNECTIONS;
-        thread::sleep(Duration::from_millis(100));
-    }
-    made
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
