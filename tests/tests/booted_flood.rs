@@ -182,6 +182,34 @@ fn connections_without_end_hold_up_no_login_and_nobody_when_they_are_over() {
 }
 
 #[test]
+fn where_one_process_listens_one_users_connections_without_end_turn_nobody_else_away() {
+    const CHURN: Duration = Duration::from_secs(10);
+    let _alone = alone();
+    let host = host();
+    let mut token = host.enrol_with("carol", &["hotp"]).device;
+    host.shell(&format!("systemctl disable --now {SOCKET_UNIT}"));
+    host.shell("systemctl enable --now mfa-verifier-users.service");
+    until("it listens", || host.run_as("bob", &["mfa-setup", "status"]).code == Some(0));
+    let [mut quiet, mut meanwhile]: [Noticed; 2] = Default::default();
+    for _ in 0..4 {
+        quiet.look(&host, &mut token);
+    }
+    let start = Instant::now();
+    let churn = host.churn("alice");
+    while start.elapsed() < CHURN {
+        meanwhile.look(&host, &mut token);
+    }
+    let made = String::from_utf8(churn.wait_with_output().unwrap().stdout).unwrap();
+    println!("{} connections in {:?}", made.trim(), start.elapsed());
+    quiet.print("before");
+    meanwhile.print("meanwhile");
+    assert_eq!(meanwhile.turned_away, [""; 0]);
+    // Away again, and nothing is left that others would have to move aside.
+    host.shell("systemctl disable --now mfa-verifier-users.service");
+    assert!(!host.path("/run/pam_mfa/user.sock").exists());
+}
+
+#[test]
 fn what_is_slow_half_open_or_garbage_holds_up_no_login_and_nobody_when_it_is_over() {
     let _alone = alone();
     hold_many();

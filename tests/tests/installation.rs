@@ -23,6 +23,7 @@ fn files_have_the_owners_and_modes_that_they_must_have() {
         ("/etc/pam.d/mfa-setup", 0o644),
         ("/usr/lib/systemd/system/mfa-verifier-user.socket", 0o644),
         ("/usr/lib/systemd/system/mfa-verifier-user@.service", 0o644),
+        ("/usr/lib/systemd/system/mfa-verifier-users.service", 0o644),
         ("/usr/bin/mfa-setup", 0o755),
         ("/etc/pam_mfa/config.toml", 0o644),
         ("/etc/pam_mfa", 0o755),
