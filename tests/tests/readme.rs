@@ -66,8 +66,14 @@ fn with_the_users_socket_users_enrol_themselves() {
     };
     assert_eq!(judged(&phone.code()), Some(0));
     assert_eq!(judged(&phone.wrong_code()), Some(1));
-    // The other way, where there is no systemd.
-    host.shell("systemctl stop mfa-verifier-user.socket");
+    // One process that listens, in place of the socket.
+    type_all(&host, &typed_by_root("### The users' socket"));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while alice.run(&["mfa-setup", "status"]).code != Some(0) {
+        assert!(Instant::now() < deadline, "nobody listens");
+    }
+    // And where there is no systemd.
+    host.shell("systemctl stop mfa-verifier-users.service");
     let without = section("### The users' socket");
     let line = without.lines().find_map(|line| line.strip_prefix("    ")).unwrap();
     let mut listener = host.pty(&line.split(' ').collect::<Vec<_>>());
