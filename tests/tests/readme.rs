@@ -59,6 +59,10 @@ fn with_the_users_socket_users_enrol_themselves() {
     let install = blocks("## Install", "console");
     let enable = install.iter().find(|block| block.contains("systemctl enable")).unwrap();
     type_all(&host, &roots_lines(enable));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while alice.run(&["mfa-setup", "status"]).code != Some(0) {
+        assert!(Instant::now() < deadline, "nobody listens");
+    }
     let mut phone = alice.enrol().device;
     let judged = |code: &str| {
         let line = ["mfa-setup", "judge", "--user", "alice"];
@@ -66,14 +70,11 @@ fn with_the_users_socket_users_enrol_themselves() {
     };
     assert_eq!(judged(&phone.code()), Some(0));
     assert_eq!(judged(&phone.wrong_code()), Some(1));
-    // One process that listens, in place of the socket.
+    // The socket, in place of the process that listens.
     type_all(&host, &typed_by_root("### The users' socket"));
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while alice.run(&["mfa-setup", "status"]).code != Some(0) {
-        assert!(Instant::now() < deadline, "nobody listens");
-    }
+    assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(0));
     // And where there is no systemd.
-    host.shell("systemctl stop mfa-verifier-users.service");
+    host.shell("systemctl stop mfa-verifier-user.socket");
     let without = section("### The users' socket");
     let line = without.lines().find_map(|line| line.strip_prefix("    ")).unwrap();
     let mut listener = host.pty(&line.split(' ').collect::<Vec<_>>());
