@@ -45,13 +45,14 @@ fn main() -> ExitCode {
         Arguments::Version => println!("mfa-verifier {}", env!("CARGO_PKG_VERSION")),
         Arguments::Serve { config } => {
             return match mfa_sys::passed_listener() {
-                Ok(Some(listener)) => stay(Place::Passed(listener), config),
+                Ok(Some(listener)) => stay(Place::Passed(listener), config.as_deref()),
                 Ok(None) => serve(config),
                 Err(error) => failed(&error.to_string()),
             };
         }
         Arguments::Stay { root, users, config } => {
-            return stay(Place::Named { root: &root, users: users.as_deref() }, config);
+            let place = Place::Named { root: &root, users: users.as_deref() };
+            return stay(place, config.as_deref());
         }
         Arguments::Listen { users, config } => return listen(&users, config.as_deref()),
     }
@@ -77,7 +78,7 @@ fn cannot_listen(error: &str) -> ExitCode {
 }
 
 /// Serves all of root's faces.
-fn stay(place: Place, config: Option<PathBuf>) -> ExitCode {
+fn stay(place: Place, config: Option<&Path>) -> ExitCode {
     let passed = match &place {
         Place::Passed(listener) => listener.as_raw_fd(),
         Place::Named { .. } => 0,
@@ -92,8 +93,8 @@ fn stay(place: Place, config: Option<PathBuf>) -> ExitCode {
         Ok(open_dbs) => Box::leak(Box::new(open_dbs)),
         Err(error) => return failed(&format!("inotify is not to be had: {error}")),
     };
-    let file = ConfigFile::new(config.clone());
-    let resided = reside(place, config.as_deref(), open_dbs, move |stream| {
+    let file = ConfigFile::new(config.map(Path::to_owned));
+    let resided = reside(place, config, open_dbs, move |stream| {
         serve_on(stream, &file, Some(open_dbs), &|_| {});
     });
     match resided {
