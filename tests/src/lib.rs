@@ -28,6 +28,7 @@ pub mod person;
 pub mod pty;
 pub mod requests;
 pub mod resident;
+pub mod root_face;
 pub mod screen;
 pub mod siege;
 pub mod ssh;

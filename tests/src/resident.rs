@@ -41,11 +41,7 @@ impl Running {
         let socket = || fs::metadata(self.path(ROOT_SOCKET)).ok().map(|socket| socket.ino());
         // One may be there that the resident before has left.
         let before = socket();
-        let script = [&["sh", "-c", "echo $$; exec \"$@\"", "sh"], argv].concat();
-        let mut process = self.command(&script).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let pid: u32 = line.trim().parse().unwrap();
+        let (process, pid) = start(self, argv);
         let mut resident = Resident { host: self, process, pid };
         until("the resident verifier listens", || {
             assert!(resident.process.try_wait().unwrap().is_none(), "it has ended");
@@ -71,8 +67,53 @@ impl Resident<'_> {
     }
 
     /// Waits for its end: its exit code, or none where a signal ended it.
+    #[track_caller]
     pub fn wait(mut self) -> Option<i32> {
-        self.process.wait().unwrap().code()
+        let mut status = None;
+        until("the resident verifier ends", || {
+            status = self.process.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+
+    /// What the system keeps of it under `name`: `Threads`, or KiB as `VmRSS` and `VmSize`.
+    #[track_caller]
+    pub fn figure(&self, name: &str) -> u64 {
+        let status = self.host.read(format!("/proc/{}/status", self.pid));
+        let figure = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":"));
+        figure.and_then(|figure| figure.split_whitespace().next()?.parse().ok()).unwrap()
+    }
+
+    /// How many descriptors it has.
+    #[track_caller]
+    pub fn descriptors(&self) -> u64 {
+        let all = fs::read_dir(self.host.path(format!("/proc/{}/fd", self.pid))).unwrap();
+        all.count().try_into().unwrap()
+    }
+
+    /// Gives it another limit, by an option of prlimit(1): `--nofile=20:`.
+    #[track_caller]
+    pub fn limit(&self, option: &str) {
+        self.host.run(&["prlimit", "--pid", &self.pid.to_string(), option]).ok();
+    }
+
+    /// Has `strace` inject something into its system calls, in all of its threads, until what this
+    /// returns is dropped. Calls are counted for each thread.
+    #[track_caller]
+    pub fn tampered_with(&self, options: &[&str]) -> Tampering<'_> {
+        let pid = self.pid.to_string();
+        let strace = [&["strace", "-f", "-qq", "-o", "/dev/null", "-p", &pid], options].concat();
+        let (process, pid) = start(self.host, &strace);
+        let traced = |task: fs::DirEntry| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            !status.contains("TracerPid:\t0\n")
+        };
+        until("strace has all of its threads", || {
+            let tasks = fs::read_dir(self.host.path(format!("/proc/{}/task", self.pid))).unwrap();
+            tasks.flatten().all(traced)
+        });
+        Tampering { host: self.host, process, pid }
     }
 
     /// It stops when what it has started is stopped, and sees nothing more.
@@ -93,6 +134,34 @@ impl Resident<'_> {
         self.signal(Signal::SIGKILL);
         assert_eq!(self.wait(), None);
     }
+}
+
+/// `strace`, attached to it.
+#[derive(Debug)]
+pub struct Tampering<'a> {
+    host: &'a Running,
+    process: Child,
+    pid: u32,
+}
+
+impl Drop for Tampering<'_> {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.host.run(&["kill", "-TERM", &self.pid.to_string()]);
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// Starts a program inside: what leads there, and its process number inside.
+#[track_caller]
+fn start(host: &Running, argv: &[&str]) -> (Child, u32) {
+    let script = [&["sh", "-c", "echo $$; exec \"$@\"", "sh"], argv].concat();
+    let mut process = host.command(&script).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid = line.trim().parse().unwrap();
+    (process, pid)
 }
 
 impl Drop for Resident<'_> {
