@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,6 +19,9 @@ pub const ROOT_SOCKET: &str = "/run/pam_mfa/root.sock";
 
 /// How long a face waits to be greeted, before it starts a verifier of its own.
 pub const GREETING: Duration = Duration::from_secs(1);
+
+/// How long `strace` is waited for.
+const LETTING_GO: Duration = Duration::from_secs(2);
 
 /// The verifier that stays.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl Running {
     }
 }
 
-impl Resident<'_> {
+impl<'a> Resident<'a> {
     /// Its process number inside.
     pub fn pid(&self) -> u32 {
         self.pid
@@ -61,9 +65,23 @@ impl Resident<'_> {
     /// Sends it a signal.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        let signal = signal.as_str().trim_start_matches("SIG");
-        self.host.run(&["kill", "-s", signal, &self.pid.to_string()]).ok();
-        self.let_nsenter_go_on();
+        let name = signal.as_str().trim_start_matches("SIG");
+        self.host.run(&["kill", "-s", name, &self.pid.to_string()]).ok();
+        if signal == Signal::SIGSTOP {
+            until("all of its threads are stopped", || {
+                self.tasks().iter().all(|status| status.contains("\nState:\tT"))
+            });
+        } else {
+            self.let_nsenter_go_on();
+        }
+    }
+
+    /// The `status` of each of its threads.
+    fn tasks(&self) -> Vec<String> {
+        let tasks = fs::read_dir(self.host.path(format!("/proc/{}/task", self.pid))).unwrap();
+        let statuses = tasks.flatten().map(|task| fs::read_to_string(task.path().join("status")));
+        // A thread may end meanwhile.
+        statuses.filter_map(Result::ok).collect()
     }
 
     /// Waits for its end: its exit code, or none where a signal ended it.
@@ -101,22 +119,18 @@ impl Resident<'_> {
     /// Has `strace` inject something into its system calls, in all of its threads, until what this
     /// returns is dropped. Calls are counted for each thread.
     #[track_caller]
-    pub fn tampered_with(&self, options: &[&str]) -> Tampering<'_> {
+    pub fn tampered_with(&self, options: &[&str]) -> Tampering<'a> {
         let pid = self.pid.to_string();
         let strace = [&["strace", "-f", "-qq", "-o", "/dev/null", "-p", &pid], options].concat();
         let (process, pid) = start(self.host, &strace);
-        let traced = |task: fs::DirEntry| {
-            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            !status.contains("TracerPid:\t0\n")
-        };
         until("strace has all of its threads", || {
-            let tasks = fs::read_dir(self.host.path(format!("/proc/{}/task", self.pid))).unwrap();
-            tasks.flatten().all(traced)
+            self.tasks().iter().all(|status| !status.contains("\nTracerPid:\t0\n"))
         });
         Tampering { host: self.host, process, pid }
     }
 
-    /// It stops when what it has started is stopped, and sees nothing more.
+    /// It stops when what it has started is stopped, and sees nothing more; when it goes on, so does
+    /// what it has started.
     fn let_nsenter_go_on(&self) {
         kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGCONT).unwrap();
     }
@@ -146,9 +160,13 @@ pub struct Tampering<'a> {
 
 impl Drop for Tampering<'_> {
     fn drop(&mut self) {
-        if matches!(self.process.try_wait(), Ok(None)) {
-            self.host.run(&["kill", "-TERM", &self.pid.to_string()]);
-            let _ = self.process.wait();
+        // It lets go of a process in order, but not while it delays a thread that has been killed.
+        for signal in ["-TERM", "-KILL"] {
+            self.host.run(&["kill", signal, &self.pid.to_string()]);
+            let deadline = Instant::now() + LETTING_GO;
+            while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }
