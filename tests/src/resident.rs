@@ -95,6 +95,11 @@ impl<'a> Resident<'a> {
         status.and_then(|status| status.code())
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.host.path(format!("/proc/{}", self.pid)).exists()
+    }
+
     /// What the system keeps of it under `name`: `Threads`, or KiB as `VmRSS` and `VmSize`.
     #[track_caller]
     pub fn figure(&self, name: &str) -> u64 {
@@ -103,11 +108,33 @@ impl<'a> Resident<'a> {
         figure.and_then(|figure| figure.split_whitespace().next()?.parse().ok()).unwrap()
     }
 
+    /// How long it has had a processor.
+    #[track_caller]
+    pub fn worked(&self) -> Duration {
+        let stat = self.host.read(format!("/proc/{}/stat", self.pid));
+        // Its name, the second field, may have anything in it.
+        let fields = stat.rsplit(") ").next().unwrap().split(' ');
+        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        // A hundred a second, as the kernel tells them.
+        Duration::from_millis(ticks * 10)
+    }
+
     /// How many descriptors it has.
     #[track_caller]
     pub fn descriptors(&self) -> u64 {
+        self.numbers().len().try_into().unwrap()
+    }
+
+    /// The lowest number that none of its descriptors has.
+    #[track_caller]
+    pub fn first_free_descriptor(&self) -> u64 {
+        let numbers = self.numbers();
+        (0..).find(|number| !numbers.contains(number)).unwrap()
+    }
+
+    fn numbers(&self) -> Vec<u64> {
         let all = fs::read_dir(self.host.path(format!("/proc/{}/fd", self.pid))).unwrap();
-        all.count().try_into().unwrap()
+        all.map(|one| one.unwrap().file_name().into_string().unwrap().parse().unwrap()).collect()
     }
 
     /// Gives it another limit, by an option of prlimit(1): `--nofile=20:`.
