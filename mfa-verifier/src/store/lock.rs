@@ -24,7 +24,8 @@ use nix::fcntl::Flock;
 use super::db::Db;
 use super::doorbell::{Doorbell, Watch};
 use super::files::{self, Access, FileError, Patience};
-use super::{LOCK_BOUND, StoreError};
+use super::seal::Unsealed;
+use super::{LOCK_BOUND, Owner, StoreError};
 
 /// What a thread has of a user while it holds the lock. Fields are dropped in this order: the db
 /// is closed before the lock is released.
@@ -32,6 +33,8 @@ pub(super) struct Tenure {
     watch: Option<Watch>,
     /// The user's db, once it had to be opened.
     pub(super) db: Option<Db>,
+    /// What both copies hold, once they were looked at: nobody else writes meanwhile.
+    pub(super) newest: Option<(Owner, Unsealed)>,
     pub(super) lock: Lock,
     /// Until when it may wait for the db.
     until: Instant,
@@ -133,6 +136,17 @@ impl Tenures {
                 return Err(StoreError::Busy(uid));
             }
         }
+    }
+
+    /// The user's lock, if it is this thread that has it.
+    pub(super) fn held_here(self: &Arc<Self>, uid: u32) -> Option<Held> {
+        let mut entries = whole(&self.entries);
+        let holder = entries.held.get_mut(&uid);
+        let holder = holder.filter(|holder| holder.thread == thread::current().id())?;
+        let tenure = holder.tenure.clone()?;
+        holder.depth += 1;
+        let leave = Leave { all: Arc::clone(self), uid };
+        Some(Held { tenure, _leave: leave, not_send: PhantomData })
     }
 
     /// How long a lock has been held that is held the longest.
@@ -254,7 +268,7 @@ fn take(
     };
     let Some(lock) = attempt(lock)? else { return Ok(None) };
     let (watch, db) = open.filter(|(_, db)| !lock.is_of_all() && db.is_in_place()).unzip();
-    Ok(Some(Tenure { watch, db, lock, until }))
+    Ok(Some(Tenure { watch, db, newest: None, lock, until }))
 }
 
 impl Held {
