@@ -31,6 +31,7 @@ pub mod resident;
 pub mod root_face;
 pub mod screen;
 pub mod siege;
+pub mod soak;
 pub mod ssh;
 pub mod traced;
 pub mod waiting;
