@@ -67,28 +67,32 @@ struct Session<'a> {
 #[derive(Debug, Default)]
 pub struct Tally(BTreeMap<(Act, &'static str), u64>);
 
-/// Has each of these users log in until `over`, however they can.
-pub fn sessions(host: &Running, users: &[String], over: &AtomicBool) -> Tally {
-    let run = |(user, seed): (&String, u64)| {
+/// Enrols each of these users.
+pub fn enrol(host: &Running, users: &[String]) -> Vec<Device> {
+    users.iter().map(|user| host.enrol_with(user, &["hotp"]).device).collect()
+}
+
+/// Has each of these users log in by their token until `over`, however they can.
+pub fn sessions(host: &Running, users: &[String], tokens: &[Device], over: &AtomicBool) -> Tally {
+    let run = |((user, token), seed): ((&String, &Device), u64)| {
         let _guard = EndsAll(over);
-        let token = host.enrol_with(user, &["hotp"]).device;
-        Session {
+        let session = Session {
             host,
             door: host.door(),
             user,
-            token,
+            token: token.clone(),
             codes: VecDeque::new(),
             last: None,
             in_doubt: false,
             charged: 0,
             dice: Dice(seed),
             tally: Tally::default(),
-        }
-        .run(over)
+        };
+        session.run(over)
     };
     thread::scope(|scope| {
-        let sessions: Vec<_> =
-            users.iter().zip(1..).map(|one| scope.spawn(move || run(one))).collect();
+        let all = users.iter().zip(tokens).zip(1..);
+        let sessions: Vec<_> = all.map(|one| scope.spawn(move || run(one))).collect();
         sessions.into_iter().fold(Tally::default(), |all, one| all.with(one.join().unwrap()))
     })
 }

@@ -28,6 +28,9 @@ const MOST: usize = 320;
 /// Threads that wait for connections when there are none.
 const SPARE: u64 = 4;
 
+/// Descriptors of a db that stays open.
+const KEPT: u64 = 2;
+
 const HOME: &str = "192.0.2.7";
 
 fn host() -> Running {
@@ -61,12 +64,13 @@ fn holds(resident: &Resident) -> [u64; 2] {
     [resident.figure("Threads"), resident.descriptors()]
 }
 
-/// Waits until it holds no more than it did, but for threads that wait for connections.
+/// Waits until it holds no more than it did, but for threads that wait for connections and the db of
+/// one user more.
 #[track_caller]
 fn until_given_back(resident: &Resident, [threads, descriptors]: [u64; 2]) {
     until("threads and descriptors are given back", || {
         let now = holds(resident);
-        now[0] <= threads + SPARE && now[1] <= descriptors
+        now[0] <= threads + SPARE && now[1] <= descriptors + KEPT
     });
 }
 
@@ -128,6 +132,8 @@ fn out_of_threads_it_serves_with_those_it_has_and_hangs_up_on_the_rest() {
     let door = host.door();
     assert_eq!(door.enter("alice", HOME, &alice.code()), Some(End::Granted));
     let before = holds(&resident);
+    // Some threads wait for connections, as after a crowd.
+    drop(at_prompts(&door, 8));
     let mut waiting = vec![door.log_in("bob", HOME).expect("a prompt")];
     let lack = resident.tampered_with(&["-e", "inject=clone,clone3:error=EAGAIN"]);
     while let Some(login) = door.log_in("alice", HOME) {
