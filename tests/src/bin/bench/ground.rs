@@ -126,7 +126,7 @@ impl Ground {
         self.write_oath(&format!("u{uid}"), &format!("HOTP/T30/6\tu{uid}\t-\t{KEY_HEX}\n"));
     }
 
-    /// Gives pam_oath one file of these users.
+    /// Gives `pam_oath` one file of these users.
     pub fn enrol_in_one_file(&self, kind: &str, uids: impl Iterator<Item = u32>) {
         let mut lines = String::new();
         for uid in uids {

@@ -168,14 +168,14 @@ fn draw_growth(panel: &Panel, run: &Run, palette: &Palette) -> Result<(), Box<dy
             Some((f64::from(*size), median / 1_000.0))
         };
         let points: Vec<(f64, f64)> = sizes.iter().filter_map(point).collect();
-        let Some(&last) = points.last() else { continue };
+        let Some(&end) = points.last() else { continue };
         let colour = palette.of(subject);
         chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?;
         for point in points {
             chart.plotting_area().draw(&Circle::new(point, 4, colour.filled()))?;
         }
         let style = palette.font(13).pos(Pos::new(HPos::Left, VPos::Center));
-        let label = EmptyElement::at(last) + Text::new(subject, (10, 0), style);
+        let label = EmptyElement::at(end) + Text::new(subject, (10, 0), style);
         chart.plotting_area().draw(&label)?;
     }
     Ok(())

@@ -40,6 +40,11 @@ pub fn markdown(run: &Run, plots: (&str, &str), csv: &str) -> String {
     if run.size.quick {
         page.push_str("**A quick run: too few repetitions to go by.**\n\n");
     }
+    if ["overlay", "tmpfs"].iter().any(|kind| run.state_lies_on().starts_with(kind)) {
+        page.push_str(
+            "**The state does not lie on a disk: what is written costs nothing here.**\n\n",
+        );
+    }
     writeln!(
         page,
         "Made by `make bench` in {} s; every single value is in [{csv}]({csv}), in nanoseconds.\n",

@@ -81,14 +81,25 @@ impl Run {
         say("done");
         Self { size, machine, figures, footprint, written, took: since.elapsed() }
     }
+
+    /// The file system that everybody's state is kept in.
+    pub fn state_lies_on(&self) -> &str {
+        self.machine.iter().find(|(key, _)| *key == STATE).map_or("", |(_, value)| value)
+    }
 }
+
+/// What the file system is called of which everybody's state is.
+const STATE: &str = "state lies on";
 
 fn describe(ground: &Ground) -> Vec<(&'static str, String)> {
     let said = |argv: &[&str]| {
         let output = Command::new(argv[0]).args(&argv[1..]).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
-    let inside = |argv: &[&str]| ground.host.run(argv).ok().trim().replace('\n', ", ");
+    let inside = |argv: &[&str]| {
+        let said = ground.host.run(argv).ok();
+        said.lines().map(squeeze).collect::<Vec<_>>().join(", ")
+    };
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap();
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let version = "${Package} ${Version}\\n";
@@ -100,8 +111,13 @@ fn describe(ground: &Ground) -> Vec<(&'static str, String)> {
         ("load before", said(&["cut", "-d ", "-f1-3", "/proc/loadavg"])),
         ("kernel", said(&["uname", "-sr"])),
         // The disk of the machine, mounted there without an overlay between.
-        ("state lies on", inside(&["findmnt", "-no", "FSTYPE,OPTIONS", "/var/lib/pam_mfa"])),
+        (STATE, inside(&["findmnt", "-no", "FSTYPE,OPTIONS", "/var/lib/pam_mfa"])),
         ("packages", inside(&[&["dpkg-query", "-W", "-f", version], &packages[..]].concat())),
         ("pam_mfa", inside(&["/usr/libexec/pam_mfa/mfa-verifier", "--version"])),
     ]
+}
+
+/// One space between words.
+fn squeeze(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
