@@ -9,18 +9,26 @@ use crate::logins::{Given, Subject, row};
 use crate::refusals;
 use crate::run::Run;
 
-/// One bound; `holds` is `None` where it was not measured.
+/// One bound.
 pub struct Bound {
     pub what: String,
     pub measured: String,
-    pub holds: Option<bool>,
+    pub holds: bool,
 }
 
-impl Bound {
-    fn new(what: impl Into<String>, measured: Option<(String, bool)>) -> Self {
-        let (measured, holds) = measured.unzip();
-        Self { what: what.into(), measured: measured.unwrap_or_default(), holds }
-    }
+fn bound(what: impl Into<String>, (measured, holds): (String, bool)) -> Bound {
+    Bound { what: what.into(), measured, holds }
+}
+
+/// `value` is no more than `most` times `other`.
+fn ratio(value: f64, other: f64, most: f64) -> (String, bool) {
+    let ratio = value / other;
+    (format!("{ratio:.2}"), ratio <= most)
+}
+
+/// `more` is no more than `most` above `less`; microseconds.
+fn above(more: f64, less: f64, most: f64) -> (String, bool) {
+    (format!("{:.0} µs above {less:.0}", more - less), more - less <= most)
 }
 
 /// All of them.
@@ -38,126 +46,113 @@ fn of_logins(figures: &Figures) -> Vec<Bound> {
     use Process::{Fresh, Lasting};
     use Subject::{Google, Spawned, Warm};
     let median = |subject, given, process| figures.median(&row(subject, given, process));
-    let ratio = |ours: Option<f64>, theirs: Option<f64>, most: f64| {
-        let ratio = ours? / theirs?;
-        Some((format!("{ratio:.2}"), ratio <= most))
-    };
     let right = median(Warm, Right, Lasting);
     let wrong = median(Warm, Wrong, Lasting);
+    let spawned = median(Spawned, Right, Lasting);
     let argon2 = figures.median(&store_row(ARGON2));
-    let above = |more: Option<f64>, less: Option<f64>, most: Option<f64>| {
-        let (above, most) = (more? - less?, most?);
-        Some((format!("{above:.0} µs, of {most:.0}"), above <= most))
-    };
-    let spawned = |store: &str| {
-        above(median(Spawned, Right, Lasting), figures.median(&store_row(store)), Some(2_000.0))
-    };
     vec![
-        Bound::new(
-            "right code, resident warm, in process: at most 0.7 of google-authenticator",
+        bound(
+            "right code, resident warm, in process: at most 0.7 of google-authenticator, aim 0.5",
             ratio(right, median(Google, Right, Lasting), 0.7),
         ),
-        Bound::new(
+        bound(
             "wrong code, resident warm, in process: no dearer than a right one",
             ratio(wrong, right, 1.0),
         ),
-        Bound::new(
+        bound(
             "wrong code, resident warm, in process: at most 0.2 of google-authenticator's default",
             ratio(wrong, median(Google, Wrong, Lasting), 0.2),
         ),
-        Bound::new(
-            "backup code, resident warm, in process: at most one Argon2 above a right code",
+        bound(
+            format!(
+                "backup code, resident warm, in process: at most one Argon2 ({argon2:.0} µs) above a \
+                 right code"
+            ),
             above(median(Warm, Backup, Lasting), right, argon2),
         ),
-        Bound::new(
+        bound(
             "right code, resident warm, fresh process: no slower than google-authenticator",
             ratio(median(Warm, Right, Fresh), median(Google, Right, Fresh), 1.0),
         ),
-        Bound::new(
+        bound(
             "right code, spawned, in process: at most 2 ms above the store's own open and save in a \
              new process",
-            spawned("open and save in a new process"),
+            above(spawned, figures.median(&store_row("open and save in a new process")), 2_000.0),
         ),
-        Bound::new(
+        bound(
             "the same above the store's own open, save and close in a process that did it before",
-            spawned("open, save and close"),
+            above(spawned, figures.median(&store_row("open, save and close")), 2_000.0),
         ),
     ]
 }
 
 fn of_crowds(figures: &Figures) -> Vec<Bound> {
     let mut bounds = vec![];
-    for (subject, _) in crowds::SUBJECTS.into_iter().filter(|(name, _)| name.starts_with("pam_mfa"))
-    {
-        let let_in = figures.series(&crowds::let_in_row(subject)).map(|series| {
-            let least = series.least();
-            (format!("{least} in the worst round"), least == u64::from(USERS))
-        });
-        bounds.push(Bound::new(format!("{USERS} users at once, {subject}: all let in"), let_in));
-        let one = figures.series(&crowds::one_code_row(subject)).map(|series| {
-            let (least, most) = (series.least(), series.most());
-            (format!("{least} to {most}"), (least, most) == (1, 1))
-        });
-        bounds.push(Bound::new(format!("{SESSIONS} sessions with one code, {subject}: one"), one));
+    let ours = crowds::SUBJECTS.into_iter().filter(|(subject, _)| subject.starts_with("pam_mfa"));
+    for (subject, _) in ours {
+        let least = figures.of(&crowds::let_in_row(subject)).least();
+        bounds.push(bound(
+            format!("{USERS} users at once, {subject}: all let in"),
+            (format!("{least} in the worst round"), least == u64::from(USERS)),
+        ));
+        let one = figures.of(&crowds::one_code_row(subject));
+        let (least, most) = (one.least(), one.most());
+        bounds.push(bound(
+            format!("{SESSIONS} sessions with one code, {subject}: one let in"),
+            (format!("{least} to {most}"), (least, most) == (1, 1)),
+        ));
     }
     let round = |subject| figures.median(&crowds::round_row(subject));
-    let ratio = round("pam_mfa resident warm").zip(round("google-authenticator"));
-    bounds.push(Bound::new(
+    bounds.push(bound(
         format!("{USERS} users at once, resident warm: no slower than google-authenticator"),
-        ratio.map(|(ours, theirs)| (format!("{:.2}", ours / theirs), ours <= theirs)),
+        ratio(round("pam_mfa resident warm"), round("google-authenticator"), 1.0),
     ));
     bounds
 }
 
 fn of_growth(run: &Run) -> Vec<Bound> {
     let (least, most) = (run.size.enrolled[0], *run.size.enrolled.last().unwrap());
+    let ours = growth::SUBJECTS.iter().filter(|subject| subject.starts_with("pam_mfa"));
     let of = |subject: &&str| {
         let median = |enrolled| run.figures.median(&growth::row(subject, enrolled));
-        let ratio = median(most).zip(median(least)).map(|(many, few)| many / few);
-        // Two halves of one row differ by as much.
-        let holds = ratio.map(|ratio| (format!("{ratio:.2}"), ratio <= 1.1));
-        Bound::new(
-            format!("{subject}: at most 1.1 with {most} enrolled of what it is with {least}"),
-            holds,
-        )
+        let what =
+            format!("{subject}, {most} users enrolled: at most 1.1 of what it is with {least}");
+        // Medians of one and the same thing lie so far apart in one run.
+        bound(what, ratio(median(most), median(least), 1.1))
     };
-    growth::SUBJECTS.iter().filter(|name| name.starts_with("pam_mfa")).map(of).collect()
+    ours.map(of).collect()
 }
 
 fn of_refusals(figures: &Figures) -> Vec<Bound> {
     let of = |(subject, _): (&str, &str)| {
         let medians = refusals::STATES.map(|state| figures.median(&refusals::row(subject, state)));
-        let medians: Option<Vec<f64>> = medians.into_iter().collect();
-        let measured = medians.map(|medians| {
-            let least = medians.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = medians.iter().copied().fold(0.0, f64::max);
-            let apart = (most / least - 1.0) * 100.0;
-            (format!("{apart:.1} %"), apart <= 5.0)
-        });
-        Bound::new(format!("four refusals, {subject}: medians within 5 %"), measured)
+        let least = medians.into_iter().fold(f64::INFINITY, f64::min);
+        let most = medians.into_iter().fold(0.0, f64::max);
+        let apart = (most / least - 1.0) * 100.0;
+        let what = format!("four refusals, {subject}: medians within 5 %");
+        bound(what, (format!("{apart:.1} %"), apart <= 5.0))
     };
     refusals::SERVICES.into_iter().map(of).collect()
 }
 
 fn of_footprint(run: &Run) -> Vec<Bound> {
-    let kib = |value: u64, most: u64| Some((format!("{value} KiB"), value <= most));
+    let kib = |value: u64, most: u64| (format!("{value} KiB"), value <= most);
     let footprint = &run.footprint;
     let logins = run.size.logins;
-    let memory = footprint.memory.as_ref();
     vec![
-        Bound::new("disk for a fresh user: at most 32 KiB", kib(footprint.fresh, 32)),
-        Bound::new(
-            format!("after {logins} logins, spawned: at most 192 KiB"),
+        bound("disk for a fresh user: at most 32 KiB", kib(footprint.fresh, 32)),
+        bound(
+            format!("disk after {logins} logins, spawned: at most 192 KiB"),
             kib(footprint.after_spawned, 192),
         ),
-        Bound::new(
-            format!("after {logins} logins, resident: at most 192 KiB"),
-            footprint.after_resident.and_then(|value| kib(value, 192)),
+        bound(
+            format!("disk after {logins} logins, resident: at most 192 KiB"),
+            kib(footprint.after_resident, 192),
         ),
-        Bound::new(
+        bound(
             format!("resident with {OPEN} open dbs: at most 64 MB of memory (RSS)"),
             // 64,000,000 bytes.
-            memory.and_then(|memory| kib(memory.with_open_dbs.0, 62_500)),
+            kib(footprint.with_open_dbs.0, 62_500),
         ),
     ]
 }

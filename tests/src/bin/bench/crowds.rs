@@ -43,14 +43,14 @@ pub fn one_code_row(subject: &str) -> String {
 /// Measures `rounds` of each.
 pub fn measure(ground: &mut Ground, figures: &mut Figures, rounds: u32) {
     ground.enrol("totp", FIRST, rounds * CAST);
-    let resident = Resident::start(&ground.host);
+    let _resident = Resident::start(&ground.host);
     for round in 0..rounds {
         let first = FIRST + round * CAST;
         (first..first + USERS).for_each(|uid| ground.enrol_with_peers(uid));
         ground.enrol_in_one_file("HOTP/T30/6", first..first + USERS);
         ground.know(&(first..first + CAST).collect::<Vec<_>>());
-        for (place, (subject, service)) in subjects(resident.is_some()) {
-            let first = first + place * USERS;
+        for (subject, service) in SUBJECTS {
+            let first = first + place(subject) * USERS;
             warm_up(ground, subject, first..first + USERS);
             let code = ground.codes.right();
             let people: Vec<_> = (first..first + USERS).map(|u| (name(u), code.clone())).collect();
@@ -65,14 +65,14 @@ pub fn measure(ground: &mut Ground, figures: &mut Figures, rounds: u32) {
 pub fn measure_one_code(ground: &mut Ground, figures: &mut Figures, rounds: u32) {
     const FIRST: u32 = 300_000;
     ground.enrol("totp", FIRST, rounds * 3);
-    let resident = Resident::start(&ground.host);
+    let _resident = Resident::start(&ground.host);
     for round in 0..rounds {
         let first = FIRST + round * 3;
         ground.enrol_with_peers(first);
         ground.enrol_in_one_file("HOTP/T30/6", first..=first);
         ground.know(&[first, first + 1, first + 2]);
-        for (place, (subject, service)) in subjects(resident.is_some()) {
-            let uid = first + place;
+        for (subject, service) in SUBJECTS {
+            let uid = first + place(subject);
             warm_up(ground, subject, uid..uid + 1);
             let person = (name(uid), ground.codes.right());
             let (_, let_in) = ground.client.crowd(service, &vec![person; SESSIONS]);
@@ -81,15 +81,13 @@ pub fn measure_one_code(ground: &mut Ground, figures: &mut Figures, rounds: u32)
     }
 }
 
-/// Those there are, and which of the three casts is theirs.
-fn subjects(resident: bool) -> impl Iterator<Item = (u32, (&'static str, &'static str))> {
-    let place = |subject: &str| match subject {
+/// Which of the three casts is a subject's.
+fn place(subject: &str) -> u32 {
+    match subject {
         "pam_mfa resident warm" => 1,
         "pam_mfa resident cold" => 2,
         _ => 0,
-    };
-    let there = SUBJECTS.into_iter().filter(move |(_, service)| resident || *service != RESIDENT);
-    there.map(move |subject| (place(subject.0), subject))
+    }
 }
 
 fn warm_up(ground: &mut Ground, subject: &str, uids: std::ops::Range<u32>) {

@@ -26,13 +26,18 @@ impl Figures {
         }
     }
 
+    /// A row that was measured.
+    pub fn of(&self, name: &str) -> &Series {
+        self.series(name).unwrap_or_else(|| panic!("nobody measured {name}"))
+    }
+
     pub fn series(&self, name: &str) -> Option<&Series> {
         self.0.iter().find(|series| series.name == name)
     }
 
-    /// The median of a row, in microseconds.
-    pub fn median(&self, name: &str) -> Option<f64> {
-        self.series(name).map(Series::median)
+    /// The median of a row that was measured, in microseconds.
+    pub fn median(&self, name: &str) -> f64 {
+        self.of(name).median()
     }
 
     /// A line for each repetition, a column for each row: its name, and nanoseconds.

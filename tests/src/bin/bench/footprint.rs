@@ -20,16 +20,11 @@ pub const STORE_ROWS: [&str; 5] =
 pub const ARGON2: &str = "argon2";
 
 /// KiB.
-#[derive(Default)]
 pub struct Footprint {
     pub fresh: u64,
     pub after_spawned: u64,
-    pub after_resident: Option<u64>,
-    pub memory: Option<Memory>,
-}
-
-/// Of the resident verifier: RSS and PSS.
-pub struct Memory {
+    pub after_resident: u64,
+    /// Memory of the resident verifier, RSS and PSS.
     pub at_start: (u64, u64),
     pub with_open_dbs: (u64, u64),
 }
@@ -38,8 +33,7 @@ pub struct Memory {
 pub fn measure(ground: &mut Ground, logins: usize) -> Footprint {
     const FIRST: u32 = 400_000;
     ground.enrol("hotp", FIRST, OPEN + 2);
-    let mut footprint =
-        Footprint { fresh: disk(&ground.directory_of(FIRST)), ..Footprint::default() };
+    let fresh = disk(&ground.directory_of(FIRST));
     let many = |ground: &mut Ground, service, uid| {
         ground.know(&[uid]);
         for counter in 0..logins {
@@ -48,21 +42,19 @@ pub fn measure(ground: &mut Ground, logins: usize) -> Footprint {
         }
         disk(&ground.directory_of(uid))
     };
-    footprint.after_spawned = many(ground, SPAWNED, FIRST);
-    if let Some(resident) = Resident::start(&ground.host) {
-        footprint.after_resident = Some(many(ground, RESIDENT, FIRST + 1));
-        drop(resident);
+    let after_spawned = many(ground, SPAWNED, FIRST);
+    let resident = Resident::start(&ground.host);
+    let after_resident = many(ground, RESIDENT, FIRST + 1);
+    drop(resident);
+    let resident = Resident::start(&ground.host);
+    let at_start = resident.memory();
+    for uid in FIRST + 2..FIRST + 2 + OPEN {
+        ground.know(&[uid]);
+        let code = ground.codes.counted(0).to_owned();
+        assert!(ground.login(RESIDENT, uid, &code));
     }
-    if let Some(resident) = Resident::start(&ground.host) {
-        let at_start = resident.memory();
-        for uid in FIRST + 2..FIRST + 2 + OPEN {
-            ground.know(&[uid]);
-            let code = ground.codes.counted(0).to_owned();
-            assert!(ground.login(RESIDENT, uid, &code));
-        }
-        footprint.memory = Some(Memory { at_start, with_open_dbs: resident.memory() });
-    }
-    footprint
+    let with_open_dbs = resident.memory();
+    Footprint { fresh, after_spawned, after_resident, at_start, with_open_dbs }
 }
 
 /// Measures the store in a process of its own, without a login.

@@ -43,7 +43,7 @@ const STACKS: [(&str, &str); 10] = [
     // With `verifier=` the module asks no resident one.
     (SPAWNED, "auth required pam_mfa.so verifier=/usr/libexec/pam_mfa/mfa-verifier"),
     (RESIDENT, "auth required pam_mfa.so"),
-    (EXEMPT, "auth required pam_mfa.so\nauth required pam_permit.so"),
+    (EXEMPT, "auth required pam_mfa.so"),
 ];
 
 const POLICY: &str = "[policy]\nmode = \"required\"\n";

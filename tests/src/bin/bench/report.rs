@@ -84,11 +84,7 @@ pub fn markdown(run: &Run, plots: (&str, &str), csv: &str) -> String {
 fn bounds(page: &mut String, run: &Run) {
     page.push_str("\n## Bounds\n\n");
     let rows = judge(run).into_iter().map(|bound| {
-        let holds = match bound.holds {
-            Some(true) => "PASS",
-            Some(false) => "**FAIL**",
-            None => "not measured",
-        };
+        let holds = if bound.holds { "PASS" } else { "**FAIL**" };
         vec![bound.what, bound.measured, holds.to_owned()]
     });
     table(page, &["bound", "measured", ""], rows);
@@ -100,7 +96,7 @@ fn logins(page: &mut String, figures: &Figures, given: Given) {
         let mut cells = vec![subject.name().to_owned()];
         for process in Process::ALL {
             let series = figures.series(&row(subject, given, process))?;
-            let google = figures.median(&row(Subject::Google, given, process))?;
+            let google = figures.median(&row(Subject::Google, given, process));
             cells.extend([micro(series.median()), micro(series.p95())]);
             cells.push(format!("{:.2}", series.median() / google));
         }
@@ -133,28 +129,26 @@ fn parts(page: &mut String, figures: &Figures) {
         ("judged, written, synced (the right code)", right.clone()),
     ];
     let mut before = 0.0;
-    let rows = steps.into_iter().filter_map(|(what, row)| {
-        let median = figures.median(&row)?;
+    let rows = steps.into_iter().map(|(what, row)| {
+        let median = figures.median(&row);
         let added = median - before;
         before = median;
-        Some(vec![what.to_owned(), format!("{added:.0}"), micro(median)])
+        vec![what.to_owned(), format!("{added:.0}"), micro(median)]
     });
     table(page, &["up to", "adds", "login"], rows);
     page.push_str("\nThe store alone, without a login, microseconds:\n\n");
-    let rows = STORE_ROWS.into_iter().chain([ARGON2]).filter_map(|name| {
-        let series = figures.series(&store_row(name))?;
+    let rows = STORE_ROWS.into_iter().chain([ARGON2]).map(|name| {
+        let series = figures.of(&store_row(name));
         let name = if name == ARGON2 { "one Argon2 (a backup code)" } else { name };
-        Some(vec![name.to_owned(), micro(series.median()), micro(series.p95())])
+        vec![name.to_owned(), micro(series.median()), micro(series.p95())]
     });
     table(page, &["", "median", "p95"], rows);
-    if let Some(series) = figures.series(WITH_OTHER) {
-        writeln!(
-            page,
-            "\npam_permit in Debian's `/etc/pam.d`, with its `other`: {} in process.",
-            micro(series.median())
-        )
-        .unwrap();
-    }
+    writeln!(
+        page,
+        "\n`pam_permit` in Debian's `/etc/pam.d`, with its `other`: {} in process.",
+        micro(figures.median(WITH_OTHER))
+    )
+    .unwrap();
 }
 
 fn crowd(page: &mut String, figures: &Figures) {
@@ -165,21 +159,21 @@ fn crowd(page: &mut String, figures: &Figures) {
          round is over when the last is), and {SESSIONS} sessions with one right code of one user.\n"
     )
     .unwrap();
-    let rows = crowds::SUBJECTS.into_iter().filter_map(|(subject, _)| {
-        let round = figures.series(&crowds::round_row(subject))?;
-        let let_in = figures.series(&crowds::let_in_row(subject))?;
-        let one = figures.series(&crowds::one_code_row(subject))?;
+    let rows = crowds::SUBJECTS.into_iter().map(|(subject, _)| {
+        let round = figures.of(&crowds::round_row(subject));
+        let let_in = figures.of(&crowds::let_in_row(subject));
+        let one = figures.of(&crowds::one_code_row(subject));
         let sum: u64 = let_in.values.iter().sum();
         let of = let_in.values.len() as u64 * u64::from(USERS);
         let milliseconds = |value: f64| format!("{:.1}", value / 1_000.0);
-        Some(vec![
+        vec![
             subject.to_owned(),
             milliseconds(round.median()),
             milliseconds(round.p95()),
             format!("{} %", sum * 100 / of),
             span(one),
             round.values.len().to_string(),
-        ])
+        ]
     });
     let head = ["", "round, ms", "p95", "let in", "let in with one code", "rounds"];
     table(page, &head, rows);
@@ -193,12 +187,9 @@ fn growing(page: &mut String, run: &Run) {
     let sizes: Vec<String> =
         run.size.enrolled.iter().map(|size| thousands(u64::from(*size))).collect();
     let head: Vec<&str> = [""].into_iter().chain(sizes.iter().map(String::as_str)).collect();
-    let rows = growth::SUBJECTS.into_iter().filter_map(|subject| {
-        let mut cells = vec![subject.to_owned()];
-        for size in run.size.enrolled {
-            cells.push(micro(run.figures.median(&growth::row(subject, *size))?));
-        }
-        Some(cells)
+    let rows = growth::SUBJECTS.into_iter().map(|subject| {
+        let median = |size: &u32| micro(run.figures.median(&growth::row(subject, *size)));
+        [subject.to_owned()].into_iter().chain(run.size.enrolled.iter().map(median)).collect()
     });
     let written = run.written.iter().map(|(_, micros)| micro(*micros));
     let written =
@@ -208,10 +199,9 @@ fn growing(page: &mut String, run: &Run) {
 
 fn four(page: &mut String, figures: &Figures) {
     page.push_str("\n## Four refusals\n\nA wrong code, in process. Medians, microseconds.\n\n");
-    let rows = refusals::SERVICES.into_iter().filter_map(|(subject, _)| {
-        let of = |state: &&str| figures.median(&refusals::row(subject, state)).map(micro);
-        let cells: Option<Vec<String>> = refusals::STATES.iter().map(of).collect();
-        Some([vec![subject.to_owned()], cells?].concat())
+    let rows = refusals::SERVICES.into_iter().map(|(subject, _)| {
+        let median = |state: &str| micro(figures.median(&refusals::row(subject, state)));
+        [subject.to_owned()].into_iter().chain(refusals::STATES.map(median)).collect()
     });
     let head: Vec<&str> = [""].into_iter().chain(refusals::STATES).collect();
     table(page, &head, rows);
@@ -225,20 +215,14 @@ fn footprint(page: &mut String, run: &Run) {
     let mut rows = vec![
         kib("disk, a fresh user".to_owned(), footprint.fresh),
         kib(format!("disk, after {logins} logins, spawned"), footprint.after_spawned),
+        kib(format!("disk, after {logins} logins, resident"), footprint.after_resident),
     ];
-    rows.extend(
-        footprint
-            .after_resident
-            .map(|value| kib(format!("disk, after {logins} logins, resident"), value)),
-    );
-    if let Some(memory) = &footprint.memory {
-        for (when, (rss, pss)) in [
-            ("as it starts".to_owned(), memory.at_start),
-            (format!("with {OPEN} open dbs"), memory.with_open_dbs),
-        ] {
-            rows.push(kib(format!("memory of the resident verifier {when}, RSS"), rss));
-            rows.push(kib(format!("memory of the resident verifier {when}, PSS"), pss));
-        }
+    for (when, (rss, pss)) in [
+        ("as it starts".to_owned(), footprint.at_start),
+        (format!("with {OPEN} open dbs"), footprint.with_open_dbs),
+    ] {
+        rows.push(kib(format!("memory of the resident verifier {when}, RSS"), rss));
+        rows.push(kib(format!("memory of the resident verifier {when}, PSS"), pss));
     }
     table(page, &["", ""], rows.into_iter());
 }

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use mfa_tests::Running;
+use mfa_tests::resident::ROOT_SOCKET;
+use mfa_tests::traced::VERIFIER;
 use mfa_tests::waiting::until;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::ground::Ground;
-
-const PROGRAM: &str = "/usr/libexec/pam_mfa/mfa-verifier";
-const SOCKET: &str = "/run/pam_mfa/root.sock";
 
 /// It runs until this is dropped.
 pub struct Resident {
@@ -22,22 +21,18 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Starts it; `None` if this verifier cannot be resident.
-    pub fn start(host: &Running) -> Option<Self> {
-        if !host.run(&[PROGRAM, "--help"]).stdout.contains("--listen SOCKET") {
-            return None;
-        }
+    pub fn start(host: &Running) -> Self {
         let script = format!(
-            "mkdir -p -m 755 /run/pam_mfa; {PROGRAM} --listen {SOCKET} & echo $!; read end;
-             kill -TERM $!; wait; rm -f {SOCKET}"
+            "mkdir -p -m 755 /run/pam_mfa; {VERIFIER} --listen {ROOT_SOCKET} & echo $!; read end;
+             kill -TERM $!; wait; rm -f {ROOT_SOCKET}"
         );
         let mut command = host.command(&["sh", "-c", &script]);
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut pid = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut pid).unwrap();
-        until("somebody listens", || host.path(SOCKET).exists());
+        until("somebody listens", || host.path(ROOT_SOCKET).exists());
         let memory = host.path(format!("/proc/{}/smaps_rollup", pid.trim()));
-        Some(Self { keeper, memory })
+        Self { keeper, memory }
     }
 
     /// Its memory in KiB: all of it that lies in memory, and its share of that.
