@@ -26,8 +26,8 @@ const ROWS: &str = "\
 - **pam_mfa spawned**: `verifier=`, so a verifier is started for the login. **resident warm**: the
   user's db is open, since a wrong code came before; **cold**: it is not, since the user has never
   logged in.
-- Each login is another user's, or another answer of the same one: right, then wrong, then backup. All have
-  one TOTP key, and so one code at a time, which each user gives once. `/etc/passwd` has a host's
+- Each login is another user's, or another answer of the same one: right, then wrong, and, when all have
+  had these, backup, since the cache is empty after an Argon2. All have one TOTP key, and so one code at a time, which each user gives once. `/etc/passwd` has a host's
   30 lines at each moment, whoever is enrolled.
 - libpam loads what the file `other` names for every login. Debian's names five modules, which all rows
   would carry; here it names none.
