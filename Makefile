@@ -105,7 +105,7 @@ demo:
 test:
 	@tests/run
 
-# RESULTS=doc/bench is what the committed result was made with.
+# RESULTS=DIRECTORY: where tables, values and plots go; target/bench otherwise.
 bench:
 	@tests/bench $(RESULTS)
 

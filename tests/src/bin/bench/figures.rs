@@ -94,3 +94,26 @@ impl Series {
 fn micro(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_the_value_at_the_nearest_rank() {
+        // The textbook's five values, of which the 5th, 30th, 40th, 50th and 100th percentiles are
+        // 15, 20, 20, 35 and 50.
+        let series = Series { name: String::new(), values: vec![35, 50, 20, 15, 40] };
+        let of = |percent| series.quantile(percent);
+        assert_eq!([5, 30, 40, 50, 100].map(of), [15, 20, 20, 35, 50]);
+    }
+
+    #[test]
+    fn every_single_value_is_in_the_csv_however_long_its_row_is() {
+        let mut figures = Figures::default();
+        for (name, value) in [("a", 1), ("b, c", 2), ("a", 3)] {
+            figures.add_number(name, value);
+        }
+        assert_eq!(figures.csv(), "repetition,a,b c\n0,1,2\n1,3,\n");
+    }
+}

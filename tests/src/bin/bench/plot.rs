@@ -102,7 +102,7 @@ fn draw_logins(
         .margin_right(24)
         .caption(given.name(), palette.font(17))
         .x_label_area_size(44)
-        .build_cartesian_2d((0.05f64..100.0).log_scale(), bottom..0.4)?;
+        .build_cartesian_2d((0.05f64..200.0).log_scale(), bottom..0.4)?;
     chart
         .configure_mesh()
         .disable_y_mesh()

@@ -40,6 +40,12 @@ pub fn markdown(run: &Run, plots: (&str, &str), csv: &str) -> String {
     if run.size.quick {
         page.push_str("**A quick run: too few repetitions to go by.**\n\n");
     }
+    if run.was_busy() {
+        page.push_str(
+            "**The machine had other things to do, and a login of several processes waits for each of \
+             them: do not go by these figures.**\n\n",
+        );
+    }
     if ["overlay", "tmpfs"].iter().any(|kind| run.state_lies_on().starts_with(kind)) {
         page.push_str(
             "**The state does not lie on a disk: what is written costs nothing here.**\n\n",
@@ -261,4 +267,15 @@ fn thousands(value: u64) -> String {
 fn capital(text: &str) -> String {
     let (first, rest) = text.split_at(1);
     first.to_uppercase() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_come_in_groups_of_three() {
+        let shown = [0, 12, 999, 1_000, 39_858, 1_234_567].map(thousands);
+        assert_eq!(shown, ["0", "12", "999", "1,000", "39,858", "1,234,567"]);
+    }
 }

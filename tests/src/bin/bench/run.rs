@@ -84,9 +84,22 @@ impl Run {
 
     /// The file system that everybody's state is kept in.
     pub fn state_lies_on(&self) -> &str {
-        self.machine.iter().find(|(key, _)| *key == STATE).map_or("", |(_, value)| value)
+        self.known(STATE)
+    }
+
+    /// Whether the machine had something else to do.
+    pub fn was_busy(&self) -> bool {
+        let last_minute = self.known(LOAD).split(' ').next().and_then(|load| load.parse().ok());
+        last_minute.is_none_or(|load: f64| load > 1.0)
+    }
+
+    fn known(&self, of: &str) -> &str {
+        self.machine.iter().find(|(key, _)| *key == of).map_or("", |(_, value)| value)
     }
 }
+
+/// How many processes ran or waited for the disk in the last minute, five, fifteen.
+const LOAD: &str = "load before";
 
 /// What the file system is called of which everybody's state is.
 const STATE: &str = "state lies on";
@@ -108,7 +121,7 @@ fn describe(ground: &Ground) -> Vec<(&'static str, String)> {
         ("date", said(&["date", "--utc", "+%Y-%m-%d %H:%M UTC"])),
         ("processor", cpu.map_or("unknown", |(_, model)| model).to_owned()),
         ("cores", said(&["nproc"])),
-        ("load before", said(&["cut", "-d ", "-f1-3", "/proc/loadavg"])),
+        (LOAD, said(&["cut", "-d ", "-f1-3", "/proc/loadavg"])),
         ("kernel", said(&["uname", "-sr"])),
         // The disk of the machine, mounted there without an overlay between.
         (STATE, inside(&["findmnt", "-no", "FSTYPE,OPTIONS", "/var/lib/pam_mfa"])),
