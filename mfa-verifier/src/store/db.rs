@@ -20,10 +20,12 @@
 //!   each. So `LowSpace`, 64 KiB.
 
 use std::fs;
+use std::future::Future as _;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::files::{self, FileError, Patience};
@@ -111,12 +113,33 @@ impl Db {
 
     /// Replaces the value. It survives this process when this returns, but not a power cut.
     pub(super) fn put(&self, value: &[u8]) -> Result<(), DbError> {
-        guarded(&self.path, || {
+        self.put_while(value, || ()).0
+    }
+
+    /// The same; `meanwhile` is done while sled's own threads write, and always.
+    pub(super) fn put_while<T>(
+        &self,
+        value: &[u8],
+        meanwhile: impl FnOnce() -> T,
+    ) -> (Result<(), DbError>, T) {
+        let begun = guarded(&self.path, || {
             let sled = self.sled()?;
             sled.insert(KEY, value)?;
-            sled.flush()
-        })?;
-        Ok(())
+            let mut flush = Box::pin(sled.flush_async());
+            // Begins it. Nobody needs to be woken yet.
+            Ok(match flush.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(flushed) => Err(flushed),
+                Poll::Pending => Ok(flush),
+            })
+        });
+        let done = meanwhile();
+        let put = begun.and_then(|begun| {
+            guarded(&self.path, || match begun {
+                Ok(flush) => pollster::block_on(flush),
+                Err(flushed) => flushed,
+            })
+        });
+        (put.map(drop), done)
     }
 
     fn sled(&self) -> sled::Result<&sled::Db> {

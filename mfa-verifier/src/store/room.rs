@@ -69,19 +69,27 @@ impl Room {
         tenure.db.insert(db).get()
     }
 
-    /// Makes this the value of the open db, or of a new one if it fails.
-    pub(super) fn write(&self, tenure: &mut Tenure, sealed: &[u8]) -> Result<Written, StoreError> {
-        match tenure.db.as_ref().map(|db| db.put(sealed)) {
-            Some(Ok(())) => Ok(Written::InPlace),
-            None | Some(Err(DbError::Damaged(_))) => {
-                self.remake(tenure, sealed).map(|()| Written::Remade)
-            }
-            Some(Err(error)) => {
+    /// Makes this the value of the open db, or of a new one if it fails, and does `meanwhile` as well.
+    pub(super) fn write<T>(
+        &self,
+        tenure: &mut Tenure,
+        sealed: &[u8],
+        meanwhile: impl FnOnce() -> T,
+    ) -> (Result<Written, StoreError>, T) {
+        let (put, done) = match &tenure.db {
+            Some(db) => db.put_while(sealed, meanwhile),
+            None => (Err(DbError::Damaged("it is not open".to_owned())), meanwhile()),
+        };
+        let written = match put {
+            Ok(()) => Ok(Written::InPlace),
+            Err(DbError::Damaged(_)) => self.remake(tenure, sealed).map(|()| Written::Remade),
+            Err(error) => {
                 // sled does not recover from an error of the system while it is open.
                 tenure.db = None;
                 Err(self.failed(error))
             }
-        }
+        };
+        (written, done)
     }
 
     /// Replaces the db by a new one with this value.

@@ -15,8 +15,10 @@
 //!
 //! # Which copy is synced
 //!
-//! A save writes sled, flushes it, writes the summary and syncs the summary; the answer comes
-//! after that. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
+//! A save has sled write and flush in its own threads, writes the summary and syncs it meanwhile; the
+//! answer comes when both are done. One after the other took 130 µs where both together take 90 (a
+//! tenth of 2,000 updates of a db that is open took no longer). A process that dies in between leaves
+//! either copy older by one, and the next opening brings it up. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
 //! disk whose flush is cheap), a record of 300 / 3,975 bytes:
 //!
 //! | | µs |
@@ -222,6 +224,22 @@ impl SledStore {
     }
 
     /// The newest state of a record, with db and summary brought up to it. Needs the user's lock.
+    fn newest(
+        &self,
+        owner: &Owner,
+        room: &Room,
+        tenure: &mut Tenure,
+    ) -> Result<Unsealed, StoreError> {
+        match &tenure.newest {
+            Some((whose, newest)) if whose == owner => Ok(newest.clone()),
+            _ => {
+                let newest = self.reconcile(owner, room, tenure)?;
+                tenure.newest = Some((owner.clone(), newest.clone()));
+                Ok(newest)
+            }
+        }
+    }
+
     fn reconcile(
         &self,
         owner: &Owner,
@@ -280,7 +298,7 @@ impl SledStore {
             lock::try_user(&aside.lock(), None)
         };
         let lock = lay().map_err(|error| error.of(uid))?.ok_or(StoreError::Busy(uid))?;
-        aside.write(tenure, &sealed)?;
+        aside.write(tenure, &sealed, || ()).0?;
         // sled remembers its path: it must be closed before that changes.
         tenure.db = None;
         files::sync_tree(&aside.path)
@@ -311,6 +329,10 @@ impl Store for SledStore {
     fn load(&self, owner: &Owner) -> Result<(UserRecord, Revision), StoreError> {
         let nobody = (UserRecord::default(), Revision::NONE);
         let Some(room) = self.room(owner.uid)? else { return Ok(nobody) };
+        if let Some(held) = self.tenures.held_here(owner.uid) {
+            let newest = self.newest(owner, &room, &mut held.tenure())?;
+            return Ok((UserRecord::decode(&newest.plain)?, newest.revision));
+        }
         // Without the lock. The second try is for a write that the first one ran into.
         for _ in 0..2 {
             let summary = Summary::read(&room.summary(), &self.key, owner)
@@ -321,7 +343,7 @@ impl Store for SledStore {
         }
         let held = self.hold(owner.uid)?;
         let Some(room) = self.room(owner.uid)? else { return Ok(nobody) };
-        let newest = self.reconcile(owner, &room, &mut held.tenure())?;
+        let newest = self.newest(owner, &room, &mut held.tenure())?;
         Ok((UserRecord::decode(&newest.plain)?, newest.revision))
     }
 
@@ -344,14 +366,21 @@ impl Store for SledStore {
             }
             return self.create(owner, record, tenure).map(|()| Saved::Saved);
         };
-        if self.reconcile(owner, &room, tenure)?.revision != expected {
+        if self.newest(owner, &room, tenure)?.revision != expected {
             return Ok(Saved::Conflict);
         }
-        let sealed = self.key.seal(owner, expected.next(), &encoded)?;
-        if room.write(tenure, &sealed)? == Written::Remade {
+        let revision = expected.next();
+        let sealed = self.key.seal(owner, revision, &encoded)?;
+        // From here on it may be either.
+        tenure.newest = None;
+        let (written, in_summary) = room.write(tenure, &sealed, || {
+            summary::write(&room.summary(), revision, &sealed).map_err(|error| error.of(uid))
+        });
+        if written? == Written::Remade {
             self.notice(uid, "its db could not be written and was made anew");
         }
-        summary::write(&room.summary(), expected.next(), &sealed).map_err(|error| error.of(uid))?;
+        in_summary?;
+        tenure.newest = Some((owner.clone(), Unsealed { revision, plain: encoded }));
         Ok(Saved::Saved)
     }
 
@@ -371,6 +400,9 @@ impl Store for SledStore {
             Some(held) => self.lock_all(uid, &mut held.tenure()).map(|()| None)?,
             None => Some(self.wait_for_all(uid, Instant::now() + LOCK_BOUND)?),
         };
+        if let Some(held) = &held {
+            held.tenure().newest = None;
+        }
         let path = self.users.join(uid.to_string());
         let gone = self.users.join(format!(".gone-{uid}"));
         let remove = || {

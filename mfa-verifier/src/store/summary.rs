@@ -13,8 +13,8 @@
 //! # When it can be believed alone
 //!
 //! [`Summary::settled`]: two authentic slots of consecutive revisions, or revision 1 beside an
-//! empty slot. A save writes the db first, syncs the summary, and then answers, so such a summary
-//! holds the newest state that anybody was told of. In every other case the db has to be asked,
+//! empty slot. A save syncs the summary before it answers, so such a summary holds the newest state
+//! that anybody was told of. In every other case the db has to be asked,
 //! under the lock.
 
 use std::fs::File;
