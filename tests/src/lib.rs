@@ -31,6 +31,7 @@ pub mod resident;
 pub mod screen;
 pub mod siege;
 pub mod ssh;
+pub mod timed;
 pub mod traced;
 pub mod waiting;
 
