@@ -22,6 +22,7 @@ pub mod host;
 pub mod life;
 pub mod listener;
 pub mod log;
+pub mod mode;
 pub mod pam;
 pub mod peer;
 pub mod person;
@@ -31,6 +32,7 @@ pub mod resident;
 pub mod screen;
 pub mod siege;
 pub mod ssh;
+pub mod timed;
 pub mod traced;
 pub mod waiting;
 
