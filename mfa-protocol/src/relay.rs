@@ -75,7 +75,7 @@ pub fn relay_within<T: Serialize>(
             // However often it is asked for.
             ToFace::Wait if Instant::now() > end => return Err(FrameError::TimedOut.into()),
             ToFace::Wait => conversation.keep_waiting(),
-            ToFace::Tell(style, text) => conversation.tell(style, &text),
+            ToFace::Tell(style, text) => conversation.tell(style, &Zeroizing::new(text)),
             ToFace::Done(reply) => return Ok(*reply),
         }
     }

@@ -3,6 +3,8 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use zeroize::Zeroize as _;
+
 use crate::conversation::{Answer, Conversation, ConversationError, Prompt, Style};
 use crate::frame::{self, FrameError};
 use crate::message::{FromFace, ToFace};
@@ -45,8 +47,13 @@ impl Conversation for Relayed<'_> {
     }
 
     fn tell(&mut self, style: Style, text: &str) {
+        let mut message = ToFace::Tell(style, text.to_owned());
         // Nothing depends on it, and a face that is gone is noticed at the next question.
-        let _ = send(self.stream, &ToFace::Tell(style, text.to_owned()));
+        let _ = send(self.stream, &message);
+        if let ToFace::Tell(_, text) = &mut message {
+            // It may have been a key.
+            text.zeroize();
+        }
     }
 
     fn keep_waiting(&mut self) {

@@ -1,17 +1,20 @@
 //! Time that passes when a test says so.
 //!
 //! The verifier's clock cannot be changed from outside, so a test that needs another one has the
-//! program `verifier-at` of this package started instead: `auth required pam_mfa.so
-//! verifier=/usr/libexec/verifier-at`, `mfa-setup --verifier /usr/libexec/verifier-at`. It reads
-//! its clock from a file of root's.
+//! program `verifier-at` of this package started instead, `auth required pam_mfa.so
+//! verifier=/usr/libexec/verifier-at`, `mfa-setup --verifier /usr/libexec/verifier-at`; or it is what
+//! is resident in a host with [`Host::clock`], where the [`mode`] is that. It reads its clock from a
+//! file of root's.
+//!
+//! [`Host::clock`]: crate::Host::clock
 
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::cache;
-use crate::host::{Enrolled, Host, Output, Running};
+use crate::host::{Enrolled, Output, Running};
+use crate::mode;
 
 /// Where the program is found in a host with [`Host::clock`].
 pub const VERIFIER: &str = "/usr/libexec/verifier-at";
@@ -29,16 +32,24 @@ pub fn next_second() {
     }
 }
 
-impl Host {
-    /// Has the verifier whose clock is set by [`Running::set_clock`].
-    #[must_use]
-    pub fn clock(self) -> Self {
-        self.bind(cache::program("verifier-at"), VERIFIER)
+/// A line of a stack that is judged by that clock.
+pub fn module() -> String {
+    if mode::is_resident() {
+        "auth required pam_mfa.so\n".to_owned()
+    } else {
+        format!("auth required pam_mfa.so verifier={VERIFIER}\n")
     }
+}
+
+/// What else `mfa-setup` is told for that.
+fn options() -> &'static [&'static str] {
+    if mode::is_resident() { &[] } else { &["--verifier", VERIFIER] }
 }
 
 impl Running {
     /// Sets the clock of the verifier that [`Host::clock`] gave.
+    ///
+    /// [`Host::clock`]: crate::Host::clock
     pub fn set_clock(&self, seconds: u64) {
         // Renamed, so that nobody reads half of it.
         self.write("/run/clock.new", seconds.to_string());
@@ -47,13 +58,13 @@ impl Running {
 
     /// [`Running::enrol_with`] at the time of that clock.
     pub fn enrol_by_clock(&self, user: &str, arguments: &[&str]) -> Enrolled {
-        self.enrol_with(user, &[arguments, &["--verifier", VERIFIER]].concat())
+        self.enrol_with(user, &[arguments, options()].concat())
     }
 
     /// `mfa-setup` for `user` at the time of that clock.
     pub fn setup_by_clock(&self, user: &str, arguments: &[&str]) -> Output {
-        let options = ["--user", user, "--yes", "--verifier", VERIFIER];
-        self.run(&[&["mfa-setup"], arguments, &options].concat())
+        let who = ["--user", user, "--yes"];
+        self.run(&[&["mfa-setup"], arguments, &who, options()].concat())
     }
 
     /// What `mfa-setup status` says at the time of that clock.

@@ -9,14 +9,15 @@
 //! is to find. The end of the test is then noticed by the process outside.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,6 +25,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt,
+};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{chdir, pivot_root, sethostname};
@@ -207,18 +211,34 @@ fn devices(dev: &Path) -> io::Result<()> {
 
 /// A `/dev/log` that somebody reads: without one, glibc writes each line to the console instead.
 fn listen(mut log: File) -> io::Result<()> {
+    // As systemd has it. The kernel's own 10 are full when many log in together, and a line is lost.
+    fs::write("/proc/sys/net/unix/max_dgram_qlen", "512")?;
     let socket = UnixDatagram::bind("/dev/log")?;
     fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666))?;
+    setsockopt(&socket, sockopt::PassCred, &true)?;
     thread::spawn(move || {
         let mut datagram = vec![0; 64 * 1024];
-        while let Ok(length) = socket.recv(&mut datagram) {
-            let record = Record::parse(&datagram[..length]);
+        while let Ok((length, pid)) = receive(&socket, &mut datagram) {
+            let record = Record { pid, ..Record::parse(&datagram[..length]) };
             if let Ok(line) = serde_json::to_string(&record) {
                 let _ = writeln!(log, "{line}");
             }
         }
     });
     Ok(())
+}
+
+/// The length of the next datagram, and which process sent it.
+fn receive(socket: &UnixDatagram, datagram: &mut [u8]) -> nix::Result<(usize, Option<i32>)> {
+    let mut space = cmsg_space!(UnixCredentials);
+    let mut buffers = [IoSliceMut::new(datagram)];
+    let fd = socket.as_raw_fd();
+    let received = recvmsg::<()>(fd, &mut buffers, Some(&mut space), MsgFlags::empty())?;
+    let pid = received.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::ScmCredentials(sender) => Some(sender.pid()),
+        _ => None,
+    });
+    Ok((received.bytes, pid))
 }
 
 /// Loopback, and the documentation networks on it, so that a client can come from any address in

@@ -17,11 +17,14 @@ use serde_json::Value;
 
 use crate::booted;
 use crate::cache::{self, TemporaryDirectory};
+use crate::clock;
 use crate::codes::{Backup, Device};
 use crate::container::{HOSTNAME, Layout};
 use crate::log::Record;
+use crate::mode::{self, Standing};
 use crate::pty::Pty;
 use crate::ssh::Ssh;
+use crate::traced::VERIFIER;
 
 /// How long a program may run that a test waits for.
 const PATIENCE: &str = "180";
@@ -58,6 +61,7 @@ pub struct Host {
     sshd: Option<String>,
     bare: bool,
     booted: bool,
+    clock: bool,
 }
 
 impl Host {
@@ -149,6 +153,13 @@ impl Host {
         self
     }
 
+    /// Has the verifier whose clock is set by [`Running::set_clock`].
+    #[must_use]
+    pub fn clock(mut self) -> Self {
+        self.clock = true;
+        self.bind(cache::program("verifier-at"), clock::VERIFIER)
+    }
+
     /// Runs sshd on port 22 of the host, with these lines before the usual ones: the first of two
     /// counts.
     #[must_use]
@@ -196,6 +207,10 @@ impl Host {
         if let Some(up) = up {
             host.boot(&up);
         }
+        // systemd starts one where it boots.
+        if !self.bare && !self.booted {
+            host.follow_the_mode(if self.clock { clock::VERIFIER } else { VERIFIER });
+        }
         if let Some(lines) = self.sshd {
             host.start_sshd(&lines);
         }
@@ -213,6 +228,7 @@ pub struct Running {
     pid: u32,
     directory: TemporaryDirectory,
     booted: bool,
+    resident: Option<Standing>,
 }
 
 impl Running {
@@ -235,7 +251,20 @@ impl Running {
         let pid = lines.iter().find_map(|line| line.trim().strip_prefix("pid ")?.parse().ok());
         let pid = pid.filter(|_| lines.iter().any(|line| line == "ready\n"));
         let pid = pid.expect("the container did not start (are you root?)");
-        Self { init, lifeline, _said: said, pid, directory, booted: false }
+        Self { init, lifeline, _said: said, pid, directory, booted: false, resident: None }
+    }
+
+    /// Starts this program as a resident verifier if the [`mode`] has one. A host that was
+    /// [`Host::bare`] does so once it is installed.
+    pub fn follow_the_mode(&mut self, program: &str) {
+        if mode::is_resident() {
+            self.resident = Some(Standing::start(self, program));
+        }
+    }
+
+    /// The test ends the resident verifier itself: nothing is looked back at.
+    pub fn leave_the_mode(&mut self) {
+        self.resident = None;
     }
 
     /// Lets systemd start, and waits until it says on `up` that it has.
@@ -489,6 +518,8 @@ impl Drop for Running {
             for record in self.log() {
                 eprintln!("  {}", record.text);
             }
+        } else if let Some(mut resident) = self.resident.take() {
+            resident.look_back(self);
         }
         drop(self.lifeline.take());
         let _ = self.init.wait();

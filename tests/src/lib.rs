@@ -22,6 +22,7 @@ pub mod host;
 pub mod life;
 pub mod listener;
 pub mod log;
+pub mod mode;
 pub mod pam;
 pub mod peer;
 pub mod person;
@@ -33,6 +34,7 @@ pub mod screen;
 pub mod siege;
 pub mod soak;
 pub mod ssh;
+pub mod timed;
 pub mod traced;
 pub mod waiting;
 

@@ -15,6 +15,8 @@ pub struct Record {
     pub severity: u32,
     /// The program's name and its text, `sshd[12]: …`; line feeds are as they came.
     pub text: String,
+    /// The process that sent it, as the kernel has it and the host numbers it; of a datagram alone.
+    pub pid: Option<i32>,
 }
 
 impl Record {
@@ -31,7 +33,8 @@ impl Record {
             Some(time) if time.ends_with(' ') && time.matches(':').count() == 2 => &rest[16..],
             _ => rest,
         };
-        Self { facility: priority / 8, severity: priority % 8, text: text.trim_end().to_owned() }
+        let text = text.trim_end().to_owned();
+        Self { facility: priority / 8, severity: priority % 8, text, pid: None }
     }
 
     /// Reads what `journalctl --output=json` prints of one entry.
@@ -54,7 +57,7 @@ impl Record {
             (None, _) => message,
         };
         let facility = number("SYSLOG_FACILITY").unwrap_or_default();
-        Some(Self { facility, severity: number("PRIORITY")?, text })
+        Some(Self { facility, severity: number("PRIORITY")?, text, pid: None })
     }
 }
 

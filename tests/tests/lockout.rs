@@ -3,13 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use mfa_tests::clock::VERIFIER;
+use mfa_tests::clock;
 use mfa_tests::pam::{self, Answer, Attempt, Call, Plan, Report};
+use mfa_tests::waiting::until;
 use mfa_tests::{Device, Host, Running};
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n[backup_codes]\ncount = 2\nlow = 0\n";
 const STACK: &str = "auth required pam_mfa.so\n";
 const CODE: &str = "Verification code: ";
+/// What a line in the log of a decision begins with, which is written when all is saved.
+const DECIDED: &str = "pam_mfa: outcome=";
 
 /// Some time of the fake clock, at the beginning of a time step.
 const START: u64 = 1_800_000_000;
@@ -33,8 +36,8 @@ struct Slow {
 
 impl Slow {
     fn new() -> Self {
-        let stack = format!("auth required pam_mfa.so verifier={VERIFIER}\n");
-        let host = Host::new().user("alice", "x").config(REQUIRED).pam("door", &stack).clock();
+        let host =
+            Host::new().user("alice", "x").config(REQUIRED).pam("door", &clock::module()).clock();
         let host = host.start();
         host.set_clock(START);
         let alice = host.enrol_by_clock("alice", &["totp"]);
@@ -310,9 +313,10 @@ fn a_connection_that_is_cut_after_the_answer_leaves_its_attempt_charged() {
         Attempt::new("door", "alice").answer(dies).from(home).in_child()
     };
     let since = Instant::now();
+    let before = host.logged_by_now(DECIDED).len();
     let reports = run_all(&host, wrong.iter().enumerate().map(cut).collect());
     let died = reports.iter().filter(|report| report.died.is_some()).count();
-    wait_for_verifiers(&host);
+    wait_for_decisions(&host, before + CUTS);
     let charged = host.logged_by_now("reason=wrong_code").len();
     let unheard = host.logged("reason=no_answer").len();
     println!(
@@ -340,10 +344,9 @@ fn a_right_code_whose_connection_is_cut_is_used_up_if_it_was_heard() {
         let label = format!("n{number}");
         let code = host.enrol_with("alice", &["totp", "--label", &label]).device.code();
         let dies = Answer::SayAndDie(code.as_str().into(), number * 200);
-        let before = host.logged_by_now("outcome=granted").len();
+        let before = host.logged_by_now(DECIDED).len();
         Attempt::new("door", "alice").answer(dies).in_child().run(&host);
-        wait_for_verifiers(&host);
-        let used = host.logged_by_now("outcome=granted").len() > before;
+        let used = wait_for_decisions(&host, before + 1).contains("outcome=granted");
         let again = Attempt::new("door", "alice").answer(&code).run(&host);
         let expected = if used { "PAM_AUTH_ERR" } else { "PAM_SUCCESS" };
         assert_eq!(again.code(), expected, "cut {number}: {again:?}");
@@ -431,12 +434,10 @@ fn files(host: &Running) -> String {
     host.shell("find /var/lib/pam_mfa | sort")
 }
 
-/// Waits until no verifier runs any more: those whose callers have died end by themselves.
-fn wait_for_verifiers(host: &Running) {
-    let script = "for _ in $(seq 1000); do
-                      grep -qsx mfa-verifier /proc/[0-9]*/comm || exit 0
-                      sleep 0.01
-                  done
-                  exit 1";
-    host.shell(script);
+/// Waits until so many logins are decided, also those whose callers have died; the last of them.
+fn wait_for_decisions(host: &Running, count: usize) -> String {
+    until("all are decided", || host.logged(DECIDED).len() >= count);
+    let mut decided = host.logged_by_now(DECIDED);
+    assert_eq!(decided.len(), count);
+    decided.remove(count - 1)
 }

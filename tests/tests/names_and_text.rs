@@ -345,7 +345,7 @@ fn none_of(secrets: &[String], seen: &str) {
 
 #[test]
 fn a_verifier_dumps_no_core_and_shows_its_memory_to_nobody() {
-    let host =
+    let mut host =
         Host::new().user("alice", "rabbit hole").config(REQUIRED).pam("plain", &exact("")).start();
     let mut token = host.enrol_with("alice", &["hotp"]).device;
     // Root without the capabilities that show every process: then it depends on the other one alone.
@@ -373,6 +373,7 @@ fn a_verifier_dumps_no_core_and_shows_its_memory_to_nobody() {
     let words = limit("mfa-verifier");
     assert_eq!(words.split_whitespace().collect::<Vec<_>>()[4..], ["0", "0", "bytes"], "{words}");
 
+    host.leave_the_mode();
     host.shell("pkill -SEGV -x mfa-verifier");
     application.go();
     let report = application.finish();

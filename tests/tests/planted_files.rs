@@ -303,7 +303,7 @@ fn a_verifier_that_is_stopped_while_it_saves_holds_up_others_only_as_long_as_a_l
         wait_until("the verifier is stopped", || {
             host.path(TRACE).exists() && host.read(TRACE).contains("--- stopped by SIGSTOP ---")
         });
-        let pid = host.run(&["pgrep", "-x", "mfa-verifier"]).ok().trim().to_owned();
+        let pid = host.shell("pgrep -x mfa-verifier -P $(pgrep -x strace)").trim().to_owned();
 
         let (time, report) = timed(|| log_in(&host, "alice", &second));
         waited_for_the_lock(time);

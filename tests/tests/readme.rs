@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mfa_tests::ssh::Ended;
+use mfa_tests::traced::VERIFIER;
 use mfa_tests::{Device, Host, Output, Person, Running, cache};
 
 const README: &str = include_str!("../../README.md");
@@ -27,10 +28,11 @@ const CODE: &str = "Verification code: ";
 
 #[test]
 fn install_gives_a_second_factor_over_ssh_and_changes_nothing_before() {
-    let host = fresh();
+    let mut host = fresh();
     let install = blocks("## Install", "sh");
     let [build, ask_over_ssh] = install.as_slice() else { panic!("{install:?}") };
     type_build(&host, build);
+    host.follow_the_mode(VERIFIER);
     // Nothing uses the module yet.
     by_password(&host).let_in("alice");
     assert_eq!(host.logged("pam_mfa"), [""; 0]);
@@ -256,9 +258,10 @@ fn fresh() -> Running {
 
 /// The same with the whole of "Install" behind it, but that nobody has enrolled.
 fn installed() -> Running {
-    let host = fresh();
+    let mut host = fresh();
     let install = blocks("## Install", "sh");
     type_build(&host, &install[0]);
+    host.follow_the_mode(VERIFIER);
     type_all(&host, &install[1]);
     host
 }

@@ -2,7 +2,7 @@
 
 use mfa_tests::USED;
 use mfa_tests::cache::TemporaryDirectory;
-use mfa_tests::clock::VERIFIER;
+use mfa_tests::clock;
 use mfa_tests::pam::{Attempt, Report};
 use mfa_tests::{Backup, Device, Host, Running};
 
@@ -254,8 +254,12 @@ impl At {
 }
 
 fn host_at(seconds: u64) -> Running {
-    let stack = format!("auth required pam_mfa.so verifier={VERIFIER}\n");
-    let host = Host::new().user("alice", "x").config(REQUIRED).pam("door", &stack).clock().start();
+    let host = Host::new()
+        .user("alice", "x")
+        .config(REQUIRED)
+        .pam("door", &clock::module())
+        .clock()
+        .start();
     host.set_clock(seconds);
     host
 }

@@ -7,9 +7,6 @@ use mfa_tests::{Device, Host, Running};
 const CODE: &str = "Verification code: ";
 const HELP: &str = "Ask the help desk.";
 
-/// Rounds of the measurement: in each, everybody is refused once.
-const ROUNDS: usize = 100;
-
 const STATES: [(&str, &str); 4] =
     [("alice", "enrolled"), ("bob", "not enrolled"), ("carol", "unknown"), ("dave", "locked")];
 
@@ -114,34 +111,4 @@ fn a_refusal_is_the_same_for_everybody() {
 fn everybody(host: &Running, attempt: impl Fn(&str) -> Attempt) -> Vec<Report> {
     let attempts = STATES.map(|(user, _)| attempt(user)).to_vec();
     pam::run(host, &Plan { attempts, ..Plan::default() })
-}
-
-#[test]
-fn the_times_of_refusals_are_measured() {
-    let (host, token) = host();
-    let wrong = token.wrong_code();
-    let mut times = [const { vec![] }; STATES.len()];
-    for half in 0..2 {
-        // Each in turn comes first.
-        let order: Vec<usize> = (0..ROUNDS / 2)
-            .flat_map(|round| (0..STATES.len()).map(move |place| (round + place) % STATES.len()))
-            .collect();
-        let attempts = order
-            .iter()
-            .map(|&state| Attempt::new("alone", STATES[state].0).answer(wrong.as_str()));
-        let reports = pam::run(&host, &Plan { attempts: attempts.collect(), ..Plan::default() });
-        for (state, report) in order.into_iter().zip(reports) {
-            assert_eq!(report.code(), "PAM_AUTH_ERR", "{:?} {half}", STATES[state]);
-            times[state].push(report.microseconds[0]);
-        }
-        // So that alice is not locked as well.
-        host.run(&["mfa-setup", "unlock", "--user", "alice"]).ok();
-    }
-    println!("{ROUNDS} refusals each, interleaved; microseconds:");
-    for ((_, state), mut times) in STATES.into_iter().zip(times) {
-        times.sort_unstable();
-        assert_eq!(times.len(), ROUNDS);
-        println!("{state:>12}: median {}, quartiles {} and {}", times[50], times[25], times[75]);
-    }
-    assert_eq!(host.logged_by_now("outcome=locked user=\"alice\"").len(), 0);
 }

@@ -1,5 +1,6 @@
 //! Self-service with accounts of every kind, under every policy, and in stacks of every kind.
 
+use mfa_tests::cache;
 use mfa_tests::clock::{self, VERIFIER};
 use mfa_tests::directory::{CAROL, SHORT, UID};
 use mfa_tests::person::{self, CODE, LABEL, OWN_CODE, PASSWORD};
@@ -45,7 +46,7 @@ fn who_has_no_password_enrols_by_an_invitation() {
         .config(REQUIRED)
         .pam_example("sshd", "sshd-key")
         .sshd_example("pam_mfa-key.conf")
-        .clock()
+        .bind(cache::program("verifier-at"), VERIFIER)
         .start();
     let _listener = host.listen_for_users();
     host.make_key("alice");

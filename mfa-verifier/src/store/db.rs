@@ -100,9 +100,11 @@ impl Db {
         }
     }
 
-    /// Whether it is still the one in its directory.
+    /// Whether it is still the one in its directory, and both are root's own.
     pub(super) fn is_in_place(&self) -> bool {
-        self.identity.is_some() && matches!(file_of(&self.path), Ok(file) if file == self.identity)
+        matches!(files::directory(&self.path), Ok(Some(_)))
+            && self.identity.is_some()
+            && matches!(file_of(&self.path), Ok(file) if file == self.identity)
     }
 
     /// The value.
@@ -155,9 +157,12 @@ impl Drop for Db {
     }
 }
 
-/// Device and inode of a db's file.
+/// Device and inode of a db's file, which must be root's own.
 fn file_of(path: &Path) -> Result<Option<(u64, u64)>, FileError> {
-    Ok(files::lookup(&path.join("db"))?.map(|file| (file.dev(), file.ino())))
+    let path = path.join("db");
+    let Some(file) = files::lookup(&path)? else { return Ok(None) };
+    files::own_file(&path, &file)?;
+    Ok(Some((file.dev(), file.ino())))
 }
 
 /// Whether there are files of a db: sled would make a missing one anew without a word.

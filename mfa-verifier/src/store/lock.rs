@@ -299,9 +299,12 @@ pub(super) fn try_user(path: &Path, kept: Option<File>) -> Result<Option<Lock>, 
     let opened = file.metadata().map_err(|source| FileError::io(path, source))?;
     let Some(flock) = files::try_lock(path, file)? else { return Ok(None) };
     // Whoever had it before may have removed the user: then this file is nobody's lock any more.
-    let still = files::lookup(path)?
-        .is_some_and(|now| (now.dev(), now.ino()) == (opened.dev(), opened.ino()));
-    Ok(still.then(|| Lock { flock, path: Some(path.to_owned()) }))
+    let now =
+        files::lookup(path)?.filter(|now| (now.dev(), now.ino()) == (opened.dev(), opened.ino()));
+    let Some(now) = now else { return Ok(None) };
+    // One that was kept is looked at as closely as one that is opened.
+    files::own_file(path, &now)?;
+    Ok(Some(Lock { flock, path: Some(path.to_owned()) }))
 }
 
 /// Locks the directory of users.

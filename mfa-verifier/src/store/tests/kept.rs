@@ -139,6 +139,21 @@ fn a_db_that_was_taken_away_while_it_was_kept_is_made_anew() {
 }
 
 #[test]
+fn what_was_planted_while_a_db_was_kept_is_refused() {
+    for name in ["lock", "db/db"] {
+        let home = Home::with_alice();
+        let dbs = OpenDbs::new().unwrap();
+        assert_eq!(count_up(&resident(&home, &dbs), &alice()), 6);
+        let elsewhere = home.directory().join("elsewhere");
+        fs::hard_link(home.room().join(name), &elsewhere).unwrap();
+        let refused = update(&resident(&home, &dbs), &alice(), |record| Change::Save(record, ()));
+        assert!(matches!(refused, Err(StoreError::Damaged { uid: 1000, .. })), "{refused:?}");
+        fs::remove_file(&elsewhere).unwrap();
+        assert_eq!(count_up(&resident(&home, &dbs), &alice()), 7);
+    }
+}
+
+#[test]
 fn the_dbs_of_the_last_users_stay_open_and_no_more() {
     let home = Home::new();
     let dbs = OpenDbs::with_room(3).unwrap();

@@ -1,0 +1,363 @@
+//! The bytes of the protocol, kept as they were when version 2 was current: what its faces send, and
+//! what they are sent. While a display manager still has the module of the version before in its
+//! memory, these must mean the same.
+//!
+//! They were written by hand from the layout that `mfa_protocol::message` describes and postcard
+//! defines: fields in their order, numbers and lengths as varints, a variant by its number, `None` as
+//! 0 and `Some` as 1. The first two bytes of a request are its version.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod connection;
+
+use std::fmt::Debug;
+
+use mfa_protocol::message::{
+    Action, Added, Algorithm, CodeStatus, DeviceKind, DeviceStatus, Failure, FailureKind, FromFace,
+    GaveUp, Key, LoginRequest, ManageRequest, NewDevice, Outcome, Reply, Request, Status, Terminal,
+    ToFace, Verdict,
+};
+use mfa_protocol::relay::{decode, encode};
+use mfa_protocol::{Answer, Prompt, Style};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use connection::{Connection, Site};
+
+/// The key of RFC 4226, "12345678901234567890", in base32.
+const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+/// What the current code makes of a message must be these bytes, and the other way round.
+fn is_kept<T: Serialize + DeserializeOwned + Debug>(message: &T, bytes: &[u8]) {
+    assert_eq!(
+        encode(message).unwrap().escape_ascii().to_string(),
+        bytes.escape_ascii().to_string()
+    );
+    let decoded: T = decode(bytes).unwrap();
+    assert_eq!(format!("{decoded:?}"), format!("{message:?}"));
+    assert_eq!(*encode(&decoded).unwrap(), bytes, "what Debug does not show");
+}
+
+#[test]
+fn logins_are_kept() {
+    let login = || LoginRequest {
+        user: b"alice".to_vec(),
+        service: "sshd".to_owned(),
+        rhost: Some("192.0.2.7".to_owned()),
+        tty: Some("ssh".to_owned()),
+        ruser: Some("bob".to_owned()),
+        ssh_auth_info: Some("publickey".to_owned()),
+        password_given: true,
+        password: Some("rabbit".into()),
+        nullok: false,
+        prompt: Some("Code: ".to_owned()),
+        echo: true,
+        debug: false,
+    };
+    let bytes = b"\x05alice\x04sshd\x01\x09192.0.2.7\x01\x03ssh\x01\x03bob\x01\x09publickey\
+                  \x01\x01\x06rabbit\x00\x01\x06Code: \x01\x00";
+    is_kept(&Request::Login(Box::new(login())), &[b"\x00", &bytes[..]].concat());
+    is_kept(&Request::Unseen(Box::new(login())), &[b"\x02", &bytes[..]].concat());
+    let other = LoginRequest { nullok: true, debug: true, ..LoginRequest::default() };
+    is_kept(&other, b"\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x01");
+}
+
+#[test]
+fn requests_about_a_record_are_kept() {
+    let label = || "phone".to_owned();
+    let rows: [(Action, &[u8]); 10] = [
+        (Action::Status, b"\x01"),
+        (Action::Remove { label: label() }, b"\x02\x05phone"),
+        (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
+        (Action::Codes, b"\x04"),
+        (Action::NewCodes, b"\x05"),
+        (Action::ShowKey { label: label() }, b"\x06\x05phone"),
+        (Action::Unlock, b"\x07"),
+        (Action::Reset, b"\x08"),
+        (Action::Resync { label: label() }, b"\x09\x05phone"),
+        (Action::Invite { lifetime: 3_600 }, b"\x0a\x90\x1c"),
+    ];
+    for (action, bytes) in rows {
+        let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
+        let kept = [b"\x01\x01\x05alice", bytes].concat();
+        is_kept(&Request::Manage(of_alice), &kept);
+    }
+    let own = ManageRequest { user: None, action: Action::Status };
+    is_kept(&Request::Manage(own), b"\x01\x00\x01");
+}
+
+#[test]
+fn new_devices_are_kept() {
+    let phone = NewDevice {
+        kind: DeviceKind::Totp,
+        label: Some("phone".to_owned()),
+        algorithm: Some(Algorithm::Sha512),
+        digits: Some(8),
+        period: Some(300),
+        counter: None,
+        secret: None,
+        confirm: true,
+        guided: false,
+        show: true,
+        terminal: Terminal { columns: 132, utf8: false },
+    };
+    is_kept(
+        &Action::Add(Box::new(phone)),
+        b"\x00\x00\x01\x05phone\x01\x02\x01\x08\x01\xac\x02\x00\x00\x01\x00\x01\x84\x01\x00",
+    );
+    let token = NewDevice {
+        kind: DeviceKind::Hotp,
+        label: None,
+        algorithm: Some(Algorithm::Sha1),
+        digits: None,
+        period: None,
+        counter: Some(1_000),
+        secret: Some(KEY.into()),
+        confirm: false,
+        guided: true,
+        show: false,
+        terminal: Terminal { columns: 80, utf8: true },
+    };
+    is_kept(
+        &Action::Add(Box::new(token)),
+        b"\x00\x01\x00\x01\x00\x00\x00\x01\xe8\x07\x01\x20GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
+          \x00\x01\x00\x50\x01",
+    );
+    is_kept(&Algorithm::Sha256, b"\x01");
+}
+
+#[test]
+fn answers_are_kept() {
+    is_kept(&FromFace::Answer(Answer::Text("755224".into())), b"\x00\x00\x06755224");
+    is_kept(&FromFace::Answer(Answer::RepeatsPassword), b"\x00\x01");
+    is_kept(&FromFace::GaveUp(GaveUp::Aborted), b"\x01\x00");
+    is_kept(&FromFace::GaveUp(GaveUp::NobodyThere), b"\x01\x01");
+    is_kept(&FromFace::GaveUp(GaveUp::Broken), b"\x01\x02");
+}
+
+#[test]
+fn what_is_asked_and_told_is_kept() {
+    is_kept(&ToFace::Ask(Prompt::hidden("Code: ")), b"\x00\x06Code: \x00");
+    is_kept(&ToFace::Ask(Prompt::visible("Code: ")), b"\x00\x06Code: \x01");
+    is_kept(&ToFace::Ask(Prompt::yes_no("Code? ")), b"\x00\x06Code? \x02");
+    is_kept(&ToFace::Tell(Style::Info, "hello".to_owned()), b"\x01\x00\x05hello");
+    is_kept(&ToFace::Tell(Style::Error, "hello".to_owned()), b"\x01\x01\x05hello");
+    is_kept(&ToFace::Tell(Style::Qr, "##  ".to_owned()), b"\x01\x02\x04##  ");
+    is_kept(&ToFace::Wait, b"\x03");
+}
+
+#[test]
+fn outcomes_are_kept() {
+    let outcome = Outcome {
+        verdict: Verdict::Granted,
+        user: Some("alice".to_owned()),
+        factor: Some("totp".to_owned()),
+        label: Some("phone".to_owned()),
+    };
+    is_kept(
+        &ToFace::Done(Box::new(Reply::Outcome(outcome))),
+        b"\x02\x00\x00\x01\x05alice\x01\x04totp\x01\x05phone",
+    );
+    let verdicts =
+        [Verdict::Granted, Verdict::Exempt, Verdict::Denied, Verdict::Locked, Verdict::Unavailable];
+    for (verdict, number) in verdicts.into_iter().zip(0..) {
+        let outcome = Outcome { verdict, user: None, factor: None, label: None };
+        let done = ToFace::Done(Box::new(Reply::Outcome(outcome)));
+        is_kept(&done, &[2, 0, number, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn other_replies_are_kept() {
+    let alice = || "alice".to_owned();
+    let added = Added {
+        user: alice(),
+        uid: 1_000,
+        id: 1,
+        label: "phone".to_owned(),
+        kind: DeviceKind::Totp,
+        secret: "GEZDG".into(),
+        uri: "otpauth:".into(),
+        backup_codes: vec!["kk".into(), "mm".into()],
+        codes_shown: true,
+    };
+    let device = DeviceStatus {
+        id: 2,
+        label: "token".to_owned(),
+        kind: DeviceKind::Hotp,
+        default: true,
+        added: 1_800_000_000,
+        last_used: Some(1),
+        last_from: Some("local".to_owned()),
+        drift: -1,
+        failures: 3,
+        disabled: false,
+    };
+    let status = Status {
+        user: alice(),
+        uid: 1_000,
+        devices: vec![device],
+        backup_codes_left: 9,
+        failures: 4,
+        locked_until: Some(300),
+    };
+    let used = CodeStatus { number: 1, used_at: Some(5), used_from: Some("local".to_owned()) };
+    let unused = CodeStatus { number: 2, used_at: None, used_from: None };
+    let key = Key {
+        user: alice(),
+        label: "phone".to_owned(),
+        secret: "GEZDG".into(),
+        uri: "otpauth:".into(),
+    };
+    let rows: [(Reply, &[u8]); 7] = [
+        (
+            Reply::Added(added),
+            b"\x01\x05alice\xe8\x07\x01\x05phone\x00\x05GEZDG\x08otpauth:\x02\x02kk\x02mm\x01",
+        ),
+        (
+            Reply::Status(status),
+            b"\x02\x05alice\xe8\x07\x01\x02\x05token\x01\x01\x80\xa4\xa7\xda\x06\x01\x01\
+              \x01\x05local\x01\x03\x00\x09\x04\x01\xac\x02",
+        ),
+        (
+            Reply::Codes { user: alice(), codes: vec![used, unused] },
+            b"\x03\x05alice\x02\x01\x01\x05\x01\x05local\x02\x00\x00",
+        ),
+        (
+            Reply::NewCodes { user: alice(), backup_codes: vec!["kk".into()] },
+            b"\x04\x05alice\x01\x02kk",
+        ),
+        (Reply::Key(key), b"\x05\x05alice\x05phone\x05GEZDG\x08otpauth:"),
+        (Reply::Done { user: alice() }, b"\x06\x05alice"),
+        (
+            Reply::Invited { user: alice(), code: "kkkk".into(), expires: 300 },
+            b"\x08\x05alice\x04kkkk\xac\x02",
+        ),
+    ];
+    for (reply, bytes) in rows {
+        is_kept(&ToFace::Done(Box::new(reply)), &[b"\x02", bytes].concat());
+    }
+    let kinds = [
+        FailureKind::Refused,
+        FailureKind::Usage,
+        FailureKind::Unusable,
+        FailureKind::NotPermitted,
+        FailureKind::Interrupted,
+    ];
+    for (kind, number) in kinds.into_iter().zip(0..) {
+        let failure = Failure { kind, error: "no".to_owned(), hint: "look".to_owned() };
+        let done = ToFace::Done(Box::new(Reply::Failed(failure)));
+        is_kept(&done, &[b"\x02\x07", &[number][..], b"\x02no\x04look"].concat());
+    }
+}
+
+/// A face's frames and what it must hear, in order.
+enum Turn {
+    /// The face says this; a request goes out after the version.
+    Says(&'static [u8]),
+    /// The verifier says exactly this.
+    Hears(&'static [u8]),
+    /// The verifier says something that begins so: the rest is random, or a time.
+    HearsAtFirst(&'static [u8]),
+}
+use Turn::{Hears, HearsAtFirst, Says};
+
+/// Root's life with a token, a request each.
+const EXCHANGES: [&[Turn]; 15] = [
+    &[
+        Says(b"\x01\x01\x04root\x00\x01\x01\x05token\x00\x00\x00\x01\x00\
+               \x01\x20GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\x00\x00\x00\x50\x00"),
+        HearsAtFirst(b"\x02\x01\x04root\x00\x01\x05token\x01\x20GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+    ],
+    &[Says(b"\x01\x01\x04root\x01"), HearsAtFirst(b"\x02\x02\x04root\x00\x01\x01\x05token\x01\x01")],
+    // The first two codes of RFC 4226.
+    &[
+        Says(b"\x02\x04root\x04test\0\0\0\0\0\0\0\x01\x06Code: \x00\x00"),
+        Hears(b"\x00\x06Code: \x00"),
+        Says(b"\x00\x00\x06755224"),
+        Hears(b"\x02\x00\x00\x01\x04root\x01\x04hotp\x01\x05token"),
+    ],
+    &[
+        Says(b"\x00\x04root\x04test\0\0\0\0\0\0\0\x01\x06Code: \x01\x00"),
+        Hears(b"\x00\x06Code: \x01"),
+        Says(b"\x00\x00\x06287082"),
+        Hears(b"\x02\x00\x00\x01\x04root\x01\x04hotp\x01\x05token"),
+    ],
+    // It was used.
+    &[
+        Says(b"\x00\x04root\x04test\0\0\0\0\0\0\0\x00\x00\x00"),
+        Hears(b"\x00\x13Verification code: \x00"),
+        Says(b"\x00\x00\x06287082"),
+        Hears(b"\x01\x01\x32This code was already used; wait for the next one."),
+        Hears(b"\x02\x00\x02\x01\x04root\x01\x04hotp\x01\x05token"),
+    ],
+    &[
+        Says(b"\x00\x04root\x04test\0\0\0\0\0\0\0\x00\x00\x00"),
+        Hears(b"\x00\x13Verification code: \x00"),
+        Says(b"\x00\x01"),
+        Hears(b"\x02\x00\x02\x01\x04root\x00\x00"),
+    ],
+    &[
+        Says(b"\x00\x04root\x04test\0\0\0\0\0\0\0\x00\x00\x00"),
+        Hears(b"\x00\x13Verification code: \x00"),
+        Says(b"\x01\x01"),
+        Hears(b"\x02\x00\x02\x01\x04root\x00\x00"),
+    ],
+    &[Says(b"\x01\x01\x04root\x03\x05token"), Hears(b"\x02\x06\x04root")],
+    &[
+        Says(b"\x01\x00\x04"),
+        Hears(b"\x02\x03\x04root\x0a\x01\0\0\x02\0\0\x03\0\0\x04\0\0\x05\0\0\x06\0\0\x07\0\0\x08\0\0\x09\0\0\x0a\0\0"),
+    ],
+    &[Says(b"\x01\x01\x04root\x05"), HearsAtFirst(b"\x02\x04\x04root\x0a")],
+    &[
+        Says(b"\x01\x01\x04root\x06\x05token"),
+        HearsAtFirst(b"\x02\x05\x04root\x05token\x20GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+    ],
+    &[Says(b"\x01\x01\x04root\x07"), Hears(b"\x02\x06\x04root")],
+    &[Says(b"\x01\x01\x04root\x0a\x90\x1c"), HearsAtFirst(b"\x02\x08\x04root")],
+    &[Says(b"\x01\x01\x04root\x02\x05token"), Hears(b"\x02\x06\x04root")],
+    &[Says(b"\x01\x01\x04root\x08"), Hears(b"\x02\x06\x04root")],
+];
+
+fn is_served(version: u16, exchange: &[Turn], connection: &mut Connection) {
+    let mut prefix = version.to_le_bytes().to_vec();
+    for turn in exchange {
+        match turn {
+            Says(bytes) => {
+                connection.send(&[std::mem::take(&mut prefix).as_slice(), bytes].concat());
+            }
+            Hears(bytes) => {
+                let heard = connection.next().expect("it hung up");
+                assert_eq!(heard.escape_ascii().to_string(), bytes.escape_ascii().to_string());
+            }
+            HearsAtFirst(bytes) => {
+                let heard = connection.next().expect("it hung up");
+                assert!(heard.starts_with(bytes), "{}", heard.escape_ascii());
+            }
+        }
+    }
+    assert_eq!(connection.next(), None, "the end");
+}
+
+#[test]
+fn a_spawned_verifier_serves_faces_of_this_version_and_the_one_before() {
+    for version in [2, 3] {
+        let site = Site::new(&format!("spawned-{version}"));
+        for exchange in EXCHANGES {
+            let (mut verifier, mut connection) = site.spawn();
+            is_served(version, exchange, &mut connection);
+            assert!(verifier.end().success());
+        }
+    }
+}
+
+#[test]
+fn a_resident_verifier_serves_faces_of_this_version_and_the_one_before() {
+    for version in [2, 3] {
+        let site = Site::new(&format!("resident-{version}"));
+        let _resident = site.reside();
+        for exchange in EXCHANGES {
+            // Faces of version 2 take the greeting for what it was to them: they wait on.
+            is_served(version, exchange, &mut site.greeted());
+        }
+    }
+}
