@@ -4,6 +4,7 @@
 #   make           build the module and the programs
 #   make install   lay them out (see the variables below)
 #   make test      everything that can be tested, on this machine (root, Debian)
+#   make soak      an hour of logins while the resident verifier is killed again and again
 #   make bench     what a login costs, beside google-authenticator's and pam_oath's; QUICK=1: a minute
 #
 # `make` and `make install` take the same variables, since the paths are compiled in. DESTDIR alone
@@ -46,7 +47,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
             -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
             -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
-.PHONY: all build install uninstall stage demo test bench clean help
+.PHONY: all build install uninstall stage demo test bench soak clean help
 
 all: build
 
@@ -104,6 +105,9 @@ demo:
 
 test:
 	@tests/run
+
+soak:
+	@tests/soak
 
 # RESULTS=DIRECTORY: where tables, values and plots go; target/bench otherwise.
 bench:

@@ -7,6 +7,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Display, Formatter};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use mfa_protocol::Verdict;
 
 use crate::host::Running;
+use crate::log::Record;
 use crate::pam::Attempt;
 use crate::root_face::{Door, End};
 use crate::{Device, USED};
@@ -297,6 +301,45 @@ impl Display for Tally {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads `/dev/log` in the place of the host, which keeps every line: there will be millions.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Logins that were let in.
+    pub granted: u64,
+    /// Records that had to be mended.
+    pub healed: u64,
+    /// The last errors that are no login's.
+    pub errors: VecDeque<String>,
+}
+
+impl Log {
+    /// Reads until `over`, and what is there by then.
+    pub fn read(host: &Running, over: &AtomicBool) -> Self {
+        let path = host.path("/dev/log");
+        fs::remove_file(&path).unwrap();
+        let socket = UnixDatagram::bind(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let (mut log, mut datagram) = (Self::default(), vec![0; 64 * 1024]);
+        loop {
+            match socket.recv(&mut datagram) {
+                Ok(length) => log.add(Record::parse(&datagram[..length]).text),
+                Err(_) if over.load(Ordering::Relaxed) => return log,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn add(&mut self, line: String) {
+        self.granted += u64::from(line.contains("outcome=granted"));
+        self.healed += u64::from(line.contains("healed="));
+        if line.contains("error=") && !line.contains("outcome=") {
+            self.errors.truncate(19);
+            self.errors.push_front(line);
+        }
     }
 }
 

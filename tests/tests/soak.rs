@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use mfa_tests::resident::Resident;
 use mfa_tests::root_face::End;
-use mfa_tests::soak::{Act, CONFIG, Dice, SERVICE, enrol, pass, sessions};
+use mfa_tests::soak::{Act, CONFIG, Dice, Log, SERVICE, enrol, pass, sessions};
 use mfa_tests::waiting::until;
 use mfa_tests::{Host, Running};
 
 /// People who log in at once.
 const SESSIONS: usize = 50;
 
-/// KiB by which the resident may grow while nothing but logins goes on.
-const GROWTH: u64 = 2 * 1024;
+/// KiB by which the resident may grow while nothing but logins goes on: sled fills its caches, some
+/// 1,300 of one db in its first 50,000 logins.
+const GROWTH: u64 = 4 * 1024;
 
 fn host(users: &[String]) -> Running {
     let host = users.iter().fold(Host::new(), |host, user| host.user_without_password(user));
@@ -51,7 +52,8 @@ fn fifty_sessions_lose_nothing_while_the_resident_is_killed_every_few_seconds() 
     let tokens = enrol(&host, &users);
     let over = AtomicBool::new(false);
     let mut kills = 0;
-    let (tally, warm, most, left) = thread::scope(|scope| {
+    let (tally, log, warm, most, left) = thread::scope(|scope| {
+        let log = scope.spawn(|| Log::read(&host, &over));
         let sessions = scope.spawn(|| sessions(&host, &users, &tokens, &over));
         let begun = Instant::now();
         let mut dice = Dice(0);
@@ -80,10 +82,13 @@ fn fifty_sessions_lose_nothing_while_the_resident_is_killed_every_few_seconds() 
         until("nobody is served any more", || resident.figure("Threads") < 24);
         let left = held(&resident);
         assert_eq!(resident.stop(), Some(0));
-        (tally, warm, most, left)
+        (tally, log.join().unwrap(), warm, most, left)
     });
     println!("{SESSIONS} sessions for {time:?}, the resident killed {kills} times\n{tally}");
     println!("the last resident, warm: {warm:?}\nat most: {most:?}\nat the end: {left:?}");
+    println!("logged: {} granted, {} records mended", log.granted, log.healed);
+    let errors: Vec<_> = log.errors.iter().collect();
+    assert!(errors.is_empty(), "{errors:#?}");
     assert!(kills > 2 && tally.done(Act::Doubted) > 0, "something was in doubt");
     assert!(tally.ended("broken") * 10 < tally.all(), "most logins are served");
     assert!(most.kib < warm.kib + GROWTH, "{warm:?}, then {most:?}");
@@ -112,7 +117,7 @@ fn thousands_of_logins_leave_nothing_in_the_resident() {
         "{logins} logins in {:?}; after {BATCH}: {first:?}, after all: {last:?}",
         since.elapsed()
     );
-    assert!(last.kib < first.kib + GROWTH, "{figures:?}");
+    assert!(last.kib < first.kib + GROWTH / 2, "{figures:?}");
     assert!(last.threads <= first.threads + 4, "{figures:?}");
     assert!(last.descriptors <= first.descriptors + 2, "{figures:?}");
     assert_eq!(resident.stop(), Some(0));
