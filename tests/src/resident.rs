@@ -129,7 +129,7 @@ impl<'a> Resident<'a> {
     #[track_caller]
     pub fn first_free_descriptor(&self) -> u64 {
         let numbers = self.numbers();
-        (0..).find(|number| !numbers.contains(number)).unwrap()
+        (0..=numbers.len() as u64).find(|number| !numbers.contains(number)).unwrap()
     }
 
     fn numbers(&self) -> Vec<u64> {

@@ -19,7 +19,7 @@ use mfa_protocol::Verdict;
 use crate::host::Running;
 use crate::log::Record;
 use crate::pam::Attempt;
-use crate::root_face::{Door, End};
+use crate::root_face::{Answered, Door, End};
 use crate::{Device, USED};
 
 /// What the host of a soak is told. Nobody may fail more often.
@@ -52,6 +52,18 @@ pub enum Act {
     Doubted,
 }
 
+impl Act {
+    const ALL: [Self; 7] = [
+        Self::Right,
+        Self::Wrong,
+        Self::Replayed,
+        Self::Twice,
+        Self::Cut,
+        Self::Left,
+        Self::Doubted,
+    ];
+}
+
 /// What a session knows.
 struct Session<'a> {
     host: &'a Running,
@@ -67,7 +79,7 @@ struct Session<'a> {
     tally: Tally,
 }
 
-/// How often what ended how; none is a connection that was cut by the session itself.
+/// How often what ended how.
 #[derive(Debug, Default)]
 pub struct Tally(BTreeMap<(Act, &'static str), u64>);
 
@@ -125,12 +137,11 @@ impl Session<'_> {
             return Act::Doubted;
         }
         match self.dice.roll(100) {
-            0..50 => Act::Right,
-            50..65 => Act::Wrong,
-            65..78 if self.last.is_some() => Act::Replayed,
-            78..86 => Act::Twice,
-            86..95 => Act::Cut,
-            95.. => Act::Left,
+            0..15 => Act::Wrong,
+            15..28 if self.last.is_some() => Act::Replayed,
+            28..36 => Act::Twice,
+            36..45 => Act::Cut,
+            45..50 => Act::Left,
             _ => Act::Right,
         }
     }
@@ -183,7 +194,7 @@ impl Session<'_> {
     fn give_twice(&mut self, code: &str) {
         let logins = [(); 2].map(|()| self.door.log_in(self.user, "192.0.2.7"));
         let answered = logins.map(|login| login.map(|login| login.answer(code)));
-        let ends: Vec<End> = answered.into_iter().flatten().map(|login| login.end()).collect();
+        let ends: Vec<End> = answered.into_iter().flatten().map(Answered::end).collect();
         let count = |wanted| ends.iter().filter(|end| **end == wanted).count();
         assert!(count(End::Granted) <= 1, "{}: {ends:?}", self.user);
         for end in &ends {
@@ -293,8 +304,7 @@ impl Display for Tally {
         const ENDS: [&str; 5] = ["granted", "used", "denied", "broken", "cut"];
         write!(f, "{:10}", "")?;
         ENDS.iter().try_for_each(|end| write!(f, "{end:>10}"))?;
-        use Act::{Cut, Doubted, Left, Replayed, Right, Twice, Wrong};
-        for act in [Right, Wrong, Replayed, Twice, Cut, Left, Doubted] {
+        for act in Act::ALL {
             write!(f, "\n{:10}", format!("{act:?}").to_lowercase())?;
             for end in ENDS {
                 write!(f, "{:>10}", self.0.get(&(act, end)).unwrap_or(&0))?;
