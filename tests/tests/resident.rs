@@ -66,7 +66,7 @@ fn a_resident_that_is_stopped_costs_a_login_the_wait_for_its_greeting() {
     let resident = host.reside();
     resident.signal(Signal::SIGSTOP);
     let took = log_in(&host, "app", &token.code());
-    assert!(took < GREETING + Duration::from_secs(1), "{took:?}");
+    assert!((GREETING..GREETING + Duration::from_secs(1)).contains(&took), "{took:?}");
     resident.signal(Signal::SIGCONT);
     let took = log_in(&host, "app", &token.code());
     assert!(took < Duration::from_secs(1), "{took:?}");

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,7 +15,8 @@ use std::time::Duration;
 use mfa_protocol::message::ToFace;
 use mfa_protocol::relayed::send;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
 
 /// Connections at once. Most wait for people: hundreds may, and cost next to nothing.
@@ -28,7 +29,12 @@ const SPARE: usize = 4;
 const STACK: usize = 1024 * 1024;
 
 /// How long to wait before the next try where no connection can be had.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(PAUSE_MS as u64);
+const PAUSE_MS: u8 = 100;
+
+/// Descriptors that a login is sure to find, or it is not greeted: it needs some ten, most of them
+/// for its user's db.
+const ROOM: u64 = 32;
 
 /// Those who serve connections.
 pub struct Crew {
@@ -103,7 +109,7 @@ impl Crew {
 
     fn attend(&self, stream: &UnixStream) {
         let root = getsockopt(stream, sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == 0);
-        if root && send(stream, &ToFace::Wait).is_ok() {
+        if root && has_room(stream) && send(stream, &ToFace::Wait).is_ok() {
             (self.serve)(stream);
         }
     }
@@ -138,9 +144,10 @@ impl Crew {
         if held.take().is_none() {
             thread::sleep(PAUSE);
         }
-        // Another thread may have been quicker.
+        // accept(2) says that there is none before there is a connection; and another thread may
+        // have been quicker.
         let mut ready = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {
+        if poll(&mut ready, PAUSE_MS) == Ok(1) {
             drop(self.listener.accept());
         }
         *held = reserve();
@@ -149,6 +156,13 @@ impl Crew {
     fn duties(&self) -> MutexGuard<'_, Duties> {
         self.duties.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether there are descriptors for more than the connection itself, which has the lowest that was
+/// free.
+fn has_room(stream: &UnixStream) -> bool {
+    let number = u64::try_from(stream.as_raw_fd()).unwrap_or(u64::MAX);
+    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(most, _)| number.saturating_add(ROOM) < most)
 }
 
 fn reserve() -> Option<File> {
