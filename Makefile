@@ -4,6 +4,7 @@
 #   make           build the module and the programs
 #   make install   lay them out (see the variables below)
 #   make test      everything that can be tested, on this machine (root, Debian)
+#   make bench     what a login costs, beside google-authenticator's and pam_oath's; QUICK=1: a minute
 #
 # `make` and `make install` take the same variables, since the paths are compiled in. DESTDIR alone
 # is not compiled in: it is where a package is put together.
@@ -45,7 +46,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
             -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
             -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
-.PHONY: all build install uninstall stage demo test clean help
+.PHONY: all build install uninstall stage demo test bench clean help
 
 all: build
 
@@ -103,6 +104,10 @@ demo:
 
 test:
 	@tests/run
+
+# RESULTS=DIRECTORY: where tables, values and plots go; target/bench otherwise.
+bench:
+	@tests/bench $(RESULTS)
 
 clean:
 	$(CARGO) clean

@@ -38,7 +38,10 @@ pub(super) const SIZE: usize = 2 * SLOT;
 /// Bytes in a slot before the sealed record.
 const PREFIX: usize = 2 + 4;
 
-const _: () = assert!(PREFIX + record::MAX_ENCODED + seal::OVERHEAD <= SLOT);
+/// Where what a slot claims stands once more.
+const CLAIM_AGAIN: usize = SLOT - PREFIX - seal::HEADER;
+
+const _: () = assert!(PREFIX + record::MAX_ENCODED + seal::OVERHEAD <= CLAIM_AGAIN);
 
 /// What a summary holds for one owner.
 pub(super) struct Summary {
@@ -167,7 +170,9 @@ impl Slot {
             return Self::Empty;
         }
         let (sealed, claim) = claimed(bytes);
-        let claim = claim.filter(|claim| slot_of(*claim) == index);
+        let again = || claimed(bytes.get(CLAIM_AGAIN..).unwrap_or_default()).1;
+        let of_this_slot = |claim: &Revision| slot_of(*claim) == index;
+        let claim = claim.filter(of_this_slot).or_else(|| again().filter(of_this_slot));
         match key.unseal(owner, sealed) {
             Ok(copy) if claim == Some(copy.revision) => Self::Authentic(copy),
             Ok(_) => Self::Damaged { claim, why: NotAuthentic::Broken },
@@ -238,10 +243,13 @@ pub(super) fn write(path: &Path, revision: Revision, sealed: &[u8]) -> Result<()
 /// One whole slot in one call, in place.
 fn put(file: &File, sealed: &[u8], slot: usize) -> io::Result<()> {
     let length = u16::try_from(sealed.len()).map_err(io::Error::other)?.to_le_bytes();
-    let mut bytes = [&length[..], &head_hash(length, sealed), sealed].concat();
-    if bytes.len() > SLOT {
+    let header = sealed.get(..seal::HEADER).unwrap_or(sealed);
+    let hash = head_hash(length, sealed);
+    let mut bytes = [&length[..], &hash, sealed].concat();
+    if bytes.len() > CLAIM_AGAIN {
         return Err(io::Error::other("the sealed record does not fit its slot"));
     }
-    bytes.resize(SLOT, 0);
+    bytes.resize(CLAIM_AGAIN, 0);
+    bytes.extend([&length[..], &hash, header].concat());
     file.write_all_at(&bytes, offset(slot))
 }

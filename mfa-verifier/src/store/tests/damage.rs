@@ -60,13 +60,20 @@ fn a_torn_summary_that_was_newest_is_refused() {
     assert_eq!(save(&home.store(), &alice(), 6, 5), Saved::Saved);
     fs::remove_dir_all(home.room().join("db")).unwrap();
     copy_tree(&home.0.join("older"), &home.room().join("db"));
-    // Revision 6 lies in slot 0; behind its header, and then in it.
-    flip(&home.room().join("summary"), 100);
+    let summary = home.room().join("summary");
+    // Revision 6 lies in slot 0. Which one it is stands in the first 63 bytes, and in the last.
+    for at in [100, 0, 10, 62] {
+        flip(&summary, at);
+        refused(home.store().load(&alice()));
+        refused(home.store().save(&alice(), &numbered(0), Revision(5)));
+        flip(&summary, at);
+    }
+    flip(&summary, 100);
+    flip(&summary, 4095);
     refused(home.store().load(&alice()));
-    refused(home.store().save(&alice(), &numbered(0), Revision(5)));
     fs::remove_dir_all(home.room().join("db")).unwrap();
     refused(home.store().load(&alice()));
-    flip(&home.room().join("summary"), 10);
+    flip(&summary, 10);
     refused(home.store().load(&alice()));
 }
 
