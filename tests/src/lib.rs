@@ -30,6 +30,7 @@ pub mod requests;
 pub mod screen;
 pub mod siege;
 pub mod ssh;
+pub mod sweep;
 pub mod traced;
 pub mod waiting;
 
