@@ -6,9 +6,9 @@ use nix::errno::Errno::{
 };
 use nix::libc;
 
-/// What is known of a system call.
+/// What is known of a function of the kernel's.
 #[derive(Debug, Clone, Copy)]
-pub struct Call {
+pub struct Function {
     /// Its name in section 2 of the manual.
     pub name: &'static str,
     /// How it may fail on a healthy system that lacks something, or on a sick one. Left out is what
@@ -36,8 +36,31 @@ const RECEIVE: &[Errno] = &[ECONNRESET, ENOMEM, EINTR, EAGAIN];
 const SEND: &[Errno] = &[EPIPE, ECONNRESET, ENOBUFS, ENOMEM, EINTR, EAGAIN];
 const NEVER: &[Errno] = &[];
 
-/// The call of that number.
-pub fn call(number: u64) -> Option<Call> {
+/// Stands for those of the functions behind `futex` that do not wait.
+pub const FUTEX_WAKE: u64 = 1 << 32 | libc::SYS_futex.cast_unsigned();
+
+/// The function of a call, by its number and second argument.
+pub fn called(number: u64, second: u64) -> u64 {
+    let command = second
+        & !u64::from((libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME).cast_unsigned());
+    let waits =
+        [libc::FUTEX_WAIT, libc::FUTEX_WAIT_BITSET].map(|wait| u64::from(wait.cast_unsigned()));
+    if number == libc::SYS_futex.cast_unsigned() && !waits.contains(&command) {
+        return FUTEX_WAKE;
+    }
+    number
+}
+
+/// The function of that number.
+pub fn function(number: u64) -> Option<Function> {
+    if number == FUTEX_WAKE {
+        return Some(Function {
+            name: "futex, to wake",
+            errors: NEVER,
+            path: None,
+            done_anyway: false,
+        });
+    }
     let number = libc::c_long::try_from(number).ok()?;
     let (_, name, errors) = *CALLS.iter().find(|(known, ..)| *known == number)?;
     let path = match number {
@@ -64,7 +87,7 @@ pub fn call(number: u64) -> Option<Call> {
         libc::SYS_execve | libc::SYS_chdir | libc::SYS_statfs => Some(0),
         _ => None,
     };
-    Some(Call { name, errors, path, done_anyway: number == libc::SYS_close })
+    Some(Function { name, errors, path, done_anyway: number == libc::SYS_close })
 }
 
 /// By number, as far as a verifier has use of them. One that is not here makes the sweep fail.

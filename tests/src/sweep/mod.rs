@@ -6,9 +6,11 @@
 //! ones after it, which must find the old record or the new one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::env;
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ use crate::host::{Host, Running};
 use crate::pam::{Attempt, Report};
 use crate::traced::MODULE;
 use applicant::Applicant;
-use orders::{Fault, Order, Seen};
+use orders::{Fault, Order, Point, Seen, Who};
 
 pub mod calls;
 pub mod orders;
@@ -41,11 +43,28 @@ const STORE: &str = "/var/lib/pam_mfa";
 /// A login in whose way nothing is takes less.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How many logins are looked at before the first fault.
+const LOOKS: usize = 10;
+
 /// How often a call is waited for that some logins come to and others do not.
 const TRIES: usize = 3;
 
-/// So many numbers behind the last call that came, there is none any more.
-const BEYOND: usize = 3;
+/// Where root's faces look for the resident verifier.
+pub const ROOT_SOCKET: &str = "/run/pam_mfa/root.sock";
+
+/// A line of a stack whose module starts a verifier in any case.
+const SPAWNED: &str = "auth required pam_mfa.so verifier=/usr/libexec/pam_mfa/mfa-verifier\n";
+
+/// Which verifier has the fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verifier {
+    /// One that was started for the login.
+    Spawned,
+    /// The resident one, which has the user's db open.
+    Warm,
+    /// The resident one, which has not.
+    Cold,
+}
 
 /// What is given in the login that has a fault in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +78,15 @@ pub enum Given {
 /// A host whose verifiers get a fault, one after the other.
 #[derive(Debug)]
 pub struct Sweep {
+    verifier: Verifier,
     given: Given,
     host: Running,
     injector: Injector,
     applicant: Applicant,
     sheet: Sheet,
+    /// How many calls a login has been seen to make of each function: at least before the answer was
+    /// read, at most in all.
+    calls: BTreeMap<(Who, u64), [usize; 2]>,
     tally: Tally,
 }
 
@@ -78,17 +101,19 @@ struct Sheet {
 /// What came of it.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Calls that were reached, in each thread.
-    calls: Vec<usize>,
-    /// Faults that were made, by kind.
-    faults: BTreeMap<String, usize>,
-    /// Calls, by name.
-    names: BTreeMap<String, usize>,
+    /// Logins with a fault in them that was to be.
+    logins: usize,
+    killed: usize,
+    failed: usize,
     granted: usize,
     refused_before: usize,
     refused_after: usize,
-    /// Faults for calls to which the login did not come that time.
-    absent: usize,
+    /// Calls that did not come again.
+    absent: Vec<Point>,
+    /// Errors for calls that did not come again.
+    missed: usize,
+    /// Resident verifiers that have ended though they were not killed.
+    ended: Vec<String>,
     /// Answers that took longer than a second.
     slow: Vec<(String, Duration)>,
     violations: Vec<String>,
@@ -96,118 +121,196 @@ struct Tally {
 
 impl Sweep {
     /// A host with a user who has a token and backup codes.
-    pub fn start(given: Given) -> Self {
+    pub fn start(verifier: Verifier, given: Given) -> Self {
         let host = Host::new()
             .user("alice", "rabbit hole")
             .disk(STORE)
             .config(CONFIG)
             .bind(cache::program("fault-injector"), INJECTOR)
             .pam("app", "auth required pam_mfa.so\n")
+            .pam("spawned", SPAWNED)
             .pam("traced", MODULE)
             .start();
         let sheet = Sheet::enrol(&host);
         let (injector, applicant) = (Injector::start(&host), Applicant::start(&host));
-        Self { given, host, injector, applicant, sheet, tally: Tally::default() }
+        let (calls, tally) = (BTreeMap::new(), Tally::default());
+        Self { verifier, given, host, injector, applicant, sheet, calls, tally }
     }
 
-    /// Kills and fails every call of every thread, and says how often that was.
+    /// Kills at every call, has every call fail, and says how often that was.
     #[track_caller]
-    pub fn every_call(mut self, what: &str) {
+    pub fn every_call(mut self) {
         let since = Instant::now();
-        let mut thread = 0;
-        while self.thread(thread) {
-            thread += 1;
+        for _ in 0..LOOKS {
+            self.login(None);
+        }
+        // Which calls there are is what is seen of logins without a fault, also of those to come.
+        let mut done = BTreeMap::new();
+        while let Some(at) = self.next(&mut done) {
+            self.call(at);
         }
         self.applicant.end();
-        println!("{what}, in {:.0?}: {}", since.elapsed(), self.tally);
+        println!(
+            "{:?}, {:?}, in {:.0?}: {}",
+            self.verifier,
+            self.given,
+            since.elapsed(),
+            self.tally
+        );
+        let calls: usize = self.calls.values().map(|[_, calls]| calls).sum();
+        println!("  {calls} calls: {}", list(&self.calls));
         let Tally { violations, refused_before, refused_after, granted, .. } = self.tally;
         assert!(violations.is_empty(), "{violations:#?}");
         assert!(refused_before > 0 && refused_after > 0 && granted > 0);
     }
 
-    /// Every call of one thread; false if there is no such thread.
-    fn thread(&mut self, thread: usize) -> bool {
-        let (mut call, mut last) = (0, None);
-        while last.map_or(0, |last| last + 1) + BEYOND > call {
-            if self.call(thread, call) {
-                last = Some(call);
-            }
-            call += 1;
-        }
-        let calls = last.map_or(0, |last| last + 1);
-        self.tally.calls.push(calls);
-        calls > 0
+    /// The next call that was seen and had no faults yet.
+    fn next(&self, done: &mut BTreeMap<(Who, u64), usize>) -> Option<Point> {
+        self.calls.iter().find_map(|((who, function), [_, calls])| {
+            let done = done.entry((*who, *function)).or_default();
+            let call = *done;
+            *done += usize::from(call < *calls);
+            (call < *calls).then_some(Point { who: *who, function: *function, call })
+        })
     }
 
-    /// Every fault of one call; false if none came there.
-    fn call(&mut self, thread: usize, call: usize) -> bool {
-        let mut kind = 0;
-        let mut kinds = 1;
-        let mut came = false;
-        while kind < kinds {
-            for _ in 0..TRIES {
-                let seen = self.login(Fault { thread, call, kind });
-                if let Some(there) = seen.there {
-                    kinds = there.kinds;
-                    if !came {
-                        *self.tally.names.entry(there.name).or_default() += 1;
-                    }
-                    came = true;
-                    break;
-                }
-                self.tally.absent += 1;
-            }
-            kind += 1;
+    /// Every fault of one call.
+    fn call(&mut self, at: Point) {
+        let Some(known) = calls::function(at.function) else {
+            let what = format!("how does function {} fail?", at.function);
+            return self.tally.violations.push(what);
+        };
+        if !self.comes(Fault { at, error: None }) {
+            return self.tally.absent.push(at);
         }
-        came
+        let [before_answer, _] = self.calls[&(at.who, at.function)];
+        if self.given == Given::BackupCode && at.call < before_answer && !whole() {
+            return;
+        }
+        for error in 0..known.errors.len() {
+            let came = self.comes(Fault { at, error: Some(error) });
+            self.tally.missed += usize::from(!came);
+        }
     }
 
-    /// A login with that fault, and those after it.
-    fn login(&mut self, fault: Fault) -> Seen {
+    /// Makes that fault, unless login after login does not come to that call.
+    fn comes(&mut self, fault: Fault) -> bool {
+        (0..TRIES).any(|_| self.login(Some(fault)))
+    }
+
+    /// A login with that fault, and those after it. Whether the call came there.
+    fn login(&mut self, fault: Option<Fault>) -> bool {
+        self.tally.logins += 1;
         let code = self.sheet.code(&self.host, self.given);
         let next = self.sheet.code(&self.host, Given::Code);
-        self.injector.order(Order::Serve(fault));
-        let [first] = self.applicant.ask([attempt("traced", &code)]);
-        let [second, third] = self.applicant.ask([attempt("app", &code), attempt("app", &next)]);
-        let seen: Seen = self.injector.heard();
-        let mut logins = Logins { violations: vec![], first: &first, second: &second, third: &third };
-        let what = match &seen.there {
-            Some(there) => format!("{fault:?} {there}"),
-            None => format!("{fault:?} nothing"),
+        let ([first, second, third], seen) = match self.verifier {
+            Verifier::Spawned => self.spawned(fault, &code, &next),
+            Verifier::Warm | Verifier::Cold => self.resident(fault, &code, &next),
         };
-        let faulty = seen.there.as_ref().and_then(|there| there.fault.as_deref());
-        if let Some(kind) = faulty {
-            *self.tally.faults.entry(kind.to_owned()).or_default() += 1;
+        if seen.about.is_none() {
+            self.count(&seen);
         }
-        let [granted, again] = logins.judge(faulty.is_some());
-        if !seen.unknown.is_empty() {
-            logins.violations.push(format!("unknown calls {:?}", seen.unknown));
-        }
+        let about = seen.about.clone().unwrap_or_default();
+        let what = fault.map_or("no fault".to_owned(), |fault| format!("{fault}, {about}"));
+        let mut logins =
+            Logins { violations: vec![], first: &first, second: &second, third: &third };
+        let faulty = seen.about.is_some();
+        let [granted, again] = logins.judge(faulty);
+        let mut violations = logins.violations;
         if seen.stuck {
-            logins.violations.push("the verifier did not end".to_owned());
+            violations.push("the verifier did not end".to_owned());
         }
-        logins.violations.extend(leftovers(&self.host.path(STORE)).iter().map(|path| format!("{path:?} is left")));
-        if faulty.is_some() {
+        for path in leftovers(&self.host.path(STORE)) {
+            violations.push(format!("{} is left", path.display()));
+        }
+        let killed = faulty && fault.is_some_and(|fault| fault.error.is_none());
+        if self.verifier != Verifier::Spawned && seen.ended && !killed {
+            self.tally.ended.push(what.clone());
+        }
+        if faulty {
+            *match killed {
+                true => &mut self.tally.killed,
+                false => &mut self.tally.failed,
+            } += 1;
             *match (granted, again) {
                 (true, _) => &mut self.tally.granted,
                 (false, true) => &mut self.tally.refused_before,
                 (false, false) => &mut self.tally.refused_after,
             } += 1;
         }
-        let took = Duration::from_micros(first.microseconds.iter().sum());
-        if took > SOON {
-            self.tally.slow.push((what.clone(), took));
+        if took(&first) > SOON {
+            self.tally.slow.push((what.clone(), took(&first)));
         }
-        if !logins.violations.is_empty() {
-            let reports = [&first, &second, &third];
-            eprintln!("{what}: {:?} {reports:?}", logins.violations);
-            self.tally.violations.push(format!("{what}: {:?}", logins.violations));
+        if !violations.is_empty() {
+            let told =
+                [&first, &second, &third].map(|report| (report.code().to_owned(), took(report)));
+            eprintln!("{what}: {violations:?} {told:?}");
+            self.tally.violations.push(format!("{what}: {violations:?}"));
             assert!(self.tally.violations.len() < 50, "{:#?}", self.tally.violations);
             self.host.run(&["mfa-setup", "reset", "--user", "alice", "--yes"]).ok();
             self.sheet = Sheet::enrol(&self.host);
         }
-        seen
+        faulty
     }
+
+    fn count(&mut self, seen: &Seen) {
+        for (function, calls) in &seen.calls {
+            let before = seen.before_answer.get(function).copied().unwrap_or_default();
+            for (who, numbers) in
+                [Who::Serving, Who::Others].into_iter().zip(iter::zip(before, *calls))
+            {
+                let [least_before, most] =
+                    self.calls.entry((who, *function)).or_insert([usize::MAX, 0]);
+                *least_before = numbers.0.min(*least_before);
+                *most = numbers.1.max(*most);
+            }
+        }
+    }
+
+    fn spawned(&mut self, fault: Option<Fault>, code: &str, next: &str) -> ([Report; 3], Seen) {
+        self.injector.order(Order::Serve(fault));
+        let logins = [attempt("traced", code), attempt("app", code), attempt("app", next)];
+        let reports = self.applicant.ask(logins);
+        (reports, self.injector.heard())
+    }
+
+    /// Of the logins behind the one with the fault, one has a verifier of its own: for that the
+    /// resident one closes the db. A killed one is started anew before them every other time.
+    fn resident(&mut self, fault: Option<Fault>, code: &str, next: &str) -> ([Report; 3], Seen) {
+        let started: bool = self.injector.ask(Order::Listen);
+        let warm = self.verifier == Verifier::Warm;
+        if warm && (started || self.tally.logins == 1) {
+            let code = self.sheet.code(&self.host, Given::Code);
+            let [report] = self.applicant.ask([attempt("app", &code)]);
+            assert_eq!(report.code(), "PAM_SUCCESS", "{report:?}");
+        }
+        assert!(self.injector.ask::<bool>(Order::Arm(fault)));
+        let [first] = self.applicant.ask([attempt("app", code)]);
+        let at_once = self.tally.logins % 2 == 0;
+        let seen = (!at_once).then(|| {
+            let seen = self.injector.ask(Order::Disarm);
+            self.injector.ask::<bool>(Order::Listen);
+            seen
+        });
+        let services = if warm { ["spawned", "app"] } else { ["app", "spawned"] };
+        let logins = [attempt(services[0], code), attempt(services[1], next)];
+        let [second, third] = self.applicant.ask(logins);
+        let seen = seen.unwrap_or_else(|| self.injector.ask(Order::Disarm));
+        ([first, second, third], seen)
+    }
+}
+
+/// Whether nothing is to be left out.
+fn whole() -> bool {
+    env::var_os("PAM_MFA_TEST_WHOLE").is_some()
+}
+
+fn list(calls: &BTreeMap<(Who, u64), [usize; 2]>) -> String {
+    let named =
+        calls.iter().filter(|(_, [_, calls])| *calls > 0).map(|((who, function), [_, calls])| {
+            format!("{calls} {} ({who:?})", calls::function(*function).map_or("?", |f| f.name))
+        });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 fn attempt(service: &str, code: &str) -> Attempt {
@@ -234,7 +337,8 @@ impl Logins<'_> {
         let used = |report: &Report| report.told().contains(&crate::USED);
         let granted = first.code() == "PAM_SUCCESS";
         let again = second.code() == "PAM_SUCCESS";
-        let refused = ["PAM_AUTHINFO_UNAVAIL", "PAM_AUTH_ERR"].contains(&first.code()) && !used(first);
+        let refused =
+            ["PAM_AUTHINFO_UNAVAIL", "PAM_AUTH_ERR"].contains(&first.code()) && !used(first);
         must(granted || faulty && refused, "a fresh code");
         must(first.died.is_none() && first.changed.is_empty(), "the application");
         must(took(first) < FACE_BOUND + SOON, "the bound");
@@ -312,6 +416,11 @@ impl Injector {
         injector
     }
 
+    fn ask<T: serde::de::DeserializeOwned>(&mut self, order: Order) -> T {
+        self.order(order);
+        self.heard()
+    }
+
     fn order(&mut self, order: Order) {
         writeln!(self.orders, "{}", serde_json::to_string(&order).unwrap()).unwrap();
     }
@@ -332,18 +441,23 @@ impl Drop for Injector {
 
 impl fmt::Display for Tally {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, faults, granted, refused_before, refused_after, .. } = self;
-        let total: usize = faults.values().sum();
-        let kills = faults.get("SIGKILL").copied().unwrap_or(0);
-        let each: usize = calls.iter().sum();
-        writeln!(to, "{total} faults at {each} calls ({calls:?} a thread): {kills} kills, {} errors", total - kills)?;
+        let Self { logins, killed, failed, granted, refused_before, refused_after, .. } = self;
+        writeln!(
+            to,
+            "{logins} logins; {killed} killed at a call, {failed} with a call that failed:"
+        )?;
         writeln!(
             to,
             "  {granted} granted, {refused_before} refused with the old record, {refused_after} with the new one"
         )?;
-        writeln!(to, "  kinds: {faults:?}")?;
-        writeln!(to, "  calls: {:?}", self.names)?;
-        writeln!(to, "  {} times no call came there", self.absent)?;
+        writeln!(
+            to,
+            "  {} calls did not come again: {:?}; {} errors",
+            self.absent.len(),
+            self.absent,
+            self.missed
+        )?;
+        writeln!(to, "  {} residents ended: {:?}", self.ended.len(), self.ended)?;
         write!(to, "  {} answers took more than a second: {:?}", self.slow.len(), self.slow)
     }
 }

@@ -1,56 +1,80 @@
 //! What a test and the `fault-injector` in its host say to each other: a line of JSON each.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::calls;
 
 /// What the test wants.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Order {
     /// Start a verifier for the next connection to [`crate::traced::SOCKET`], and follow it to its
-    /// end. Answered by a [`Seen`] then.
-    Serve(Fault),
+    /// end. Answered by [`Seen`] then.
+    Serve(Option<Fault>),
+    /// Start the resident verifier, if it does not run. Answered by whether it did not.
+    Listen,
+    /// Have the fault in the next connection to the resident verifier. Answered by `true`.
+    Arm(Option<Fault>),
+    /// Answered by [`Seen`] once the resident verifier is done with that connection.
+    Disarm,
+}
+
+/// Whose calls are counted together. Which of sled's threads takes which work is a matter of chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Who {
+    /// The thread that talks to the face.
+    Serving,
+    /// All others of the process.
+    Others,
+}
+
+/// A call: the how manieth of that function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Point {
+    /// Who makes it.
+    pub who: Who,
+    /// The function's number.
+    pub function: u64,
+    /// The call's number, from 0.
+    pub call: usize,
 }
 
 /// A fault to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// In which thread, in the order of their beginnings.
-    pub thread: usize,
-    /// At which of its calls.
-    pub call: usize,
-    /// 0 kills the process instead of that call; others are the call's own errors, from 1.
-    pub kind: usize,
+    /// At which call.
+    pub at: Point,
+    /// Which of the function's errors; none kills the process instead of the call.
+    pub error: Option<usize>,
 }
 
-/// What was seen.
+/// What was seen of a login.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
-    /// How many calls each thread has made.
-    pub calls: Vec<usize>,
-    /// The call that the fault was for; none, if no call came there.
-    pub there: Option<There>,
-    /// Calls of which it is not known how they fail.
-    pub unknown: Vec<u64>,
+    /// How many calls there were of each function.
+    pub calls: BTreeMap<u64, [usize; 2]>,
+    /// How many of them came before the last message of the face's was read, which is its answer.
+    pub before_answer: BTreeMap<u64, [usize; 2]>,
+    /// What the call was about at which the fault was made; none, if it did not come.
+    pub about: Option<String>,
     /// Whether the process had to be ended.
     pub stuck: bool,
+    /// Whether the resident verifier has ended.
+    pub ended: bool,
 }
 
-/// A call that the fault was for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct There {
-    /// The call's name.
-    pub name: String,
-    /// What it was about.
-    pub about: String,
-    /// How many kinds of faults there are for it.
-    pub kinds: usize,
-    /// The fault: `SIGKILL`, or an error; none, if there are not so many kinds.
-    pub fault: Option<String>,
-}
-
-impl fmt::Display for There {
+impl fmt::Display for Fault {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{}({}) {}", self.name, self.about, self.fault.as_deref().unwrap_or("made"))
+        let Self { at: Point { who, function, call }, error } = *self;
+        let known = calls::function(function);
+        let name = known.map_or("?", |function| function.name);
+        let error = error.and_then(|error| known?.errors.get(error));
+        match error {
+            Some(error) => write!(to, "{error:?}")?,
+            None => write!(to, "SIGKILL")?,
+        }
+        write!(to, " at {name} {} ({who:?})", call + 1)
     }
 }

@@ -2,45 +2,64 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::iter;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::calls;
-use super::orders::{Fault, Seen, There};
+use super::orders::{Fault, Point, Seen, Who};
 
-/// The argument with which [`start`] has this program become another one.
+/// The argument with which [`traced`] has this program become another one.
 const BECOME: &str = "become";
 
-/// The processes that are traced are this one's only children.
+/// A process, the only child of this one.
 pub struct Tracer {
     process: Pid,
     children: SignalFd,
     threads: Vec<Thread>,
-    fault: Fault,
+    /// Who talks to the face.
+    serving: Serving,
+    fault: Option<Fault>,
+    /// Whether nothing is to be seen behind the fault.
+    only_that: bool,
     seen: Seen,
-    ended: bool,
+}
+
+/// The thread that talks to a face.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Serving {
+    /// Nobody is to be looked at.
+    Nobody,
+    /// Whoever accepts the next connection.
+    WhoAccepts,
+    Thread(Pid),
+    /// It has done so.
+    Done,
 }
 
 struct Thread {
     id: Pid,
-    calls: usize,
-    /// What its call returns that is being made.
+    /// The function that it has called.
+    function: u64,
+    /// What that returns, whatever came of it.
     returns: Option<Errno>,
 }
 
-/// Becomes the program that [`Tracer::start`] was asked for, where it was started for that.
+/// Becomes the program that [`traced`] names, where this program was started for that.
 pub fn become_traced() -> io::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_none_or(|first| first != BECOME) {
@@ -51,7 +70,7 @@ pub fn become_traced() -> io::Result<()> {
     Err(Command::new(program).args(arguments).env_clear().exec())
 }
 
-/// A command that becomes traced by who starts it.
+/// A command whose process is traced by the thread that starts it.
 pub fn traced(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg(BECOME).arg(program).args(arguments);
@@ -59,13 +78,16 @@ pub fn traced(program: &str, arguments: &[&str]) -> Command {
 }
 
 impl Tracer {
-    /// Follows a [`traced`] command that this thread has started, from its first call on.
-    pub fn follow(child: &Child, fault: Fault) -> io::Result<Self> {
-        let process = Pid::from_raw(child.id().try_into().map_err(io::Error::other)?);
+    /// Follows a [`traced`] command from its first call on.
+    pub fn start(mut command: Command) -> io::Result<Self> {
         let signals = SigSet::from_iter([Signal::SIGCHLD]);
         signals.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let children = SignalFd::with_flags(&signals, flags)?;
+        let process = Pid::from_raw(command.spawn()?.id().try_into().map_err(io::Error::other)?);
+        // The program's own copies of what the process was given: with one of them open, a face
+        // would not see its connection closed.
+        drop(command);
         match waitpid(process, None)? {
             WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
             other => return Err(io::Error::other(format!("{other:?}"))),
@@ -74,46 +96,98 @@ impl Tracer {
             | Options::PTRACE_O_TRACECLONE
             | Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(process, options)?;
-        let (threads, seen) = (vec![], Seen::default());
-        let mut tracer = Self { process, children, threads, fault, seen, ended: false };
-        tracer.thread(process);
-        tracer.go_on(process, None);
-        Ok(tracer)
+        ptrace::syscall(process, None)?;
+        let (threads, serving, seen) = (vec![], Serving::Nobody, Seen::default());
+        Ok(Self { process, children, threads, serving, fault: None, only_that: false, seen })
     }
 
-    /// Until it has ended, or is ended because it has not after `patience`.
-    pub fn to_its_end(mut self, patience: Duration) -> io::Result<Seen> {
-        let deadline = Instant::now() + patience;
-        while !self.ended {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::StillAlive) if Instant::now() > deadline => {
-                    self.seen.stuck = true;
-                    kill(self.process, Signal::SIGKILL)?;
-                    self.rest(Duration::from_secs(1))?;
-                }
-                Ok(WaitStatus::StillAlive) => {
-                    self.rest(deadline.saturating_duration_since(Instant::now()))?;
-                }
-                Ok(status) => self.take(status),
-                Err(Errno::ECHILD) => self.ended = true,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
+    /// Has the fault among the calls that come now, those of the first thread being the serving one's.
+    pub fn arm(&mut self, fault: Option<Fault>) {
+        self.serving = Serving::Thread(self.process);
+        (self.fault, self.only_that) = (fault, true);
+    }
+
+    /// Has the fault among the calls that come once a connection is accepted.
+    pub fn arm_for_next_connection(&mut self, fault: Option<Fault>) {
+        (self.serving, self.fault, self.seen) = (Serving::WhoAccepts, fault, Seen::default());
+    }
+
+    /// What was seen since then.
+    pub fn seen(&self) -> Seen {
+        self.seen.clone()
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&self) -> bool {
+        self.seen.ended
+    }
+
+    /// Whether it was killed, or has served the connection for which a fault was meant.
+    pub fn is_done(&self) -> bool {
+        self.serving == Serving::Done
+    }
+
+    /// Lets it run to its end, and brings that about if it does not come in time.
+    pub fn run_to_its_end(&mut self, patience: Duration) -> io::Result<()> {
+        let (over, watched) = mpsc::channel::<()>();
+        let process = self.process;
+        let watchdog = thread::spawn(move || {
+            let stuck = watched.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+            stuck && kill(process, Signal::SIGKILL).is_ok()
+        });
+        while !self.has_ended() {
+            match waitpid(None, Some(WaitPidFlag::__WALL)) {
+                Err(Errno::ECHILD) => self.seen.ended = true,
+                status => self.take(status?),
             }
         }
-        self.seen.calls = self.threads.iter().map(|thread| thread.calls).collect();
-        Ok(self.seen)
+        drop(over);
+        self.seen.stuck = watchdog.join().map_err(|_| io::ErrorKind::Other)?;
+        Ok(())
     }
 
-    /// Until some child has something to say.
-    fn rest(&self, longest: Duration) -> io::Result<()> {
-        let mut ready = [PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
-        let longest = PollTimeout::try_from(longest).map_err(io::Error::other)?;
-        match poll(&mut ready, longest) {
+    /// Lets it run until it has ended, or is as wanted, or `input` can be read.
+    pub fn run_until(
+        &mut self,
+        deadline: Option<Instant>,
+        input: Option<BorrowedFd>,
+        wanted: impl Fn(&Self) -> bool,
+    ) -> io::Result<()> {
+        while !self.has_ended() && !wanted(self) {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::StillAlive) => {
+                    let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+                    if left == Some(Duration::ZERO) || self.rest(left, input)? {
+                        return Ok(());
+                    }
+                }
+                Err(Errno::ECHILD) => self.seen.ended = true,
+                status => self.take(status?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.seen.stuck = true;
+        let _ = kill(self.process, Signal::SIGKILL);
+        self.run_until(None, None, |_| false)
+    }
+
+    /// Until a child has something to say. Whether the input has, and no child.
+    fn rest(&self, longest: Option<Duration>, input: Option<BorrowedFd>) -> io::Result<bool> {
+        let sources = iter::once(self.children.as_fd()).chain(input);
+        let mut ready: Vec<_> = sources.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        // Rounded down: the last fraction is spent in asking.
+        let longest = longest.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from);
+        match poll(&mut ready, longest.map_err(io::Error::other)?) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         while let Ok(Some(_)) = self.children.read_signal() {}
-        Ok(())
+        let ready: Vec<_> = ready.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        Ok(ready == [false, true])
     }
 
     fn take(&mut self, status: WaitStatus) {
@@ -122,158 +196,188 @@ impl Tracer {
                 self.at_call(thread);
                 self.go_on(thread, None);
             }
-            WaitStatus::PtraceEvent(thread, _, event) => {
-                if event == Event::PTRACE_EVENT_CLONE as i32
-                    && let Ok(new) = ptrace::getevent(thread)
-                    && let Ok(new) = i32::try_from(new)
-                {
-                    self.thread(Pid::from_raw(new));
-                }
-                self.go_on(thread, None);
-            }
-            // How a thread begins that is traced.
-            WaitStatus::Stopped(thread, Signal::SIGSTOP) => {
-                self.thread(thread);
+            // It has begun a thread. A thread that is traced begins with a stop.
+            WaitStatus::PtraceEvent(thread, ..) | WaitStatus::Stopped(thread, Signal::SIGSTOP) => {
                 self.go_on(thread, None);
             }
             WaitStatus::Stopped(thread, signal) => self.go_on(thread, Some(signal)),
             WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, _, _) => {
-                self.ended |= thread == self.process;
+                self.threads.retain(|known| known.id != thread);
+                self.seen.ended |= thread == self.process;
+                if self.has_ended() || self.serving == Serving::Thread(thread) {
+                    self.serving = Serving::Done;
+                }
             }
             _ => {}
         }
     }
 
-    fn thread(&mut self, id: Pid) -> usize {
-        self.threads.iter().position(|thread| thread.id == id).unwrap_or_else(|| {
-            self.threads.push(Thread { id, calls: 0, returns: None });
-            self.threads.len() - 1
-        })
-    }
-
-    /// A thread that has been killed meanwhile says so itself.
+    /// Up to its next call, unless no more need be seen. A thread that was killed meanwhile says so
+    /// itself.
     fn go_on(&self, thread: Pid, signal: Option<Signal>) {
-        let _ = ptrace::syscall(thread, signal);
+        let returns =
+            || self.threads.iter().any(|known| known.id == thread && known.returns.is_some());
+        let _ = if self.seen.about.is_some() && self.only_that && !returns() {
+            ptrace::cont(thread, signal)
+        } else {
+            ptrace::syscall(thread, signal)
+        };
     }
 
     /// A thread is about to make a call, or has made it.
     fn at_call(&mut self, id: Pid) {
         let Ok(info) = ptrace::syscall_info(id) else { return };
-        let at = self.thread(id);
+        let known = self.threads.iter().position(|thread| thread.id == id);
+        let at = known.unwrap_or(self.threads.len());
+        if known.is_none() {
+            self.threads.push(Thread { id, function: 0, returns: None });
+        }
         let Some(thread) = self.threads.get_mut(at) else { return };
         match info.op {
             libc::PTRACE_SYSCALL_INFO_ENTRY => {
-                let number = thread.calls;
-                thread.calls += 1;
-                let due = self.fault.thread == at && self.fault.call == number;
-                let Ok(entered) = registers::entered(id) else { return };
-                match calls::call(entered.number) {
-                    None => self.seen.unknown.push(entered.number),
-                    Some(call) if due => self.strike(at, &entered, call),
-                    Some(_) => {}
+                let Ok(mut registers) = Registers::of(id) else { return };
+                thread.function = registers.function();
+                let accepts = is_accept(thread.function);
+                if accepts && self.serving == Serving::Thread(id) {
+                    self.serving = Serving::Done;
+                }
+                if let Some(error) = self.enter(id, &registers) {
+                    let Some(thread) = self.threads.get_mut(at) else { return };
+                    thread.returns = Some(error);
+                    if calls::function(thread.function).is_some_and(|call| !call.done_anyway) {
+                        registers.leave_out();
+                        let _ = registers.put(id);
+                    }
                 }
             }
             libc::PTRACE_SYSCALL_INFO_EXIT => {
+                let accepted = self.serving == Serving::WhoAccepts && is_accept(thread.function);
+                if !accepted && thread.returns.is_none() {
+                    return;
+                }
+                let Ok(mut registers) = Registers::of(id) else { return };
                 if let Some(errno) = thread.returns.take() {
-                    let _ = registers::fail(id, errno);
+                    registers.fail(errno);
+                    let _ = registers.put(id);
+                } else if !registers.failed() {
+                    self.serving = Serving::Thread(id);
                 }
             }
             _ => {}
         }
     }
 
-    fn strike(&mut self, at: usize, entered: &Entered, call: calls::Call) {
-        let Some(thread) = self.threads.get_mut(at) else { return };
-        let errno = self.fault.kind.checked_sub(1).map(|error| call.errors.get(error).copied());
-        let fault = match errno {
-            None => {
-                let _ = kill(self.process, Signal::SIGKILL);
-                Some("SIGKILL".to_owned())
-            }
-            Some(None) => None,
-            Some(Some(errno)) => {
-                thread.returns = Some(errno);
-                if !call.done_anyway {
-                    let _ = registers::leave_out(thread.id);
-                }
-                Some(format!("{errno:?}"))
-            }
+    /// Counts a call. The error that it is to return, if it is the one for that.
+    fn enter(&mut self, thread: Pid, registers: &Registers) -> Option<Errno> {
+        let who = match self.serving {
+            Serving::Nobody | Serving::WhoAccepts | Serving::Done => return None,
+            Serving::Thread(serving) if serving == thread => Who::Serving,
+            Serving::Thread(_) => Who::Others,
         };
-        let (name, kinds) = (call.name.to_owned(), call.errors.len() + 1);
-        let about = entered.about(thread.id, call.path);
-        self.seen.there = Some(There { name, about, kinds, fault });
+        let function = registers.function();
+        if who == Who::Serving && function == libc::SYS_recvfrom.cast_unsigned() {
+            self.seen.before_answer.clone_from(&self.seen.calls);
+        }
+        let count = &mut self.seen.calls.entry(function).or_default()[who as usize];
+        let at = Point { who, function, call: *count };
+        *count += 1;
+        let fault = self.fault.take_if(|fault| fault.at == at)?;
+        let call = calls::function(function)?;
+        self.seen.about = Some(registers.about(thread, call.path));
+        let Some(error) = fault.error else {
+            let _ = kill(self.process, Signal::SIGKILL);
+            return None;
+        };
+        call.errors.get(error).copied()
     }
 }
 
-/// A call that is about to be made.
-struct Entered {
-    number: u64,
-    arguments: [u64; 2],
+fn is_accept(function: u64) -> bool {
+    [libc::SYS_accept, libc::SYS_accept4].map(libc::c_long::cast_unsigned).contains(&function)
 }
 
-impl Entered {
-    /// The file that it is about, if it is about one.
+impl Registers {
+    /// The file that a call is about, or its first argument.
     fn about(&self, thread: Pid, path: Option<usize>) -> String {
-        match path.and_then(|at| self.arguments.get(at)) {
-            Some(address) => {
-                let mut bytes = [0; 256];
-                let memory = File::open(format!("/proc/{thread}/mem"));
-                let read = memory.and_then(|memory| memory.read_at(&mut bytes, *address));
-                let bytes = bytes.get(..read.unwrap_or(0)).unwrap_or_default();
-                let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                String::from_utf8_lossy(text).into_owned()
-            }
-            None => fs::read_link(format!("/proc/{thread}/fd/{}", self.arguments[0]))
-                .map_or_else(|_| self.arguments[0].to_string(), |path| path.display().to_string()),
-        }
+        let arguments = self.arguments();
+        let Some(address) = path.and_then(|at| arguments.get(at)) else {
+            let [first, _] = arguments;
+            return fs::read_link(format!("/proc/{thread}/fd/{first}"))
+                .map_or_else(|_| format!("{first:#x}"), |path| path.display().to_string());
+        };
+        let mut bytes = [0; 256];
+        let memory = File::open(format!("/proc/{thread}/mem"));
+        let read = memory.and_then(|memory| memory.read_at(&mut bytes, *address)).unwrap_or(0);
+        let bytes = bytes.get(..read).unwrap_or_default();
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-mod registers {
-    use nix::errno::Errno;
-    use nix::sys::ptrace;
-    use nix::unistd::Pid;
+struct Registers(libc::user_regs_struct);
 
-    use super::Entered;
-
-    pub(super) fn entered(thread: Pid) -> nix::Result<Entered> {
-        let registers = ptrace::getregs(thread)?;
-        Ok(Entered { number: registers.orig_rax, arguments: [registers.rdi, registers.rsi] })
+#[cfg(target_arch = "x86_64")]
+impl Registers {
+    fn of(thread: Pid) -> nix::Result<Self> {
+        ptrace::getregs(thread).map(Self)
     }
 
-    /// Has a call that is about to be made not made.
-    pub(super) fn leave_out(thread: Pid) -> nix::Result<()> {
-        let mut registers = ptrace::getregs(thread)?;
-        registers.orig_rax = u64::MAX;
-        ptrace::setregs(thread, registers)
+    fn put(self, thread: Pid) -> nix::Result<()> {
+        ptrace::setregs(thread, self.0)
     }
 
-    /// Has a call that was made return an error.
-    pub(super) fn fail(thread: Pid, errno: Errno) -> nix::Result<()> {
-        let mut registers = ptrace::getregs(thread)?;
-        registers.rax = i64::from(-(errno as i32)).cast_unsigned();
-        ptrace::setregs(thread, registers)
+    fn function(&self) -> u64 {
+        calls::called(self.0.orig_rax, self.0.rsi)
+    }
+
+    fn arguments(&self) -> [u64; 2] {
+        [self.0.rdi, self.0.rsi]
+    }
+
+    /// The call is not made.
+    fn leave_out(&mut self) {
+        self.0.orig_rax = u64::MAX;
+    }
+
+    /// What was called has failed.
+    fn failed(&self) -> bool {
+        self.0.rax.cast_signed() < 0
+    }
+
+    /// What was called returns an error.
+    fn fail(&mut self, errno: Errno) {
+        self.0.rax = i64::from(-(errno as i32)).cast_unsigned();
     }
 }
 
-/// Elsewhere a call's number lies where nix does not reach: the sweep fails there, and says so.
+/// Elsewhere a call's number lies where nix does not reach: no call is ever seen, and the sweep fails.
 #[cfg(not(target_arch = "x86_64"))]
-mod registers {
-    use nix::errno::Errno;
-    use nix::unistd::Pid;
+struct Registers;
 
-    use super::Entered;
-
-    pub(super) fn entered(_: Pid) -> nix::Result<Entered> {
+#[cfg(not(target_arch = "x86_64"))]
+impl Registers {
+    fn of(_: Pid) -> nix::Result<Self> {
         Err(Errno::ENOTSUP)
     }
 
-    pub(super) fn leave_out(_: Pid) -> nix::Result<()> {
+    fn put(self, _: Pid) -> nix::Result<()> {
         Err(Errno::ENOTSUP)
     }
 
-    pub(super) fn fail(_: Pid, _: Errno) -> nix::Result<()> {
-        Err(Errno::ENOTSUP)
+    fn function(&self) -> u64 {
+        u64::MAX
     }
+
+    fn arguments(&self) -> [u64; 2] {
+        [0; 2]
+    }
+
+    fn leave_out(&mut self) {}
+
+    fn failed(&self) -> bool {
+        true
+    }
+
+    fn fail(&mut self, _: Errno) {}
 }
