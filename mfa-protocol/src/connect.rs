@@ -20,8 +20,11 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::geteuid;
 
-use crate::paths;
+use crate::frame;
+use crate::message::ToFace;
+use crate::relay::decode;
 use crate::trusted::{self, Untrusted};
+use crate::{GREETING_BOUND, paths};
 
 /// How long a spawned verifier may take to go away after its reply, before it is left to itself.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -152,8 +155,11 @@ impl Verifier {
             };
         }
         if !private {
-            // Nobody listens, or the queue is full: a verifier of our own does as well.
-            if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET), Duration::ZERO) {
+            // Nobody listens, or nobody is free: a verifier of our own does as well. Nothing has been
+            // asked yet, so nothing is done twice.
+            if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET), Duration::ZERO)
+                && is_greeted(&stream)
+            {
                 return Ok(Connection { stream, child: None });
             }
         }
@@ -230,6 +236,12 @@ fn dial(path: &Path, patience: Duration) -> Result<UnixStream, String> {
         return Err(format!("uid {uid} listens there, not root"));
     }
     Ok(UnixStream::from(fd))
+}
+
+/// Whether somebody is there to serve the connection.
+fn is_greeted(stream: &UnixStream) -> bool {
+    let greeting = frame::receive(stream, GREETING_BOUND).and_then(|payload| decode(&payload));
+    matches!(greeting, Ok(ToFace::Wait))
 }
 
 /// Holds those of the descriptors 0–2 that the host has closed. Nothing that is opened meanwhile

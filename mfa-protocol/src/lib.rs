@@ -30,10 +30,10 @@ pub use secret::Secret;
 
 /// The version this build speaks. A request carries it in its first two bytes, before anything
 /// whose layout depends on it.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// The oldest version that the verifier of this build still serves.
-pub const OLDEST_VERSION: u16 = 1;
+pub const OLDEST_VERSION: u16 = 2;
 
 /// How long a verifier may take for anything but a person.
 pub const VERIFIER_BOUND: Duration = Duration::from_secs(10);
@@ -45,6 +45,9 @@ pub const FACE_BOUND: Duration = Duration::from_secs(12);
 /// The PAM service by which a person proves to be themselves before changing the own record. In it
 /// `pam_mfa.so` asks nothing, or nobody could ever enrol.
 pub const REAUTH_SERVICE: &str = "mfa-setup";
+
+/// How long a face waits for a resident verifier to greet it, before it starts one of its own.
+pub const GREETING_BOUND: Duration = Duration::from_secs(1);
 
 /// How long a person may take to answer one prompt.
 pub const PERSON_BOUND: Duration = Duration::from_secs(300);

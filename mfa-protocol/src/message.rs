@@ -232,7 +232,8 @@ pub enum ToFace {
     /// The end.
     Done(Box<Reply>),
     /// Since version 2: something else than the person at the face is waited for, such as a finger
-    /// on a reader; the face waits on.
+    /// on a reader; the face waits on. Since version 3 it is also how a resident verifier greets
+    /// whoever connects, before anything was asked.
     Wait,
 }
 

@@ -3,8 +3,17 @@
 
 pub mod process;
 
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nix::libc;
+use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::socket::{getsockopt, sockopt};
 
 /// Gives every signal its default action and unblocks all of them.
 ///
@@ -40,6 +49,55 @@ pub fn default_priority() {
     let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const ordinary) };
     // SAFETY: it takes numbers only; 0 is the calling thread.
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
+}
+
+/// The listening socket that systemd has passed to this program (`sd_listen_fds(3)`), if it has. Whoever
+/// asks first gets it.
+///
+/// # Errors
+/// Where something else was passed, or more than one.
+pub fn passed_listener() -> io::Result<Option<UnixListener>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let mut passed = sd_notify::listen_fds()?;
+    let Some(number) = passed.next() else { return Ok(None) };
+    if passed.next().is_some() {
+        return Err(io::Error::other("more than one socket was passed"));
+    }
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Ok(None);
+    }
+    // SAFETY: the descriptor was open before anything of this program was, so nothing in it owns it,
+    // and the flag above keeps it from being taken twice.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    if !getsockopt(&descriptor, sockopt::AcceptConn)? {
+        return Err(io::Error::other("what was passed is not listened on"));
+    }
+    Ok(Some(UnixListener::from(descriptor)))
+}
+
+/// Makes the program that `command` starts get a SIGTERM when the thread that starts it ends, which
+/// is also when its process is killed (`PR_SET_PDEATHSIG`, prctl(2)).
+pub fn end_with_us(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec only what is async-signal-safe may happen; this is one system call,
+    // and an error in it allocates nothing.
+    unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) }
+}
+
+/// Has malloc take large blocks from the system and give them back at once, and share its arenas
+/// between threads (mallopt(3)).
+///
+/// By itself glibc raises the size from which it does so up to that of the largest block that was
+/// freed, here the 19 MiB of Argon2, and then keeps such a block for each of many arenas.
+pub fn settle_malloc() {
+    #[cfg(target_env = "gnu")]
+    {
+        let large = 1024 * 1024;
+        for (parameter, value) in [(libc::M_MMAP_THRESHOLD, large), (libc::M_ARENA_MAX, 2)] {
+            // SAFETY: it takes numbers only, and is called before there are other threads. Where it
+            // fails, malloc stays as it was.
+            let _ = unsafe { libc::mallopt(parameter, value) };
+        }
+    }
 }
 
 #[cfg(test)]

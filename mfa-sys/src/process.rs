@@ -15,11 +15,20 @@ use crate::{default_priority, default_signals};
 /// # Errors
 /// The step that failed; the process is then not to be used.
 pub fn belong_to_itself(name: &CStr, keep: &[i32]) -> Result<(), String> {
+    // Fails where it is a session's leader already, which is as well.
+    let _ = setsid();
+    serve_in_the_foreground(name, keep)
+}
+
+/// The same for a process that stays in the session of whoever started it: a supervisor, or somebody
+/// at a terminal, who ends it by ^C.
+///
+/// # Errors
+/// As [`belong_to_itself`].
+pub fn serve_in_the_foreground(name: &CStr, keep: &[i32]) -> Result<(), String> {
     let failed = |step: &'static str| move |error| format!("{step}: {error}");
     default_signals();
     default_priority();
-    // Fails where it is a session's leader already, which is as well.
-    let _ = setsid();
     if nix::unistd::geteuid().is_root() {
         let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
         setresgid(gid, gid, gid).map_err(failed("setresgid"))?;

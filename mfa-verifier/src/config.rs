@@ -6,6 +6,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mfa_protocol::escape::is_unsafe;
 use mfa_protocol::message::Algorithm;
@@ -283,26 +284,54 @@ impl ConfigError {
     }
 }
 
-impl Config {
-    /// Reads the file that was named, or the default one, which may be missing.
-    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
-        let path = named.unwrap_or(Path::new(paths::CONFIG));
-        let mut file = match trusted::open_file(path) {
-            Err(Untrusted::Missing(_)) if named.is_none() => return Ok(Self::default()),
-            opened => opened?,
-        };
-        let mut text = String::new();
-        let read = file.by_ref().take(MAX_FILE + 1).read_to_string(&mut text);
-        match read {
-            Ok(length) if length as u64 <= MAX_FILE => Self::parse(path, &text),
-            Ok(_) => Err(content(path, 1, 1, "the file is larger than 1 MiB")),
-            Err(source) if source.kind() == std::io::ErrorKind::InvalidData => {
-                Err(content(path, 1, 1, "the file is not UTF-8"))
-            }
-            Err(source) => Err(Untrusted::Io { path: path.to_owned(), source }.into()),
-        }
+/// The policy file that was named, or the default one, which may be missing.
+#[derive(Debug, Default)]
+pub struct ConfigFile {
+    named: Option<PathBuf>,
+    /// What was last read, and what it says: a text that stays the same is not parsed again.
+    last: Mutex<Option<(String, Arc<Config>)>>,
+}
+
+impl ConfigFile {
+    /// Reads nothing yet.
+    #[must_use]
+    pub fn new(named: Option<PathBuf>) -> Self {
+        Self { named, last: Mutex::default() }
     }
 
+    /// What it says now.
+    pub fn load(&self) -> Result<Arc<Config>, ConfigError> {
+        let path = self.named.as_deref().unwrap_or(Path::new(paths::CONFIG));
+        let text = match read(path) {
+            Err(ConfigError::File(Untrusted::Missing(_))) if self.named.is_none() => {
+                return Ok(Arc::default());
+            }
+            text => text?,
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, config)) = last.as_ref().filter(|(known, _)| *known == text) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(Config::parse(path, &text)?);
+        *last = Some((text, Arc::clone(&config)));
+        Ok(config)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let mut text = String::new();
+    let read = trusted::open_file(path)?.take(MAX_FILE + 1).read_to_string(&mut text);
+    match read {
+        Ok(length) if length as u64 <= MAX_FILE => Ok(text),
+        Ok(_) => Err(content(path, 1, 1, "the file is larger than 1 MiB")),
+        Err(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+            Err(content(path, 1, 1, "the file is not UTF-8"))
+        }
+        Err(source) => Err(Untrusted::Io { path: path.to_owned(), source }.into()),
+    }
+}
+
+impl Config {
     /// The policy in `text`; `path` only names it in errors.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| {

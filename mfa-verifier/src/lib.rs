@@ -1,6 +1,7 @@
 //! The verifier: everything that decides about a second factor.
 //!
-//! `listen` starts a verifier for each connection of a user; `serve` takes a request from a face, of
+//! `resident` serves root's connections from one process, `listen` starts a verifier for each
+//! connection of a user; `serve` takes a request from a face, of
 //! which `admission` and `confine` leave what the caller may ask; `login` and `manage` answer it; `policy`, `judge` and `lockout`
 //! decide without touching the world; `store` keeps what was decided.
 #![forbid(unsafe_code)]
@@ -26,9 +27,11 @@ pub mod policy;
 pub mod process;
 pub mod reauth;
 pub mod record;
+pub mod resident;
 mod resync;
 mod self_service;
 pub mod serve;
+mod socket;
 pub mod source;
 pub mod store;
 pub mod users;

@@ -5,13 +5,11 @@
 //! so, before a process is started for them.
 
 use std::collections::HashMap;
-use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -23,12 +21,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
-};
+use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::failure::failure;
-use crate::places::{PER_USER, run_directory};
+use crate::places::PER_USER;
+use crate::socket::{Bound, is_passing};
 
 /// Verifiers of all users at once, as many as `mfa-verifier-user.socket` allows.
 const MOST: usize = 64;
@@ -44,20 +41,11 @@ const FAREWELL: Duration = Duration::from_millis(10);
 /// Where the socket cannot be made, or no more connection accepted.
 pub fn listen_for_users(path: &Path, config: Option<&Path>) -> io::Result<()> {
     let signals = signals()?;
-    let listener = bind(path)?;
-    let ours = identity(path);
+    let bound = Bound::new(path, 0o666)?;
+    bound.listener().set_nonblocking(true)?;
     let program = std::env::current_exe()?;
     let mut verifiers = Verifiers { program: &program, config, running: HashMap::new() };
-    let ended = verifiers.serve(&listener, &signals);
-    // A socket that nobody listens on would only be in the way; another's may be there by now.
-    if ours.is_some() && identity(path) == ours {
-        let _ = fs::remove_file(path);
-    }
-    ended
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    verifiers.serve(bound.listener(), &signals)
 }
 
 /// The signals that end this process or tell of a verifier's end, as something to wait for.
@@ -68,39 +56,6 @@ fn signals() -> io::Result<SignalFd> {
     }
     signals.thread_block()?;
     Ok(SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
-}
-
-/// Makes the socket, for everybody to connect to, in a directory that root alone can write. It gets
-/// its name when it is ready, in place of one that nobody listens on any more.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::other(format!("{} is no path of a socket", path.display())));
-    };
-    let parent = run_directory(parent)?;
-    let path = parent.join(name);
-    if is_listened_on(&path)? {
-        return Err(io::Error::other(format!("{} is listened on already", path.display())));
-    }
-    let unready: PathBuf = parent.join(format!(".{}.{}", name.display(), std::process::id()));
-    let listener = UnixListener::bind(&unready)?;
-    let ready = fs::set_permissions(&unready, Permissions::from_mode(0o666))
-        .and_then(|()| listener.set_nonblocking(true))
-        .and_then(|()| fs::rename(&unready, &path));
-    if ready.is_err() {
-        let _ = fs::remove_file(&unready);
-    }
-    ready.map(|()| listener)
-}
-
-/// Whether somebody listens there, who may be too busy to answer.
-fn is_listened_on(path: &Path) -> io::Result<bool> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    match connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
-        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
-        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// The verifiers that run, by process number, each with its user.
@@ -175,12 +130,6 @@ impl Verifiers<'_> {
             .stderr(Stdio::null())
             .spawn()
     }
-}
-
-/// What says nothing about the next connection: it was given up, or there is a lack that passes.
-fn is_passing(error: &io::Error) -> bool {
-    let lacks = [Errno::ECONNABORTED, Errno::EINTR, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
-    lacks.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// Waits a little, or for a verifier's end, which gives back what was lacking.

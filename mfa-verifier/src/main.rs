@@ -1,28 +1,35 @@
-//! `mfa-verifier`: one connection on descriptor 0, or a process for each connection of a user.
+//! `mfa-verifier`: one connection on descriptor 0; root's faces, from one process; or a process for
+//! each connection of a user.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_verifier::audit::Syslog;
+use mfa_verifier::config::ConfigFile;
 use mfa_verifier::listen::listen_for_users;
-use mfa_verifier::process::{Watchdog, belong_to_itself};
+use mfa_verifier::process::{Watchdog, belong_to_itself, serve_in_the_foreground};
 use mfa_verifier::reauth::Pam;
+use mfa_verifier::resident::{Place, reside};
 use mfa_verifier::serve::Service;
+use mfa_verifier::store::OpenDbs;
 use mfa_verifier::users::System;
 
 const USAGE: &str = "\
 usage: mfa-verifier [--config PATH]
+       mfa-verifier --listen SOCKET [--listen-users SOCKET] [--config PATH]
        mfa-verifier --listen-users SOCKET [--config PATH]
 
 Serves one request on descriptor 0, a socket; pam_mfa.so, mfa-setup and systemd start it so.
-With --listen-users it listens for users who are not root, in the foreground, and starts a
-verifier for each of their connections.
+With --listen, or on a socket that systemd listens on (LISTEN_FDS), it stays and serves root's
+faces. With --listen-users a verifier is started for each connection of users who are not root.
+Both stay in the foreground and end by SIGTERM.
 ";
 
 fn main() -> ExitCode {
@@ -36,52 +43,104 @@ fn main() -> ExitCode {
     match arguments {
         Arguments::Help => print!("{USAGE}"),
         Arguments::Version => println!("mfa-verifier {}", env!("CARGO_PKG_VERSION")),
-        Arguments::Serve { config } => return serve(config.as_deref()),
+        Arguments::Serve { config } => {
+            return match mfa_sys::passed_listener() {
+                Ok(Some(listener)) => stay(Place::Passed(listener), config.as_deref()),
+                Ok(None) => serve(config),
+                Err(error) => failed(&error.to_string()),
+            };
+        }
+        Arguments::Stay { root, users, config } => {
+            let place = Place::Named { root: &root, users: users.as_deref() };
+            return stay(place, config.as_deref());
+        }
         Arguments::Listen { users, config } => return listen(&users, config.as_deref()),
     }
     ExitCode::SUCCESS
 }
 
+fn failed(error: &str) -> ExitCode {
+    eprintln!("mfa-verifier: error: {error}");
+    ExitCode::from(3)
+}
+
 fn listen(users: &Path, config: Option<&Path>) -> ExitCode {
     match listen_for_users(users, config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mfa-verifier: error: {}: {error}", users.display());
-            eprintln!("mfa-verifier: hint: run it as root, alone, with a directory of root's");
-            ExitCode::from(3)
-        }
+        Err(error) => cannot_listen(&format!("{}: {error}", users.display())),
     }
 }
 
-fn serve(config: Option<&Path>) -> ExitCode {
-    let failed = |message: String| {
-        eprintln!("mfa-verifier: error: {message}");
-        ExitCode::from(3)
+fn cannot_listen(error: &str) -> ExitCode {
+    let code = failed(error);
+    eprintln!("mfa-verifier: hint: run it as root, alone, with a directory of root's");
+    code
+}
+
+/// Serves all of root's faces.
+fn stay(place: Place, config: Option<&Path>) -> ExitCode {
+    let passed = match &place {
+        Place::Passed(listener) => listener.as_raw_fd(),
+        Place::Named { .. } => 0,
     };
-    let stream = match std::io::stdin().as_fd().try_clone_to_owned() {
+    if let Err(message) = serve_in_the_foreground(&[0, 1, 2, passed]) {
+        return failed(&message);
+    }
+    mfa_sys::settle_malloc();
+    silence_panics();
+    let open_dbs: &OpenDbs = match OpenDbs::new() {
+        // They stay for as long as the process does.
+        Ok(open_dbs) => Box::leak(Box::new(open_dbs)),
+        Err(error) => return failed(&format!("inotify is not to be had: {error}")),
+    };
+    let file = ConfigFile::new(config.map(Path::to_owned));
+    let resided = reside(place, config, open_dbs, move |stream| {
+        serve_on(stream, &file, Some(open_dbs), &|_| {});
+    });
+    match resided {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cannot_listen(&error.to_string()),
+    }
+}
+
+/// Serves the request on descriptor 0.
+fn serve(config: Option<PathBuf>) -> ExitCode {
+    let stream = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(descriptor) => UnixStream::from(descriptor),
-        Err(error) => return failed(format!("descriptor 0 is not usable: {error}")),
+        Err(error) => return failed(&format!("descriptor 0 is not usable: {error}")),
     };
     if stream.peer_addr().is_err() {
         eprint!("mfa-verifier: error: descriptor 0 is not a socket\n{USAGE}");
         return ExitCode::from(2);
     }
-    let keep = [0, 1, 2, std::os::fd::AsRawFd::as_raw_fd(&stream)];
-    if let Err(message) = belong_to_itself(&keep) {
-        return failed(message);
+    if let Err(message) = belong_to_itself(&[0, 1, 2, stream.as_raw_fd()]) {
+        return failed(&message);
     }
     let watchdog = match Watchdog::start(VERIFIER_BOUND) {
         Ok(watchdog) => watchdog,
-        Err(error) => return failed(format!("no thread can be made: {error}")),
+        Err(error) => return failed(&format!("no thread can be made: {error}")),
     };
-    // A panic is answered by a refusal; its message could quote what it must not.
-    std::panic::set_hook(Box::new(|_| {}));
-    let log = Syslog::connect();
-    let service =
-        Service { config, users: &System, now: &now, first_factor: &Pam, log: &log, watchdog };
-    service.serve(&stream);
+    silence_panics();
+    serve_on(&stream, &ConfigFile::new(config), None, &|bound| watchdog.allow(bound));
     // What was answered is durable. Taking the database down in order would only make the face wait.
     std::process::exit(0)
+}
+
+fn serve_on(
+    stream: &UnixStream,
+    config: &ConfigFile,
+    open_dbs: Option<&OpenDbs>,
+    allow: &dyn Fn(Duration),
+) {
+    // One for each connection: the daemon may have been started anew since the last one.
+    let log = Syslog::connect();
+    Service { config, open_dbs, users: &System, now: &now, first_factor: &Pam, log: &log, allow }
+        .serve(stream);
+}
+
+/// A panic is answered by a refusal; its message could quote what it must not.
+fn silence_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
 }
 
 /// Seconds since the Unix epoch; a clock before it is taken for it, and then every code is wrong.
@@ -93,16 +152,18 @@ enum Arguments {
     Help,
     Version,
     Serve { config: Option<PathBuf> },
+    Stay { root: PathBuf, users: Option<PathBuf>, config: Option<PathBuf> },
     Listen { users: PathBuf, config: Option<PathBuf> },
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
-    let (mut config, mut users) = (None, None);
+    let (mut config, mut root, mut users) = (None, None, None);
     while let Some(argument) = arguments.next() {
         let place = match argument.to_str() {
             Some("--help" | "-h") => return Ok(Arguments::Help),
             Some("--version" | "-V") => return Ok(Arguments::Version),
             Some("--config") => &mut config,
+            Some("--listen") => &mut root,
             Some("--listen-users") => &mut users,
             _ => {
                 let shown = mfa_protocol::escape::escape(&argument.to_string_lossy());
@@ -114,8 +175,9 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Arguments, Str
             path.ok_or_else(|| format!("{} needs an absolute path", argument.to_string_lossy()))?,
         );
     }
-    Ok(match users {
-        Some(users) => Arguments::Listen { users, config },
-        None => Arguments::Serve { config },
+    Ok(match (root, users) {
+        (Some(root), users) => Arguments::Stay { root, users, config },
+        (None, Some(users)) => Arguments::Listen { users, config },
+        (None, None) => Arguments::Serve { config },
     })
 }

@@ -17,6 +17,14 @@ pub fn belong_to_itself(keep: &[i32]) -> Result<(), String> {
     mfa_sys::process::belong_to_itself(c"mfa-verifier", keep)
 }
 
+/// The same for one that stays with whoever started it; see [`mfa_sys::process`].
+///
+/// # Errors
+/// As [`belong_to_itself`].
+pub fn serve_in_the_foreground(keep: &[i32]) -> Result<(), String> {
+    mfa_sys::process::serve_in_the_foreground(c"mfa-verifier", keep)
+}
+
 /// Ends the process when it was not told in time that all is well.
 ///
 /// It is a thread of its own and a SIGKILL: a flush that is stuck in the kernel, or in a lock of a

@@ -2,7 +2,6 @@
 
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::time::Duration;
 
 use mfa_protocol::VERIFIER_BOUND;
@@ -12,13 +11,12 @@ use mfa_protocol::relayed::{Relayed, send};
 use crate::admission::{Admitted, TurnedAway, admit};
 use crate::attempt::Purpose;
 use crate::audit::{Line, Log, Severity};
-use crate::config::Config;
+use crate::config::ConfigFile;
 use crate::failure::unusable;
 use crate::login::login;
 use crate::manage::manage;
-use crate::process::Watchdog;
 use crate::reauth::FirstFactor;
-use crate::store::Store;
+use crate::store::{OpenDbs, Store};
 use crate::users::Users;
 use crate::world::{Configured, World};
 
@@ -27,8 +25,10 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// What a connection is served with.
 pub struct Service<'a> {
-    /// `--config`.
-    pub config: Option<&'a Path>,
+    /// The policy file.
+    pub config: &'a ConfigFile,
+    /// The dbs that stay open between requests, where there is more than one.
+    pub open_dbs: Option<&'a OpenDbs>,
     /// The system's users.
     pub users: &'a dyn Users,
     /// The clock, seconds since the Unix epoch.
@@ -37,8 +37,8 @@ pub struct Service<'a> {
     pub first_factor: &'a dyn FirstFactor,
     /// The log.
     pub log: &'a dyn Log,
-    /// Ends the process when a request takes too long.
-    pub watchdog: &'a Watchdog,
+    /// Is told how long what comes next may take.
+    pub allow: &'a dyn Fn(Duration),
 }
 
 impl Service<'_> {
@@ -46,11 +46,11 @@ impl Service<'_> {
     /// that is no success.
     pub fn serve(&self, stream: &UnixStream) {
         // A peer that says nothing is given up first, and the log says so.
-        self.watchdog.allow(VERIFIER_BOUND + MARGIN);
+        (self.allow)(VERIFIER_BOUND + MARGIN);
         let admitted = catch_unwind(AssertUnwindSafe(|| admit(stream, self.users, self.log)));
         let reply = match admitted {
             Ok(Ok(admitted)) => {
-                self.watchdog.allow(VERIFIER_BOUND);
+                (self.allow)(VERIFIER_BOUND);
                 self.reply(stream, &admitted)
             }
             Ok(Err(TurnedAway(Some(reply)))) => *reply,
@@ -74,7 +74,7 @@ impl Service<'_> {
     }
 
     fn answer(&self, stream: &UnixStream, Admitted { caller, request, .. }: &Admitted) -> Reply {
-        let config = match Config::load(self.config) {
+        let config = match self.config.load() {
             Ok(config) => config,
             Err(error) => {
                 let line = Line::new().value("outcome", Some("unavailable"));
@@ -84,7 +84,7 @@ impl Service<'_> {
             }
         };
         let hostname = nix::unistd::gethostname().unwrap_or_default();
-        let archive = Configured::new(&config.store);
+        let archive = Configured::new(&config.store, self.open_dbs);
         let world = World {
             config: &config,
             archive: &archive,
@@ -95,8 +95,7 @@ impl Service<'_> {
             caller,
             first_factor: self.first_factor,
         };
-        let allow = |bound| self.watchdog.allow(bound);
-        let mut conversation = Relayed::new(stream, &allow);
+        let mut conversation = Relayed::new(stream, self.allow);
         let reply = match request {
             Request::Login(request) => {
                 Reply::Outcome(login(&world, request, Purpose::Login, &mut conversation))

@@ -11,7 +11,7 @@ use crate::config::{Config, StoreConfig};
 use crate::failure::{of_codes, of_store};
 use crate::reauth::FirstFactor;
 use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
-use crate::store::{Opened, Owner, SledStore, Store, StoreError};
+use crate::store::{OpenDbs, Opened, Owner, SledStore, Store, StoreError};
 use crate::users::Users;
 
 /// The world as one request sees it.
@@ -72,14 +72,22 @@ impl<'a> World<'a> {
 /// The store that the configuration names.
 pub struct Configured<'a> {
     config: &'a StoreConfig,
+    dbs: Option<&'a OpenDbs>,
     store: OnceCell<SledStore>,
 }
 
 impl<'a> Configured<'a> {
-    /// Opens nothing yet.
+    /// Opens nothing yet. `dbs` are those that are open already and will stay so.
     #[must_use]
-    pub fn new(config: &'a StoreConfig) -> Self {
-        Self { config, store: OnceCell::new() }
+    pub fn new(config: &'a StoreConfig, dbs: Option<&'a OpenDbs>) -> Self {
+        Self { config, dbs, store: OnceCell::new() }
+    }
+
+    fn keep(&self, store: SledStore) -> &SledStore {
+        self.store.get_or_init(|| match self.dbs {
+            Some(dbs) => store.sharing(dbs),
+            None => store,
+        })
     }
 
     /// The store, if anybody needed it.
@@ -96,7 +104,7 @@ impl Archive for Configured<'_> {
         }
         match SledStore::open(&self.config.path, &self.config.key_file)? {
             Opened::Fresh => Ok(None),
-            Opened::Store(store) => Ok(Some(self.store.get_or_init(|| store))),
+            Opened::Store(store) => Ok(Some(self.keep(store))),
         }
     }
 
@@ -105,7 +113,7 @@ impl Archive for Configured<'_> {
             // An unusable store may be an initialisation that was interrupted.
             Ok(None) | Err(StoreError::Unusable { .. }) => {
                 let store = SledStore::initialize(&self.config.path, &self.config.key_file, decoy)?;
-                Ok(self.store.get_or_init(|| store))
+                Ok(self.keep(store))
             }
             Ok(Some(store)) => Ok(store),
             Err(error) => Err(error),

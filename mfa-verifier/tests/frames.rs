@@ -97,14 +97,14 @@ fn login() -> Vec<u8> {
     versioned(PROTOCOL_VERSION, &encode(&request).unwrap())
 }
 
-/// What the module of version 1 sent, byte by byte: a login of `nobody-of-that-name` by the service
+/// What the module of version 2 sent, byte by byte: a login of `nobody-of-that-name` by the service
 /// `test`.
-const LOGIN_OF_VERSION_1: &[u8] = b"\x01\0\x00\x13nobody-of-that-name\x04test\0\0\0\0\0\0\0\0\0\0";
+const LOGIN_OF_VERSION_2: &[u8] = b"\x02\0\x00\x13nobody-of-that-name\x04test\0\0\0\0\0\0\0\0\0\0";
 
 #[test]
 fn a_face_of_the_version_before_is_served() {
     let mut verifier = Verifier::start("before");
-    verifier.send(LOGIN_OF_VERSION_1);
+    verifier.send(LOGIN_OF_VERSION_2);
     assert!(matches!(verifier.next().unwrap(), ToFace::Ask(_)));
     verifier.send(&encode(&FromFace::Answer(Answer::Text(Secret::from("123456")))).unwrap());
     assert_eq!(verifier.verdict(), Verdict::Denied);

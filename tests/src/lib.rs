@@ -27,6 +27,7 @@ pub mod peer;
 pub mod person;
 pub mod pty;
 pub mod requests;
+pub mod resident;
 pub mod screen;
 pub mod siege;
 pub mod ssh;

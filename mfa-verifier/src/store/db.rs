@@ -62,11 +62,14 @@ pub(super) struct Db {
     /// Always there, until it is dropped.
     sled: Option<sled::Db>,
     path: PathBuf,
+    /// Device and inode of its file.
+    identity: Option<(u64, u64)>,
 }
 
 impl Db {
-    /// Opens the db in this directory or, where there is none, makes it.
-    pub(super) fn open(path: &Path, until: Instant) -> Result<Self, DbError> {
+    /// Opens the db in this directory or, where there is none, makes it. As long as another process
+    /// has it open, `ring` is called now and then.
+    pub(super) fn open(path: &Path, until: Instant, ring: impl Fn()) -> Result<Self, DbError> {
         if files::directory(path)?.is_none() {
             files::make_directory(path, files::DIRECTORY)?;
         }
@@ -80,14 +83,24 @@ impl Db {
         let mut patience = Patience::new(Duration::from_micros(200), until);
         loop {
             match guarded(path, || config.open()) {
-                Err(DbError::Held) if patience.wait() => {}
+                Err(DbError::Held) if Instant::now() < until => {
+                    ring();
+                    patience.wait();
+                }
                 opened => {
-                    let db = Self { sled: Some(opened?), path: path.to_owned() };
+                    let mut db =
+                        Self { sled: Some(opened?), path: path.to_owned(), identity: None };
                     close_to_others(path)?;
+                    db.identity = file_of(path)?;
                     return Ok(db);
                 }
             }
         }
+    }
+
+    /// Whether it is still the one in its directory.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.identity.is_some() && matches!(file_of(&self.path), Ok(file) if file == self.identity)
     }
 
     /// The value.
@@ -117,6 +130,11 @@ impl Drop for Db {
         // sled syncs when it is dropped and panics if it cannot. What had to be safe is safe.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(sled)));
     }
+}
+
+/// Device and inode of a db's file.
+fn file_of(path: &Path) -> Result<Option<(u64, u64)>, FileError> {
+    Ok(files::lookup(&path.join("db"))?.map(|file| (file.dev(), file.ino())))
 }
 
 /// Whether there are files of a db: sled would make a missing one anew without a word.

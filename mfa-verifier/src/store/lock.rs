@@ -1,4 +1,4 @@
-//! Who may change a user's record: one thread of one process.
+//! Who may change a user's record: one thread of one process. And whose dbs stay open meanwhile.
 //!
 //! The lock is an `flock` on the permanent file `users/<uid>/lock`, or, while the user has no
 //! directory, on `users/` itself: then it keeps everybody from making one. `flock` belongs to an
@@ -7,12 +7,15 @@
 //!
 //! The kernel releases it when its process dies, so nothing stale remains. A holder that is
 //! stopped makes others wait for [`LOCK_BOUND`].
+//!
+//! A resident verifier keeps a db open when it lets go of the lock, as many as [`MOST_KEPT`], and
+//! closes it as soon as another process wants it (`store::doorbell`).
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -20,12 +23,17 @@ use std::time::{Duration, Instant};
 use nix::fcntl::Flock;
 
 use super::db::Db;
+use super::doorbell::{Doorbell, Watch};
 use super::files::{self, Access, FileError, Patience};
 use super::{LOCK_BOUND, StoreError};
+
+/// Dbs that are kept open for the next login of their users.
+const MOST_KEPT: usize = 256;
 
 /// What a thread has of a user while it holds the lock. Fields are dropped in this order: the db
 /// is closed before the lock is released.
 pub(super) struct Tenure {
+    watch: Option<Watch>,
     /// The user's db, once it had to be opened.
     pub(super) db: Option<Db>,
     pub(super) lock: Lock,
@@ -35,9 +43,16 @@ pub(super) struct Tenure {
 
 /// A lock that is held until this is dropped.
 pub(super) struct Lock {
-    _flock: Flock<File>,
+    flock: Flock<File>,
+    /// The file; none for the lock of all users, which is the directory of users.
+    path: Option<PathBuf>,
+}
+
+impl Lock {
     /// Whether it is that of the directory of users.
-    pub(super) of_all: bool,
+    pub(super) fn is_of_all(&self) -> bool {
+        self.path.is_none()
+    }
 }
 
 impl Tenure {
@@ -47,38 +62,74 @@ impl Tenure {
     }
 }
 
-/// The locks that this process holds, by uid.
+/// The locks that this process holds and the dbs that it keeps, by uid.
 #[derive(Default)]
-pub(super) struct Tenures(Mutex<HashMap<u32, Entry>>);
+pub(super) struct Tenures {
+    entries: Mutex<Entries>,
+    /// What tells that another process wants a db; without it none is kept.
+    doorbell: Option<Arc<Doorbell>>,
+}
 
-struct Entry {
+#[derive(Default)]
+struct Entries {
+    held: HashMap<u32, Holder>,
+    kept: HashMap<u32, Kept>,
+    /// Counts what was kept, to tell which was used last.
+    turn: u64,
+}
+
+struct Holder {
     thread: ThreadId,
     depth: usize,
-    tenure: Arc<Mutex<Tenure>>,
+    since: Instant,
+    /// None while the lock is being taken.
+    tenure: Option<Arc<Mutex<Tenure>>>,
+    /// Whether another process waits for the db.
+    wanted: bool,
+}
+
+/// A db that is open while nobody holds its user's lock. It is not watched for any more when it
+/// closes: who opens it next, and can only do so afterwards, has a watch of the same file.
+struct Kept {
+    watch: Watch,
+    db: Db,
+    lock: File,
+    turn: u64,
 }
 
 /// The lock of one user. It stays in its thread.
 pub(super) struct Held {
-    all: Arc<Tenures>,
-    uid: u32,
+    // Before what lets go of it: the tenure is then nobody's any more.
     tenure: Arc<Mutex<Tenure>>,
+    _leave: Leave,
     not_send: PhantomData<*const ()>,
 }
 
+struct Leave {
+    all: Arc<Tenures>,
+    uid: u32,
+}
+
 impl Tenures {
+    /// Keeps dbs open until somebody is at the door.
+    pub(super) fn keeping(doorbell: Arc<Doorbell>) -> Self {
+        Self { entries: Mutex::default(), doorbell: Some(doorbell) }
+    }
+
     /// Waits for the user's lock, at most [`LOCK_BOUND`].
     ///
-    /// `attempt` takes it, or says that somebody has it.
+    /// `attempt` takes it, by the file that was kept if there is one, or says that somebody has it.
     pub(super) fn hold(
         self: &Arc<Self>,
         uid: u32,
-        attempt: impl Fn() -> Result<Option<Lock>, StoreError>,
+        attempt: impl Fn(Option<File>) -> Result<Option<Lock>, StoreError>,
     ) -> Result<Held, StoreError> {
         let until = Instant::now() + LOCK_BOUND;
         let mut patience = Patience::new(Duration::from_millis(1), until);
         loop {
             if let Some(tenure) = self.enter(uid, until, &attempt)? {
-                return Ok(Held { all: Arc::clone(self), uid, tenure, not_send: PhantomData });
+                let leave = Leave { all: Arc::clone(self), uid };
+                return Ok(Held { tenure, _leave: leave, not_send: PhantomData });
             }
             if !patience.wait() {
                 return Err(StoreError::Busy(uid));
@@ -86,34 +137,126 @@ impl Tenures {
         }
     }
 
+    /// How long a lock has been held that is held the longest.
+    pub(super) fn longest(&self) -> Duration {
+        let entries = whole(&self.entries);
+        entries.held.values().map(|holder| holder.since.elapsed()).max().unwrap_or_default()
+    }
+
+    /// Closes the user's db, now or as soon as the thread that is at it lets go of it.
+    pub(super) fn give_up(&self, uid: u32) {
+        let mut entries = whole(&self.entries);
+        if let Some(holder) = entries.held.get_mut(&uid) {
+            holder.wanted = true;
+        }
+        let kept = entries.kept.remove(&uid);
+        // The db closes with a sync: not while all other users' locks wait for the map.
+        drop(entries);
+        drop(kept);
+    }
+
     fn enter(
         &self,
         uid: u32,
         until: Instant,
-        attempt: impl Fn() -> Result<Option<Lock>, StoreError>,
+        attempt: impl Fn(Option<File>) -> Result<Option<Lock>, StoreError>,
     ) -> Result<Option<Arc<Mutex<Tenure>>>, StoreError> {
-        let mut entries = whole(&self.0);
-        if let Some(entry) = entries.get_mut(&uid) {
-            if entry.thread != thread::current().id() {
-                return Ok(None);
+        let kept = {
+            let mut entries = whole(&self.entries);
+            let thread = thread::current().id();
+            if let Some(holder) = entries.held.get_mut(&uid) {
+                if holder.thread != thread {
+                    return Ok(None);
+                }
+                holder.depth += 1;
+                return Ok(holder.tenure.clone());
             }
-            entry.depth += 1;
-            return Ok(Some(Arc::clone(&entry.tenure)));
+            let since = Instant::now();
+            let holder = Holder { thread, depth: 1, since, tenure: None, wanted: false };
+            entries.held.insert(uid, holder);
+            entries.kept.remove(&uid)
+        };
+        let tenure = take(kept, until, attempt);
+        let mut entries = whole(&self.entries);
+        match (tenure, entries.held.get_mut(&uid)) {
+            (Ok(Some(tenure)), Some(holder)) => {
+                Ok(Some(Arc::clone(holder.tenure.insert(Arc::new(Mutex::new(tenure))))))
+            }
+            (tenure, _) => {
+                entries.held.remove(&uid);
+                drop(entries);
+                tenure.map(|_| None)
+            }
         }
-        let Some(lock) = attempt()? else { return Ok(None) };
-        let tenure = Arc::new(Mutex::new(Tenure { db: None, lock, until }));
-        let entry = Entry { thread: thread::current().id(), depth: 1, tenure: Arc::clone(&tenure) };
-        entries.insert(uid, entry);
-        Ok(Some(tenure))
     }
 
-    /// The entry, once nobody holds it.
-    fn leave(&self, uid: u32) -> Option<Entry> {
-        let mut entries = whole(&self.0);
-        let entry = entries.get_mut(&uid)?;
-        entry.depth -= 1;
-        if entry.depth == 0 { entries.remove(&uid) } else { None }
+    /// Lets go of the user, whose db is kept where that is possible.
+    fn leave(self: &Arc<Self>, uid: u32) {
+        let tenure = {
+            let mut entries = whole(&self.entries);
+            let Some(holder) = entries.held.get_mut(&uid) else { return };
+            holder.depth -= 1;
+            if holder.depth > 0 {
+                return;
+            }
+            // The holder stays until it is known what becomes of the db.
+            holder.tenure.take()
+        };
+        let kept = tenure.and_then(Arc::into_inner).and_then(|tenure| self.keep(uid, tenure));
+        let mut entries = whole(&self.entries);
+        let wanted = entries.held.remove(&uid).is_none_or(|holder| holder.wanted);
+        let closing = match kept {
+            Some(kept) if !wanted => entries.keep(uid, kept),
+            kept => kept,
+        };
+        drop(entries);
+        drop(closing);
     }
+
+    /// Releases the lock and leaves the db open. The watch is set before that: who has the lock next,
+    /// and finds the db open, rings.
+    fn keep(self: &Arc<Self>, uid: u32, tenure: Mutex<Tenure>) -> Option<Kept> {
+        let tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let doorbell = self.doorbell.as_ref()?;
+        let Tenure { watch, db, lock, .. } = tenure;
+        // In this order, should one of them be missing: the db is closed before the lock is released.
+        let (lock, db) = (lock, db?);
+        let watch = match watch {
+            Some(watch) => watch,
+            None => doorbell.watch(lock.path.as_ref()?, self, uid)?,
+        };
+        let lock = lock.flock.unlock().ok()?;
+        Some(Kept { watch, db, lock, turn: 0 })
+    }
+}
+
+impl Entries {
+    /// Keeps one more, and returns one that there is no more room for.
+    fn keep(&mut self, uid: u32, kept: Kept) -> Option<Kept> {
+        self.turn += 1;
+        self.kept.insert(uid, Kept { turn: self.turn, ..kept });
+        if self.kept.len() <= MOST_KEPT {
+            return None;
+        }
+        let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.turn).map(|(uid, _)| *uid)?;
+        self.kept.remove(&oldest)
+    }
+}
+
+/// Takes the lock; the db that was kept comes with it, unless another process has the lock or has
+/// exchanged something since. Then it is closed.
+fn take(
+    kept: Option<Kept>,
+    until: Instant,
+    attempt: impl Fn(Option<File>) -> Result<Option<Lock>, StoreError>,
+) -> Result<Option<Tenure>, StoreError> {
+    let (open, lock) = match kept {
+        Some(Kept { watch, db, lock, .. }) => (Some((watch, db)), Some(lock)),
+        None => (None, None),
+    };
+    let Some(lock) = attempt(lock)? else { return Ok(None) };
+    let (watch, db) = open.filter(|(_, db)| !lock.is_of_all() && db.is_in_place()).unzip();
+    Ok(Some(Tenure { watch, db, lock, until }))
 }
 
 impl Held {
@@ -123,10 +266,9 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Leave {
     fn drop(&mut self) {
-        // The db closes with a sync: not while all other users' locks wait for the map.
-        drop(self.all.leave(self.uid));
+        self.all.leave(self.uid);
     }
 }
 
@@ -135,23 +277,23 @@ fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks the file at `path`, made where it is missing. `None` while somebody has it, and also if
-/// its directory went away meanwhile.
-pub(super) fn try_user(path: &Path) -> Result<Option<Lock>, FileError> {
-    let file = match files::open(path, Access::Create) {
+/// Locks the file at `path`, made where it is missing, by `kept` if that is it. `None` while somebody
+/// has it, and also if its directory went away meanwhile.
+pub(super) fn try_user(path: &Path, kept: Option<File>) -> Result<Option<Lock>, FileError> {
+    let file = match kept.map_or_else(|| files::open(path, Access::Create), Ok) {
         Err(error) if error.is_missing() => return Ok(None),
         file => file?,
     };
     let opened = file.metadata().map_err(|source| FileError::io(path, source))?;
-    let Some(lock) = files::try_lock(path, file)? else { return Ok(None) };
+    let Some(flock) = files::try_lock(path, file)? else { return Ok(None) };
     // Whoever had it before may have removed the user: then this file is nobody's lock any more.
     let still = files::lookup(path)?
         .is_some_and(|now| (now.dev(), now.ino()) == (opened.dev(), opened.ino()));
-    Ok(still.then_some(Lock { _flock: lock, of_all: false }))
+    Ok(still.then(|| Lock { flock, path: Some(path.to_owned()) }))
 }
 
 /// Locks the directory of users.
 pub(super) fn try_users(path: &Path) -> Result<Option<Lock>, FileError> {
     let directory = File::open(path).map_err(|source| FileError::io(path, source))?;
-    Ok(files::try_lock(path, directory)?.map(|lock| Lock { _flock: lock, of_all: true }))
+    Ok(files::try_lock(path, directory)?.map(|flock| Lock { flock, path: None }))
 }

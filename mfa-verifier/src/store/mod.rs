@@ -8,10 +8,12 @@
 #[cfg(test)]
 mod contract;
 mod db;
+mod doorbell;
 mod files;
 mod lock;
 mod marker;
 mod memory;
+mod open_dbs;
 mod room;
 mod seal;
 mod sled;
@@ -24,6 +26,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use memory::MemoryStore;
+pub use open_dbs::OpenDbs;
 pub use seal::{KeyError, SealingKey};
 
 pub use self::sled::{Opened, SledStore};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::StoreError;
 use super::db::{self, Db, DbError};
+use super::doorbell::ring;
 use super::files;
 use super::lock::Tenure;
 
@@ -64,7 +65,7 @@ impl Room {
         if !db::exists(&self.db())? {
             return Ok(None);
         }
-        let db = Db::open(&self.db(), tenure.until())?;
+        let db = Db::open(&self.db(), tenure.until(), || ring(&self.lock()))?;
         tenure.db.insert(db).get()
     }
 
@@ -91,7 +92,7 @@ impl Room {
         tenure.db = None;
         let remake = || {
             files::remove_tree(&self.db())?;
-            let db = Db::open(&self.db(), tenure.until())?;
+            let db = Db::open(&self.db(), tenure.until(), || ring(&self.lock()))?;
             db.put(sealed)?;
             Ok(db)
         };

@@ -52,7 +52,7 @@ use super::marker::{Found, Site};
 use super::room::{NoValue, Room, Written};
 use super::seal::{NotAuthentic, SealingKey, Unsealed};
 use super::summary::{self, Summary};
-use super::{LOCK_BOUND, Owner, Revision, Saved, Store, StoreError};
+use super::{LOCK_BOUND, OpenDbs, Owner, Revision, Saved, Store, StoreError};
 use crate::record::UserRecord;
 
 /// Notices kept until somebody asks for them.
@@ -145,6 +145,12 @@ impl SledStore {
         })
     }
 
+    /// Works with the dbs that this process keeps open between its requests.
+    #[must_use]
+    pub fn sharing(self, dbs: &OpenDbs) -> Self {
+        Self { tenures: dbs.below(self.identity), ..self }
+    }
+
     /// Demands a decoy's directory, which is in `users/` before there is a marker. In another
     /// `users/`, such as the empty one below a disk that is not mounted, nobody would be enrolled.
     fn furnished(self) -> Result<Self, StoreError> {
@@ -183,9 +189,9 @@ impl SledStore {
     }
 
     fn hold(&self, uid: u32) -> Result<Held, StoreError> {
-        self.tenures.hold(uid, || {
+        self.tenures.hold(uid, |kept| {
             if let Some(room) = self.room(uid)? {
-                return lock::try_user(&room.lock()).map_err(|error| error.of(uid));
+                return lock::try_user(&room.lock(), kept).map_err(|error| error.of(uid));
             }
             let lock = lock::try_users(&self.users).map_err(|error| error.of(uid))?;
             // The user may have got a directory just before the lock was had.
@@ -195,7 +201,7 @@ impl SledStore {
 
     /// Makes the lock that of all users.
     fn lock_all(&self, uid: u32, tenure: &mut Tenure) -> Result<(), StoreError> {
-        if !tenure.lock.of_all {
+        if !tenure.lock.is_of_all() {
             let lock = self.wait_for_all(uid, tenure.until())?;
             tenure.db = None;
             tenure.lock = lock;
@@ -271,7 +277,7 @@ impl SledStore {
         let lay = || {
             files::make_directory(&aside.path, files::DIRECTORY)?;
             summary::create(&aside.summary(), &sealed)?;
-            lock::try_user(&aside.lock())
+            lock::try_user(&aside.lock(), None)
         };
         let lock = lay().map_err(|error| error.of(uid))?.ok_or(StoreError::Busy(uid))?;
         aside.write(tenure, &sealed)?;

@@ -24,6 +24,7 @@ use mfa_protocol::message::{
 use mfa_protocol::relay::encode;
 use mfa_protocol::{Outcome, Secret, Verdict};
 use mfa_verifier::audit::{Log, Severity, Syslog};
+use mfa_verifier::config::ConfigFile;
 use mfa_verifier::process::{Watchdog, belong_to_itself};
 use mfa_verifier::serve::Service;
 use mfa_verifier::store::Owner;
@@ -324,7 +325,9 @@ fn serve(stream: &UnixStream, panics: Panics) {
     let syslog = Syslog::connect();
     let log: &dyn Log = if panics == Panics::Log { &Mute } else { &syslog };
     let first_factor = &mfa_verifier::reauth::Pam;
-    Service { config: None, users, now: &now, first_factor, log, watchdog }.serve(stream);
+    let config = &ConfigFile::default();
+    let allow = &|bound| watchdog.allow(bound);
+    Service { config, open_dbs: None, users, now: &now, first_factor, log, allow }.serve(stream);
 }
 
 struct Nobody;

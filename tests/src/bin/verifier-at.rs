@@ -6,31 +6,57 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_tests::clock::CLOCK;
 use mfa_verifier::audit::Syslog;
-use mfa_verifier::process::{Watchdog, belong_to_itself};
+use mfa_verifier::config::ConfigFile;
+use mfa_verifier::process::{Watchdog, belong_to_itself, serve_in_the_foreground};
 use mfa_verifier::reauth::Pam;
+use mfa_verifier::resident::{Place, reside};
 use mfa_verifier::serve::Service;
+use mfa_verifier::store::OpenDbs;
 use mfa_verifier::users::System;
 
 fn main() {
-    assert_eq!(std::env::args().count(), 1, "it has no arguments");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => serve_one(),
+        ["--listen", socket] => stay(Path::new(socket)),
+        _ => panic!("unknown arguments: {arguments:?}"),
+    }
+}
+
+fn serve_one() {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
     belong_to_itself(&[0, 1, 2, stream.as_raw_fd()]).unwrap();
     let watchdog = Watchdog::start(VERIFIER_BOUND).unwrap();
-    let log = Syslog::connect();
-    let service = Service {
-        config: None,
-        users: &System,
-        now: &now,
-        first_factor: &Pam,
-        log: &log,
-        watchdog,
-    };
-    service.serve(&stream);
+    serve_on(&stream, &ConfigFile::default(), None, &|bound| watchdog.allow(bound));
     std::process::exit(0)
+}
+
+fn stay(socket: &Path) {
+    serve_in_the_foreground(&[0, 1, 2]).unwrap();
+    let open_dbs: &OpenDbs = Box::leak(Box::new(OpenDbs::new().unwrap()));
+    let config = ConfigFile::default();
+    let place = Place::Named { root: socket, users: None };
+    reside(place, None, open_dbs, move |stream| {
+        serve_on(stream, &config, Some(open_dbs), &|_| {});
+    })
+    .unwrap();
+}
+
+fn serve_on(
+    stream: &UnixStream,
+    config: &ConfigFile,
+    open_dbs: Option<&OpenDbs>,
+    allow: &dyn Fn(Duration),
+) {
+    let log = Syslog::connect();
+    Service { config, open_dbs, users: &System, now: &now, first_factor: &Pam, log: &log, allow }
+        .serve(stream);
 }
 
 /// A clock that cannot be read makes the request fail.

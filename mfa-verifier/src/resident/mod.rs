@@ -1,0 +1,114 @@
+//! The resident verifier: one process that serves root's faces, a thread for each connection.
+//!
+//! It says so before it is asked: a face sends its request only to somebody who has greeted it, and
+//! else starts a verifier of its own. So a resident that is stopped, stuck, full or dying costs a
+//! login a second at most, and no request is carried out twice.
+
+mod crew;
+mod users;
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use mfa_protocol::VERIFIER_BOUND;
+use nix::sys::signal::{SigSet, Signal};
+use sd_notify::NotifyState;
+
+pub use self::crew::Crew;
+use self::users::UsersListener;
+use crate::audit::{Line, Log, Severity, Syslog};
+use crate::process::end_now;
+use crate::socket::Bound;
+use crate::store::OpenDbs;
+
+/// How long logins that are under way are waited for at the end.
+const FAREWELL: Duration = VERIFIER_BOUND;
+
+/// How often it is looked whether something is stuck.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// Where it is to listen.
+pub enum Place<'a> {
+    /// On the socket that systemd listens on.
+    Passed(UnixListener),
+    /// On a socket of this name, and as [`crate::listen`] on another one for users.
+    Named {
+        /// For root's faces.
+        root: &'a Path,
+        /// For everybody else's.
+        users: Option<&'a Path>,
+    },
+}
+
+/// Serves until SIGTERM or SIGINT, and then waits for the logins that are under way, for as long as
+/// a verifier may take. Who waits for a person even then is refused.
+///
+/// # Errors
+/// Where it cannot begin.
+pub fn reside(
+    place: Place<'_>,
+    config: Option<&Path>,
+    open_dbs: &'static OpenDbs,
+    serve: impl Fn(&UnixStream) + Send + Sync + 'static,
+) -> io::Result<()> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]);
+    // Before there are threads, which inherit it: this one alone takes them.
+    signals.thread_block()?;
+    let (listener, bound, mut users) = match place {
+        Place::Passed(listener) => (listener, None, None),
+        Place::Named { root, users } => {
+            let users = users.map(|users| UsersListener::start(users, config)).transpose()?;
+            let bound = Bound::new(root, 0o600)?;
+            (bound.listener().try_clone()?, Some(bound), users)
+        }
+    };
+    spawn("doorbell", || deaf(&open_dbs.answer_others()))?;
+    let crew = Crew::begin(listener, Box::new(serve))?;
+    spawn("watchdog", || watch(open_dbs))?;
+    // Without a service manager there is nobody to tell.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    while signals.wait()? == Signal::SIGCHLD {
+        if let Some(users) = &mut users {
+            users.revive()?;
+        }
+    }
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    // Faces that come now find nobody here, and start verifiers of their own.
+    drop(bound);
+    crew.end(FAREWELL);
+    Ok(())
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(work)?;
+    Ok(())
+}
+
+/// Ends the process when a user's lock is held for too long: a flush that is stuck in the kernel
+/// keeps that user out of every verifier, and reacts to nothing less. What is slow without holding a
+/// lock, such as a directory of users in the network, delays nobody else and is let be.
+fn watch(open_dbs: &OpenDbs) {
+    let pings = sd_notify::watchdog_enabled().is_some();
+    while open_dbs.longest_held() <= VERIFIER_BOUND {
+        if pings {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        thread::sleep(GLANCE);
+    }
+    complain("a user's lock was held for too long; the resident verifier ends itself");
+    end_now()
+}
+
+/// Dbs that are open could then be had by nobody else.
+fn deaf(why: &io::Error) {
+    complain(&format!("inotify fails ({why}); the resident verifier ends itself"));
+    end_now()
+}
+
+fn complain(error: &str) {
+    let line = Line::new().quoted("error", error);
+    Syslog::connect().write(Severity::Error, &line.finish());
+}
