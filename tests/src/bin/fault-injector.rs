@@ -25,7 +25,7 @@ const GLANCE: Duration = Duration::from_millis(1);
 fn main() -> io::Result<()> {
     become_traced()?;
     let listener = UnixListener::bind(in_directory(SOCKET)?)?;
-    say(&"listening")?;
+    say(&())?;
     let mut orders = BufReader::new(io::stdin());
     let mut resident: Option<Tracer> = None;
     loop {
@@ -40,10 +40,16 @@ fn main() -> io::Result<()> {
         match (serde_json::from_str(&line)?, &mut resident) {
             (Order::Serve(fault), _) => say(&serve(&listener, fault)?)?,
             (Order::Listen, resident) => say(&listen(resident)?)?,
+            (Order::End, resident) => {
+                if let Some(running) = resident.as_mut().filter(|resident| !resident.has_ended()) {
+                    running.end()?;
+                }
+                say(&())?;
+            }
             (_, None) => return Err(io::Error::other("nobody listens")),
-            (Order::Arm(fault), Some(resident)) => {
-                resident.arm_for_next_connection(fault);
-                say(&true)?;
+            (Order::Arm(begins, fault), Some(resident)) => {
+                resident.arm_for(begins, fault);
+                say(&())?;
             }
             (Order::Disarm, Some(resident)) => {
                 resident.run_until(Some(Instant::now() + PATIENCE), None, Tracer::is_done)?;

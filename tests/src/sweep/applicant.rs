@@ -23,15 +23,13 @@ impl Applicant {
         Self { process, keyboard, said }
     }
 
-    /// Has it make these attempts, one after the other.
-    pub(super) fn ask<const N: usize>(&mut self, attempts: [Attempt; N]) -> [Report; N] {
-        let plan = Plan { attempts: attempts.into(), ..Plan::default() };
+    /// Has it make an attempt.
+    pub(super) fn ask(&mut self, attempt: Attempt) -> Report {
+        let plan = Plan { attempts: vec![attempt], ..Plan::default() };
         writeln!(self.keyboard, "{}", serde_json::to_string(&plan).unwrap()).unwrap();
-        std::array::from_fn(|_| {
-            let mut line = String::new();
-            self.said.read_line(&mut line).unwrap();
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-        })
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
     /// Ends it.

@@ -6,6 +6,8 @@ use nix::errno::Errno::{
 };
 use nix::libc;
 
+use super::orders::Fault;
+
 /// What is known of a function of the kernel's.
 #[derive(Debug, Clone, Copy)]
 pub struct Function {
@@ -88,6 +90,13 @@ pub fn function(number: u64) -> Option<Function> {
         _ => None,
     };
     Some(Function { name, errors, path, done_anyway: number == libc::SYS_close })
+}
+
+/// The name of a fault's kind: `SIGKILL`, or an error's.
+pub fn name_of(fault: Fault) -> String {
+    let Some(error) = fault.error else { return "SIGKILL".to_owned() };
+    let errors = function(fault.at.function).map_or(NEVER, |function| function.errors);
+    errors.get(error).map_or("?".to_owned(), |errno| format!("{errno:?}"))
 }
 
 /// By number, as far as a verifier has use of them. One that is not here makes the sweep fail.

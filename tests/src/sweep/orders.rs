@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use nix::libc;
 use serde::{Deserialize, Serialize};
 
 use super::calls;
@@ -15,10 +16,34 @@ pub enum Order {
     Serve(Option<Fault>),
     /// Start the resident verifier, if it does not run. Answered by whether it did not.
     Listen,
-    /// Have the fault in the next connection to the resident verifier. Answered by `true`.
-    Arm(Option<Fault>),
-    /// Answered by [`Seen`] once the resident verifier is done with that connection.
+    /// Have no resident verifier run. Answered by nothing.
+    End,
+    /// Have the fault in what the resident verifier does next. Answered by nothing.
+    Arm(Begins, Option<Fault>),
+    /// Answered by [`Seen`] once the resident verifier is done with that.
     Disarm,
+}
+
+/// With which call of a thread begins what is looked at. It is over when the thread makes such a call
+/// again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Begins {
+    /// With a connection.
+    Accepting,
+    /// With what it reads: of a db that another process wants.
+    Reading,
+}
+
+impl Begins {
+    /// Whether this function is meant.
+    pub fn with(self, function: u64) -> bool {
+        match self {
+            Self::Accepting => {
+                [libc::SYS_accept, libc::SYS_accept4].contains(&function.cast_signed())
+            }
+            Self::Reading => function.cast_signed() == libc::SYS_read,
+        }
+    }
 }
 
 /// Whose calls are counted together. Which of sled's threads takes which work is a matter of chance.
@@ -67,14 +92,8 @@ pub struct Seen {
 
 impl fmt::Display for Fault {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at: Point { who, function, call }, error } = *self;
-        let known = calls::function(function);
-        let name = known.map_or("?", |function| function.name);
-        let error = error.and_then(|error| known?.errors.get(error));
-        match error {
-            Some(error) => write!(to, "{error:?}")?,
-            None => write!(to, "SIGKILL")?,
-        }
-        write!(to, " at {name} {} ({who:?})", call + 1)
+        let Point { who, function, call } = self.at;
+        let function = calls::function(function).map_or("?", |function| function.name);
+        write!(to, "{} at {function} {} ({who:?})", calls::name_of(*self), call + 1)
     }
 }

@@ -21,7 +21,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::calls;
-use super::orders::{Fault, Point, Seen, Who};
+use super::orders::{Begins, Fault, Point, Seen, Who};
 
 /// The argument with which [`traced`] has this program become another one.
 const BECOME: &str = "become";
@@ -36,6 +36,7 @@ pub struct Tracer {
     fault: Option<Fault>,
     /// Whether nothing is to be seen behind the fault.
     only_that: bool,
+    killed: bool,
     seen: Seen,
 }
 
@@ -44,9 +45,10 @@ pub struct Tracer {
 enum Serving {
     /// Nobody is to be looked at.
     Nobody,
-    /// Whoever accepts the next connection.
-    WhoAccepts,
-    Thread(Pid),
+    /// Whoever makes such a call next.
+    WhoBegins(Begins),
+    /// That one, up to the next such call.
+    Thread(Pid, Option<Begins>),
     /// It has done so.
     Done,
 }
@@ -98,18 +100,28 @@ impl Tracer {
         ptrace::setoptions(process, options)?;
         ptrace::syscall(process, None)?;
         let (threads, serving, seen) = (vec![], Serving::Nobody, Seen::default());
-        Ok(Self { process, children, threads, serving, fault: None, only_that: false, seen })
+        Ok(Self {
+            process,
+            children,
+            threads,
+            serving,
+            fault: None,
+            only_that: false,
+            killed: false,
+            seen,
+        })
     }
 
     /// Has the fault among the calls that come now, those of the first thread being the serving one's.
     pub fn arm(&mut self, fault: Option<Fault>) {
-        self.serving = Serving::Thread(self.process);
+        self.serving = Serving::Thread(self.process, None);
         (self.fault, self.only_that) = (fault, true);
     }
 
-    /// Has the fault among the calls that come once a connection is accepted.
-    pub fn arm_for_next_connection(&mut self, fault: Option<Fault>) {
-        (self.serving, self.fault, self.seen) = (Serving::WhoAccepts, fault, Seen::default());
+    /// Has the fault among the calls that come once some thread begins.
+    pub fn arm_for(&mut self, begins: Begins, fault: Option<Fault>) {
+        (self.serving, self.fault, self.seen) =
+            (Serving::WhoBegins(begins), fault, Seen::default());
     }
 
     /// What was seen since then.
@@ -122,9 +134,9 @@ impl Tracer {
         self.seen.ended
     }
 
-    /// Whether it was killed, or has served the connection for which a fault was meant.
+    /// Whether it has ended, or is done with that among which the fault was meant.
     pub fn is_done(&self) -> bool {
-        self.serving == Serving::Done
+        self.has_ended() || self.serving == Serving::Done && !self.killed
     }
 
     /// Lets it run to its end, and brings that about if it does not come in time.
@@ -204,7 +216,9 @@ impl Tracer {
             WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, _, _) => {
                 self.threads.retain(|known| known.id != thread);
                 self.seen.ended |= thread == self.process;
-                if self.has_ended() || self.serving == Serving::Thread(thread) {
+                let served =
+                    matches!(self.serving, Serving::Thread(serving, _) if serving == thread);
+                if self.has_ended() || served {
                     self.serving = Serving::Done;
                 }
             }
@@ -237,8 +251,10 @@ impl Tracer {
             libc::PTRACE_SYSCALL_INFO_ENTRY => {
                 let Ok(mut registers) = Registers::of(id) else { return };
                 thread.function = registers.function();
-                let accepts = is_accept(thread.function);
-                if accepts && self.serving == Serving::Thread(id) {
+                if let Serving::Thread(serving, Some(begins)) = self.serving
+                    && serving == id
+                    && begins.with(thread.function)
+                {
                     self.serving = Serving::Done;
                 }
                 if let Some(error) = self.enter(id, &registers) {
@@ -251,8 +267,11 @@ impl Tracer {
                 }
             }
             libc::PTRACE_SYSCALL_INFO_EXIT => {
-                let accepted = self.serving == Serving::WhoAccepts && is_accept(thread.function);
-                if !accepted && thread.returns.is_none() {
+                let begins = match self.serving {
+                    Serving::WhoBegins(begins) => Some(begins).filter(|b| b.with(thread.function)),
+                    _ => None,
+                };
+                if begins.is_none() && thread.returns.is_none() {
                     return;
                 }
                 let Ok(mut registers) = Registers::of(id) else { return };
@@ -260,7 +279,7 @@ impl Tracer {
                     registers.fail(errno);
                     let _ = registers.put(id);
                 } else if !registers.failed() {
-                    self.serving = Serving::Thread(id);
+                    self.serving = Serving::Thread(id, begins);
                 }
             }
             _ => {}
@@ -270,9 +289,9 @@ impl Tracer {
     /// Counts a call. The error that it is to return, if it is the one for that.
     fn enter(&mut self, thread: Pid, registers: &Registers) -> Option<Errno> {
         let who = match self.serving {
-            Serving::Nobody | Serving::WhoAccepts | Serving::Done => return None,
-            Serving::Thread(serving) if serving == thread => Who::Serving,
-            Serving::Thread(_) => Who::Others,
+            Serving::Nobody | Serving::WhoBegins(_) | Serving::Done => return None,
+            Serving::Thread(serving, _) if serving == thread => Who::Serving,
+            Serving::Thread(..) => Who::Others,
         };
         let function = registers.function();
         if who == Who::Serving && function == libc::SYS_recvfrom.cast_unsigned() {
@@ -285,15 +304,11 @@ impl Tracer {
         let call = calls::function(function)?;
         self.seen.about = Some(registers.about(thread, call.path));
         let Some(error) = fault.error else {
-            let _ = kill(self.process, Signal::SIGKILL);
+            self.killed = kill(self.process, Signal::SIGKILL).is_ok();
             return None;
         };
         call.errors.get(error).copied()
     }
-}
-
-fn is_accept(function: u64) -> bool {
-    [libc::SYS_accept, libc::SYS_accept4].map(libc::c_long::cast_unsigned).contains(&function)
 }
 
 impl Registers {
