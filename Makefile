@@ -37,11 +37,13 @@ PAM_SERVICE                := $(SYSCONFDIR)/pam.d/mfa-setup
 PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) $(PAM_MFA_STORE) \
          $(PAM_MFA_ROOT_SOCKET) $(PAM_MFA_USER_SOCKET)
 
-UNITS := mfa-verifier-user.socket mfa-verifier-user@.service mfa-verifier-users.service
+UNITS := mfa-verifier.socket mfa-verifier.service \
+         mfa-verifier-user.socket mfa-verifier-user@.service mfa-verifier-users.service
 # The units' placeholders.
 IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STORE)|g' \
             -e 's|@CONFIG_DIRECTORY@|$(SYSCONFDIR)/pam_mfa|g' \
-            -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
+            -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
+            -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
 .PHONY: all build install uninstall stage demo test clean help
 
@@ -69,7 +71,8 @@ install:
 	test -e $(DESTDIR)$(PAM_SERVICE) || install -m 644 config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE)
 	install -d -m 755 $(DESTDIR)$(UNITDIR)
 	for unit in $(UNITS); do \
-	    sed -e '/@SANDBOX@/{r packaging/systemd/sandbox.conf' -e 'd}' packaging/systemd/$$unit \
+	    sed -e '/@SANDBOX@/{r packaging/systemd/sandbox.conf' -e 'd}' \
+	        -e '/@USERS_SANDBOX@/{r packaging/systemd/sandbox-users.conf' -e 'd}' packaging/systemd/$$unit \
 	        | sed $(IN_UNITS) > $(DESTDIR)$(UNITDIR)/$$unit && \
 	    chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
 	done

@@ -120,7 +120,7 @@ pub fn open_file(path: &Path) -> Result<File, Untrusted> {
 
 /// Opens a program like [`open_file`]; it may be a symbolic link, if that is root's.
 pub fn open_program(path: &Path) -> Result<File, Untrusted> {
-    let path = resolve(path)?;
+    let (path, _) = resolve(path)?;
     let (file, metadata) = open_plain(&path)?;
     if metadata.mode() & 0o111 == 0 {
         return Err(unsafe_path(&path, Problem::NotExecutable));
@@ -130,28 +130,29 @@ pub fn open_program(path: &Path) -> Result<File, Untrusted> {
 
 /// Opens a file like [`open_program`] that nobody needs to be able to run.
 pub fn open_linked(path: &Path) -> Result<File, Untrusted> {
-    Ok(open_plain(&resolve(path)?)?.0)
+    Ok(open_plain(&resolve(path)?.0)?.0)
 }
 
 /// Resolves a directory and demands that it, all above it and all that the path leads through are
 /// root's and nobody else's to write.
 pub fn trusted_directory(path: &Path) -> Result<PathBuf, Untrusted> {
-    let path = resolve(path)?;
-    demand_directory(&path)?;
+    let (path, metadata) = resolve(path)?;
+    demand_directory(&path, metadata)?;
     Ok(path)
 }
 
-/// Follows an absolute path to what it leads to. Each link on the way is root's, in a directory that
-/// is root's alone to write: who owns a link decides where it leads.
-fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
+/// Follows an absolute path to what it leads to, whose metadata it may have looked up. Each link on the
+/// way is root's, in a directory that is root's alone to write: who owns a link decides where it leads.
+fn resolve(path: &Path) -> Result<(PathBuf, Option<Metadata>), Untrusted> {
     if !path.is_absolute() {
         return Err(unsafe_path(path, Problem::Relative));
     }
     let mut here = PathBuf::from("/");
+    let mut looked_up = None;
     let mut names = steps(path);
     let mut links = 0;
     while let Some(name) = names.pop() {
-        demand_directory(&here)?;
+        demand_directory(&here, looked_up.take())?;
         if name == ".." {
             here.pop();
             continue;
@@ -160,6 +161,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
         let metadata = fs::symlink_metadata(&next).map_err(|source| io_error(&next, source))?;
         if !metadata.is_symlink() {
             here = next;
+            looked_up = Some(metadata);
             continue;
         }
         links += 1;
@@ -173,7 +175,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Untrusted> {
         }
         names.extend(steps(&target));
     }
-    Ok(here)
+    Ok((here, looked_up))
 }
 
 /// The names in a path, the first one last.
@@ -186,8 +188,11 @@ fn steps(path: &Path) -> Vec<OsString> {
     path.components().rev().filter_map(name).collect()
 }
 
-fn demand_directory(path: &Path) -> Result<(), Untrusted> {
-    let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
+fn demand_directory(path: &Path, looked_up: Option<Metadata>) -> Result<(), Untrusted> {
+    let metadata = match looked_up {
+        Some(metadata) => metadata,
+        None => fs::symlink_metadata(path).map_err(|source| io_error(path, source))?,
+    };
     if !metadata.is_dir() {
         return Err(unsafe_path(path, Problem::NoDirectory));
     }

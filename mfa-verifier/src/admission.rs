@@ -40,23 +40,31 @@ pub fn admit(
         Err(errno) => return Err(gate.hang_up(&format!("the peer is not known: {errno}"))),
     };
     let gate = Gate { log, uid: Some(uid) };
-    let place = if uid == 0 { None } else { Some(gate.place(uid)?) };
+    if uid == 0 {
+        let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
+        return Ok(Admitted { caller: root(users, &request), request, _place: None });
+    }
+    let place = gate.place(uid)?;
     // Before anything is waited for: a user may have thousands of uids without a name (subuid(5)),
     // each with places of its own.
     let caller = match users.by_uid(uid) {
         Ok(Some(caller)) => caller,
-        _ if uid == 0 => Owner { uid: 0, name: "root".to_owned() },
         Ok(None) => return Err(gate.nameless("the caller's uid has no name on this host")),
         Err(error) => return Err(gate.nameless(&format!("the user database fails: {error}"))),
     };
     let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
-    let request = if uid == 0 {
-        request
-    } else {
-        confine(request, &caller, users)
-            .map_err(|reply| gate.refuse("another user's record was asked for", *reply))?
+    let request = confine(request, &caller, users)
+        .map_err(|reply| gate.refuse("another user's record was asked for", *reply))?;
+    Ok(Admitted { caller, request, _place: Some(place) })
+}
+
+/// Root under the name that the system has for it. A login is not root's own, and asks for no name.
+fn root(users: &dyn Users, request: &Request) -> Owner {
+    let named = match request {
+        Request::Manage(_) => users.by_uid(0).ok().flatten(),
+        Request::Login(_) | Request::Unseen(_) => None,
     };
-    Ok(Admitted { caller, request, _place: place })
+    named.unwrap_or_else(|| Owner { uid: 0, name: "root".to_owned() })
 }
 
 /// Where people are turned away, and who that is written down of.

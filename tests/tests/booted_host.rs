@@ -165,12 +165,17 @@ fn the_socket_listens_after_boot_for_everybody() {
 #[test]
 fn systemd_has_nothing_to_say_against_the_units() {
     let host = host();
-    let units = ["mfa-verifier-user@0.service", SOCKET_UNIT];
-    let verified = host.run(&[&["systemd-analyze", "verify", "--man=no"][..], &units].concat());
+    let services =
+        ["mfa-verifier-user@0.service", "mfa-verifier-users.service", "mfa-verifier.service"];
+    let sockets = [SOCKET_UNIT, "mfa-verifier.socket"];
+    let verify = ["systemd-analyze", "verify", "--man=no"];
+    let verified = host.run(&[&verify[..], &services, &sockets].concat());
     assert_eq!((verified.code, verified.stderr.as_str()), (Some(0), ""));
-    let security = ["systemd-analyze", "security", "--no-pager", "--threshold=30", units[0]];
-    let security = host.run(&security).ok();
-    println!("{}", security.trim().lines().last().unwrap());
+    for service in services {
+        let security = ["systemd-analyze", "security", "--no-pager", "--threshold=30", service];
+        let security = host.run(&security).ok();
+        println!("{}", security.trim().lines().last().unwrap());
+    }
 }
 
 #[test]

@@ -64,12 +64,14 @@ fn with_the_users_socket_users_enrol_themselves() {
         assert!(Instant::now() < deadline, "nobody listens");
     }
     let mut phone = alice.enrol().device;
+    assert_eq!(host.run(&["systemctl", "is-active", "mfa-verifier.service"]).stdout, "inactive\n");
     let judged = |code: &str| {
         let line = ["mfa-setup", "judge", "--user", "alice"];
         host.run_with_input(&line, code).code
     };
     assert_eq!(judged(&phone.code()), Some(0));
     assert_eq!(judged(&phone.wrong_code()), Some(1));
+    assert_eq!(host.run(&["systemctl", "is-active", "mfa-verifier.service"]).stdout, "active\n");
     // The socket, in place of the process that listens.
     type_all(&host, &typed_by_root("### The users' socket"));
     assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(0));

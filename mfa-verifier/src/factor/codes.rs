@@ -6,6 +6,9 @@
 //! t = 2, p = 1 (24 ms on the machine that measured it), so an attempt costs one evaluation, whatever
 //! the batch.
 
+use std::collections::TryReserveError;
+use std::time::Duration;
+
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use mfa_protocol::Secret;
 pub use mfa_protocol::backup_code::has_shape;
@@ -13,7 +16,9 @@ use mfa_protocol::backup_code::{self, ALPHABET, LENGTH};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::turnstile::{Turn, Turnstile};
 use crate::record::{BackupCode, BackupCodes};
+use crate::store::LOCK_BOUND;
 
 /// Why there is no code or no hash.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +26,22 @@ pub enum CodesError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
-    /// Argon2 failed, for want of memory.
+    /// Argon2 refused.
     #[error("the backup code cannot be hashed: {0}")]
     Hash(argon2::Error),
+    /// There are no 19 MiB to be had.
+    #[error("the backup code cannot be hashed: {0}")]
+    Memory(#[from] TryReserveError),
+    /// Too many others are being hashed.
+    #[error("the backup code cannot be hashed: too many others are")]
+    Busy,
 }
+
+/// How many codes one process hashes at once: each takes 19 MiB and a core.
+static HASHERS: Turnstile = Turnstile::new(4);
+
+/// How long a code waits for its turn: as long as for its user's lock.
+const PATIENCE: Duration = LOCK_BOUND;
 
 /// A new batch, and its codes as they are shown, this once.
 pub fn new_batch(count: u8, now: u64) -> Result<(BackupCodes, Vec<Secret>), CodesError> {
@@ -60,14 +77,20 @@ pub fn hash(plain: &str, salt: &[u8; 16]) -> Result<[u8; 16], CodesError> {
 struct Hasher {
     argon2: Argon2<'static>,
     memory: Vec<Block>,
+    _turn: Turn<'static>,
 }
 
 impl Hasher {
     fn new() -> Result<Self, CodesError> {
         let params = Params::new(Params::DEFAULT_M_COST, 2, 1, Some(size_of::<Hash>()))
             .map_err(CodesError::Hash)?;
-        let memory = vec![Block::default(); params.block_count()];
-        Ok(Self { argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params), memory })
+        let turn = HASHERS.enter(PATIENCE).ok_or(CodesError::Busy)?;
+        let mut memory = Vec::new();
+        // A want of memory is an error here, and not the end of everybody's logins.
+        memory.try_reserve_exact(params.block_count())?;
+        memory.resize(params.block_count(), Block::default());
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        Ok(Self { argon2, memory, _turn: turn })
     }
 
     fn hash(&mut self, plain: &str, salt: &[u8; 16]) -> Result<Hash, CodesError> {

@@ -2,6 +2,7 @@
 
 pub mod codes;
 pub mod otp;
+mod turnstile;
 
 use zeroize::Zeroizing;
 

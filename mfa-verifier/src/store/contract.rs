@@ -6,7 +6,7 @@ use mfa_protocol::Secret;
 use mfa_protocol::message::Algorithm;
 
 use super::tests::Home;
-use super::{Change, MemoryStore, Owner, Revision, Saved, Store, StoreError, update};
+use super::{Change, MemoryStore, OpenDbs, Owner, Revision, Saved, Store, StoreError, update};
 use crate::record::{self, Device, MovingFactor, UserRecord};
 
 /// Each test on each store.
@@ -17,6 +17,12 @@ macro_rules! contract {
         }
         mod sled {
             $(#[test] fn $test() { super::$test(&super::Home::new().store()); })*
+        }
+        mod sled_kept_open {
+            $(#[test] fn $test() {
+                let home = super::Home::new();
+                super::$test(&home.store().sharing(&super::OpenDbs::new().unwrap()));
+            })*
         }
     };
 }

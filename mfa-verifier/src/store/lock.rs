@@ -8,8 +8,7 @@
 //! The kernel releases it when its process dies, so nothing stale remains. A holder that is
 //! stopped makes others wait for [`LOCK_BOUND`].
 //!
-//! A resident verifier keeps a db open when it lets go of the lock, as many as [`MOST_KEPT`], and
-//! closes it as soon as another process wants it (`store::doorbell`).
+//! A resident verifier keeps a db open when it lets go of the lock, so many at most, and closes it as soon as another process wants it (`store::doorbell`).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -26,9 +25,6 @@ use super::db::Db;
 use super::doorbell::{Doorbell, Watch};
 use super::files::{self, Access, FileError, Patience};
 use super::{LOCK_BOUND, StoreError};
-
-/// Dbs that are kept open for the next login of their users.
-const MOST_KEPT: usize = 256;
 
 /// What a thread has of a user while it holds the lock. Fields are dropped in this order: the db
 /// is closed before the lock is released.
@@ -66,7 +62,9 @@ impl Tenure {
 #[derive(Default)]
 pub(super) struct Tenures {
     entries: Mutex<Entries>,
-    /// What tells that another process wants a db; without it none is kept.
+    /// How many dbs are kept.
+    room: usize,
+    /// What tells that another process wants one; without it none is kept.
     doorbell: Option<Arc<Doorbell>>,
 }
 
@@ -111,9 +109,9 @@ struct Leave {
 }
 
 impl Tenures {
-    /// Keeps dbs open until somebody is at the door.
-    pub(super) fn keeping(doorbell: Arc<Doorbell>) -> Self {
-        Self { entries: Mutex::default(), doorbell: Some(doorbell) }
+    /// Keeps that many dbs open, each until somebody is at its door.
+    pub(super) fn keeping(room: usize, doorbell: Arc<Doorbell>) -> Self {
+        Self { entries: Mutex::default(), room, doorbell: Some(doorbell) }
     }
 
     /// Waits for the user's lock, at most [`LOCK_BOUND`].
@@ -206,7 +204,7 @@ impl Tenures {
         let mut entries = whole(&self.entries);
         let wanted = entries.held.remove(&uid).is_none_or(|holder| holder.wanted);
         let closing = match kept {
-            Some(kept) if !wanted => entries.keep(uid, kept),
+            Some(kept) if !wanted => entries.keep(self.room, uid, kept),
             kept => kept,
         };
         drop(entries);
@@ -232,10 +230,10 @@ impl Tenures {
 
 impl Entries {
     /// Keeps one more, and returns one that there is no more room for.
-    fn keep(&mut self, uid: u32, kept: Kept) -> Option<Kept> {
+    fn keep(&mut self, room: usize, uid: u32, kept: Kept) -> Option<Kept> {
         self.turn += 1;
         self.kept.insert(uid, Kept { turn: self.turn, ..kept });
-        if self.kept.len() <= MOST_KEPT {
+        if self.kept.len() <= room {
             return None;
         }
         let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.turn).map(|(uid, _)| *uid)?;

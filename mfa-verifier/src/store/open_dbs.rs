@@ -10,8 +10,12 @@ use std::time::Duration;
 use super::doorbell::Doorbell;
 use super::lock::Tenures;
 
+/// Dbs that are kept open for the next login of their users.
+const ROOM: usize = 256;
+
 /// Open dbs, of whatever stores the policy file names in turn.
 pub struct OpenDbs {
+    room: usize,
     doorbell: Arc<Doorbell>,
     stores: Mutex<Vec<(Users, Arc<Tenures>)>>,
 }
@@ -25,7 +29,12 @@ impl OpenDbs {
     /// # Errors
     /// Where the system has no inotify(7) to give: then no db can be kept.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { doorbell: Arc::new(Doorbell::new()?), stores: Mutex::default() })
+        Self::with_room(ROOM)
+    }
+
+    /// The same, for so many users.
+    pub(super) fn with_room(room: usize) -> io::Result<Self> {
+        Ok(Self { room, doorbell: Arc::new(Doorbell::new()?), stores: Mutex::default() })
     }
 
     /// Closes each db that another process wants, for as long as that can be heard. Without it
@@ -50,7 +59,7 @@ impl OpenDbs {
         // The policy names another store now; requests that are under way end with theirs.
         let idle = |(_, tenures): &mut (_, Arc<Tenures>)| Arc::strong_count(tenures) == 1;
         let closing: Vec<_> = stores.extract_if(.., idle).collect();
-        let tenures = Arc::new(Tenures::keeping(Arc::clone(&self.doorbell)));
+        let tenures = Arc::new(Tenures::keeping(self.room, Arc::clone(&self.doorbell)));
         stores.push((users, Arc::clone(&tenures)));
         drop(stores);
         drop(closing);

@@ -5,6 +5,7 @@
 mod damage;
 mod founding;
 mod housekeeping;
+mod kept;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};

@@ -1,0 +1,169 @@
+//! Dbs that stay open, and others who want them.
+//!
+//! A second store of the same directory stands for another process: sled's lock and ours belong to
+//! open files, and keep two in one process apart as they do two processes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Home;
+use crate::store::contract::{alice, number, numbered, save};
+use crate::store::{Change, OpenDbs, Owner, Revision, Saved, SledStore, Store, StoreError, update};
+
+/// Dbs that are kept, and given up when others ring.
+fn answered() -> Arc<OpenDbs> {
+    let dbs = Arc::new(OpenDbs::new().unwrap());
+    let answering = Arc::clone(&dbs);
+    // It ends with the test's process.
+    thread::spawn(move || answering.answer_others());
+    dbs
+}
+
+fn resident(home: &Home, dbs: &OpenDbs) -> SledStore {
+    home.store().sharing(dbs)
+}
+
+/// One more than there was.
+fn count_up(store: &dyn Store, owner: &Owner) -> u32 {
+    update(store, owner, |record| {
+        let number = record.next_id + 1;
+        Change::Save(numbered(number), number)
+    })
+    .unwrap()
+}
+
+/// The uids of those whose dbs the process has open below this directory.
+fn open_dbs_of(home: &Home) -> Vec<String> {
+    let uid = |path: PathBuf| {
+        let path = path.strip_prefix(home.path().join("users")).ok()?.to_owned();
+        path.ends_with("db/db").then(|| path.iter().next().unwrap().to_str().unwrap().to_owned())
+    };
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let mut uids: Vec<_> =
+        open.filter_map(|entry| uid(fs::read_link(entry.path()).ok()?)).collect();
+    uids.sort();
+    uids
+}
+
+#[test]
+fn a_db_stays_open_from_one_request_to_the_next() {
+    let home = Home::with_alice();
+    assert_eq!(count_up(&home.store(), &alice()), 6);
+    assert_eq!(open_dbs_of(&home), [""; 0]);
+    let dbs = OpenDbs::new().unwrap();
+    for expected in 7..20 {
+        assert_eq!(count_up(&resident(&home, &dbs), &alice()), expected);
+        assert_eq!(open_dbs_of(&home), ["1000"]);
+    }
+    drop(dbs);
+    assert_eq!(open_dbs_of(&home), [""; 0]);
+}
+
+#[test]
+fn a_db_that_is_kept_is_given_to_who_wants_it_and_had_again() {
+    let home = Home::with_alice();
+    let dbs = answered();
+    for round in 0..50 {
+        for store in [resident(&home, &dbs), home.store()] {
+            let begun = Instant::now();
+            count_up(&store, &alice());
+            assert!(begun.elapsed() < Duration::from_secs(1), "{round}: {:?}", begun.elapsed());
+        }
+    }
+    assert_eq!(number(&home.store(), &alice()), (105, Revision(105)));
+}
+
+#[test]
+fn two_residents_and_others_who_update_at_once_lose_nothing() {
+    let home = Home::with_alice();
+    let dbs = [answered(), answered()];
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let (home, dbs) = (&home, &dbs);
+            scope.spawn(move || {
+                for _ in 0..25 {
+                    let store = match worker % 4 {
+                        0 => home.store(),
+                        n => resident(home, &dbs[n % 2]),
+                    };
+                    count_up(&store, &alice());
+                }
+            });
+        }
+    });
+    assert_eq!(number(&home.store(), &alice()), (205, Revision(205)));
+}
+
+#[test]
+fn where_nobody_answers_a_db_that_is_kept_is_waited_for_and_then_refused() {
+    let home = Home::with_alice();
+    let dbs = OpenDbs::new().unwrap();
+    count_up(&resident(&home, &dbs), &alice());
+    let begun = Instant::now();
+    let refused = home.store().save(&alice(), &numbered(7), Revision(6));
+    assert!(matches!(refused, Err(StoreError::Busy(1000))), "{refused:?}");
+    assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    assert_eq!(count_up(&resident(&home, &dbs), &alice()), 7);
+}
+
+#[test]
+fn a_user_who_was_removed_and_made_anew_elsewhere_is_the_new_one() {
+    let home = Home::with_alice();
+    let dbs = answered();
+    count_up(&resident(&home, &dbs), &alice());
+    let other = home.store();
+    other.remove(&alice()).unwrap();
+    assert_eq!(number(&resident(&home, &dbs), &alice()), (0, Revision::NONE));
+    assert_eq!(save(&other, &alice(), 40, 0), Saved::Saved);
+    let resident = resident(&home, &dbs);
+    assert_eq!(number(&resident, &alice()), (40, Revision(1)));
+    assert_eq!(save(&resident, &alice(), 7, 6), Saved::Conflict);
+    assert_eq!(count_up(&resident, &alice()), 41);
+    assert_eq!(resident.notices(), [""; 0]);
+    assert_eq!(number(&home.store(), &alice()), (41, Revision(2)));
+}
+
+#[test]
+fn a_db_that_was_taken_away_while_it_was_kept_is_made_anew() {
+    let home = Home::with_alice();
+    let dbs = OpenDbs::new().unwrap();
+    count_up(&resident(&home, &dbs), &alice());
+    fs::rename(home.room().join("db"), home.directory().join("away")).unwrap();
+    let resident = resident(&home, &dbs);
+    assert_eq!(count_up(&resident, &alice()), 7);
+    assert!(resident.notices()[0].contains("its db was gone"), "{:?}", resident.notices());
+    assert_eq!(number(&home.store(), &alice()), (7, Revision(7)));
+}
+
+#[test]
+fn the_dbs_of_the_last_users_stay_open_and_no_more() {
+    let home = Home::new();
+    let dbs = OpenDbs::with_room(3).unwrap();
+    let log_in = |uid| {
+        count_up(&resident(&home, &dbs), &Owner { uid, name: format!("user{uid}") });
+    };
+    // The first save is made aside, and its db is closed; the second one leaves it open.
+    for uid in [1, 2, 3, 4, 5, 1, 2, 3, 4, 3, 5] {
+        log_in(uid);
+    }
+    assert_eq!(open_dbs_of(&home), ["3", "4", "5"]);
+    log_in(1);
+    assert_eq!(open_dbs_of(&home), ["1", "3", "5"]);
+}
+
+#[test]
+fn a_lock_that_is_held_long_is_seen() {
+    let home = Home::with_alice();
+    let dbs = OpenDbs::new().unwrap();
+    let store = resident(&home, &dbs);
+    assert_eq!(dbs.longest_held(), Duration::ZERO);
+    let held = store.lock(&alice()).unwrap();
+    assert!(dbs.longest_held() > Duration::ZERO);
+    let first = dbs.longest_held();
+    assert!(dbs.longest_held() > first);
+    drop(held);
+    assert_eq!(dbs.longest_held(), Duration::ZERO);
+}
