@@ -21,6 +21,8 @@ pub struct Function {
     pub path: Option<usize>,
     /// Whether it has done what it should even where it fails.
     pub done_anyway: bool,
+    /// Whether it is a matter of chance how often it is called: threads meet, or miss each other.
+    pub by_chance: bool,
 }
 
 /// What a path's lookup may say.
@@ -55,13 +57,10 @@ pub fn called(number: u64, second: u64) -> u64 {
 
 /// The function of that number.
 pub fn function(number: u64) -> Option<Function> {
+    let by_chance = BY_CHANCE.contains(&number);
     if number == FUTEX_WAKE {
-        return Some(Function {
-            name: "futex, to wake",
-            errors: NEVER,
-            path: None,
-            done_anyway: false,
-        });
+        let name = "futex, to wake";
+        return Some(Function { name, errors: NEVER, path: None, done_anyway: false, by_chance });
     }
     let number = libc::c_long::try_from(number).ok()?;
     let (_, name, errors) = *CALLS.iter().find(|(known, ..)| *known == number)?;
@@ -89,8 +88,15 @@ pub fn function(number: u64) -> Option<Function> {
         libc::SYS_execve | libc::SYS_chdir | libc::SYS_statfs => Some(0),
         _ => None,
     };
-    Some(Function { name, errors, path, done_anyway: number == libc::SYS_close })
+    Some(Function { name, errors, path, done_anyway: number == libc::SYS_close, by_chance })
 }
+
+const BY_CHANCE: [u64; 4] = [
+    FUTEX_WAKE,
+    libc::SYS_futex.cast_unsigned(),
+    libc::SYS_sched_yield.cast_unsigned(),
+    libc::SYS_clock_nanosleep.cast_unsigned(),
+];
 
 /// The name of a fault's kind: `SIGKILL`, or an error's.
 pub fn name_of(fault: Fault) -> String {

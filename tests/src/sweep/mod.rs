@@ -19,8 +19,6 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mfa_protocol::FACE_BOUND;
-
 use crate::cache;
 use crate::codes::Device;
 use crate::host::{Host, Running};
@@ -29,7 +27,9 @@ use crate::traced::{MODULE, VERIFIER};
 use applicant::Applicant;
 use injector::{INJECTOR, Injector};
 use orders::{Begins, Fault, Order, Point, Seen, Who};
-use tally::{Login, Tally};
+use tally::Login;
+
+pub use tally::Tally;
 
 pub mod calls;
 pub mod orders;
@@ -96,15 +96,30 @@ pub struct Sweep {
     tally: Tally,
 }
 
-/// The calls of a function that logins have been seen to make.
-#[derive(Debug, Clone, Copy)]
+/// The calls of a function that logins without a fault have been seen to make.
+#[derive(Debug, Default)]
 struct Calls {
-    /// At most, in all.
-    all: usize,
-    /// At least, before the answer was read.
+    /// How many each made, in order.
+    all: Vec<usize>,
+    /// The least that one made before the answer was read.
     before_answer: usize,
     /// Which of them have had their faults.
     done: usize,
+}
+
+impl Calls {
+    /// As many as some login made; as every other one made, where that is a matter of chance.
+    fn number(&self, function: u64) -> usize {
+        let by_chance = calls::function(function).is_some_and(|function| function.by_chance);
+        let at = if by_chance { self.all.len() / 2 } else { self.all.len() - 1 };
+        self.all[at]
+    }
+
+    fn add(&mut self, all: usize, before_answer: usize) {
+        let least = if self.all.is_empty() { before_answer } else { self.before_answer };
+        self.before_answer = least.min(before_answer);
+        self.all.insert(self.all.partition_point(|known| *known < all), all);
+    }
 }
 
 impl Sweep {
@@ -137,8 +152,8 @@ impl Sweep {
             self.call(at);
         }
         self.applicant.end();
-        let (verifier, given, calls) = (self.verifier, self.given, self.calls.values());
-        let calls: usize = calls.map(|calls| calls.all).sum();
+        let (verifier, given) = (self.verifier, self.given);
+        let calls: usize = self.calls.values().map(|calls| calls.done).sum();
         println!("{verifier:?}, {given:?}: {calls} calls, {:.0?}\n{}", since.elapsed(), self.tally);
         assert!(self.tally.violations.is_empty(), "{:#?}", self.tally.violations);
         self.tally
@@ -146,8 +161,8 @@ impl Sweep {
 
     /// The next call that was seen and has had no faults.
     fn next(&mut self) -> Option<Point> {
-        let left = self.calls.iter_mut().find(|(_, calls)| calls.done < calls.all);
-        let ((who, function), calls) = left?;
+        let left = |(_, function): &(Who, u64), calls: &Calls| calls.done < calls.number(*function);
+        let ((who, function), calls) = self.calls.iter_mut().find(|(of, calls)| left(of, calls))?;
         let call = calls.done;
         calls.done += 1;
         Some(Point { who: *who, function: *function, call })
@@ -247,7 +262,7 @@ impl Sweep {
         self.injector.ask::<()>(Order::Arm(begins, fault));
         let [first, second, third] = services;
         let first = self.applicant.ask(attempt(first, code));
-        let anew = self.tally.logins % 2 == 0;
+        let anew = self.tally.logins.is_multiple_of(2);
         let seen = anew.then(|| {
             let seen = self.injector.ask(Order::Disarm);
             self.injector.ask::<bool>(Order::Listen);
@@ -286,10 +301,7 @@ impl Sweep {
             let before = seen.before_answer.get(function).copied().unwrap_or_default();
             let numbers = iter::zip(before, *calls);
             for (who, (before, all)) in iter::zip([Who::Serving, Who::Others], numbers) {
-                let none = Calls { all, before_answer: before, done: 0 };
-                let known = self.calls.entry((who, *function)).or_insert(none);
-                known.all = known.all.max(all);
-                known.before_answer = known.before_answer.min(before);
+                self.calls.entry((who, *function)).or_default().add(all, before);
             }
         }
     }

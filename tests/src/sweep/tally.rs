@@ -38,12 +38,21 @@ pub(super) struct Login {
     what: String,
     /// Whether the fault was made.
     pub(super) faulty: bool,
-    granted: bool,
-    granted_after: bool,
+    end: End,
     took: Duration,
     /// Whether a login after it was slow.
     pub(super) slow: bool,
     pub(super) violations: Vec<String>,
+}
+
+/// How a login with a fault ended.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Granted,
+    /// Refused, and the record is as it was.
+    Before,
+    /// Refused, and the record is the new one.
+    After,
 }
 
 impl Login {
@@ -75,8 +84,11 @@ impl Login {
             fault,
             what: fault.map_or("no fault".to_owned(), |fault| format!("{fault}, {about}")),
             faulty,
-            granted: granted(first),
-            granted_after: granted(second),
+            end: match (granted(first), granted(second)) {
+                (true, _) => End::Granted,
+                (false, true) => End::Before,
+                (false, false) => End::After,
+            },
             took: took(first),
             slow: after.iter().any(|report| took(report) > SOON),
             violations,
@@ -88,10 +100,10 @@ impl Tally {
     pub(super) fn add(&mut self, login: &Login) {
         if let Some(fault) = login.fault.filter(|_| login.faulty) {
             *self.faults.entry(calls::name_of(fault)).or_default() += 1;
-            *match (login.granted, login.granted_after) {
-                (true, _) => &mut self.granted,
-                (false, true) => &mut self.refused_before,
-                (false, false) => &mut self.refused_after,
+            *match login.end {
+                End::Granted => &mut self.granted,
+                End::Before => &mut self.refused_before,
+                End::After => &mut self.refused_after,
             } += 1;
         }
         if login.took > SOON {
