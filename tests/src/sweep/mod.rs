@@ -7,7 +7,7 @@
 //!
 //! A call is told by its function, its number, and whether the thread that talks to the face makes
 //! it: threads that meet in locks make no two logins the same call by call. Which there are is learnt
-//! from logins without a fault; one that does not come again ([`TRIES`]) is counted as such.
+//! from logins without a fault; one that does not come again is counted as such.
 //!
 //! A login with a backup code is one with a token's code up to the answer. Its calls up to there are
 //! killed at, but not failed once more, unless [`WHOLE`] is set.
