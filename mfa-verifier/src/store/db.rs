@@ -137,7 +137,7 @@ impl Db {
     }
 
     /// What writes it, if there is something to write.
-    pub(super) fn to_write(&mut self) -> Option<Handle> {
+    pub(super) fn unwritten(&mut self) -> Option<Handle> {
         if std::mem::replace(&mut self.written, true) {
             return None;
         }

@@ -165,7 +165,7 @@ impl Tenures {
         let unwritten: Vec<_> = {
             let mut entries = whole(&self.entries);
             let kept = entries.kept.iter_mut();
-            kept.filter_map(|(uid, kept)| Some((*uid, kept.db.to_write()?))).collect()
+            kept.filter_map(|(uid, kept)| Some((*uid, kept.db.unwritten()?))).collect()
         };
         for (uid, handle) in unwritten {
             if handle.write().is_err() {

@@ -56,7 +56,9 @@ impl OpenDbs {
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let all: Vec<_> = stores.iter().map(|(_, tenures)| Arc::clone(tenures)).collect();
         drop(stores);
-        all.iter().for_each(|tenures| tenures.write());
+        for tenures in all {
+            tenures.write();
+        }
     }
 
     /// Those of the store with this directory of users.

@@ -86,7 +86,7 @@ impl Room {
 
     /// Waits until the value of the open db is in its file.
     pub(super) fn settle(&self, tenure: &mut Tenure) -> Result<(), StoreError> {
-        let Some(handle) = tenure.db.as_mut().and_then(Db::to_write) else { return Ok(()) };
+        let Some(handle) = tenure.db.as_mut().and_then(Db::unwritten) else { return Ok(()) };
         handle.write().map_err(|error| {
             tenure.db = None;
             self.failed(error)
@@ -103,7 +103,7 @@ impl Room {
             files::remove_tree(&self.db())?;
             let mut db = Db::open(&self.db(), tenure.until(), || ring(&self.lock()))?;
             db.put(sealed)?;
-            db.to_write().map_or(Ok(()), Handle::write)?;
+            db.unwritten().map_or(Ok(()), Handle::write)?;
             Ok(db)
         };
         tenure.db = Some(remake().map_err(|error| self.failed(error))?);
