@@ -262,9 +262,11 @@ impl Running {
         }
     }
 
-    /// The test ends the resident verifier itself: nothing is looked back at.
+    /// Ends the resident verifier, if there is one and it has not ended yet.
     pub fn leave_the_mode(&mut self) {
-        self.resident = None;
+        if let Some(resident) = self.resident.take() {
+            resident.end(self);
+        }
     }
 
     /// Lets systemd start, and waits until it says on `up` that it has.

@@ -34,6 +34,7 @@ pub mod screen;
 pub mod siege;
 pub mod soak;
 pub mod ssh;
+pub mod sweep;
 pub mod timed;
 pub mod traced;
 pub mod waiting;

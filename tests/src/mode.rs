@@ -54,6 +54,12 @@ impl Standing {
         Self { process, pid: line.trim().parse().unwrap() }
     }
 
+    /// Ends it, and looks back at nothing.
+    pub(crate) fn end(mut self, host: &Running) {
+        host.run(&["kill", "-KILL", &self.pid.to_string()]);
+        self.process.wait().unwrap();
+    }
+
     /// It must have lived all the time, and have made every decision but those of faces that are not
     /// root's and of stacks that name another verifier.
     pub(crate) fn look_back(&mut self, host: &Running) {

@@ -302,7 +302,7 @@ fn no_secret_is_in_a_log_an_argument_list_or_an_environment() {
         let mut at_prompt = pam::start(&host, attempt.wait_at(1));
         at_prompt.wait_for_prompt();
         let seen = all_that_others_can_see(&host);
-        assert!(seen.contains("\nmfa-verifier\n"), "the verifier runs, and is seen");
+        assert!(seen.contains("mfa-verifier\n"), "the verifier runs, and is seen");
         none_of(&secrets, &seen);
         at_prompt.go();
         assert_eq!(at_prompt.finish().code(), expected, "{answer}");
@@ -373,8 +373,8 @@ fn a_verifier_dumps_no_core_and_shows_its_memory_to_nobody() {
     let words = limit("mfa-verifier");
     assert_eq!(words.split_whitespace().collect::<Vec<_>>()[4..], ["0", "0", "bytes"], "{words}");
 
-    host.leave_the_mode();
     host.shell("pkill -SEGV -x mfa-verifier");
+    host.leave_the_mode();
     application.go();
     let report = application.finish();
     assert_eq!(report.code(), "PAM_AUTHINFO_UNAVAIL", "{report:?}");

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mfa_tests::USED;
+use mfa_tests::mode;
 use mfa_tests::pam::{Attempt, Report};
-use mfa_tests::traced::{MODULE, TRACE, Traced};
+use mfa_tests::traced::{MODULE, TRACE, Traced, VERIFIER};
 use mfa_tests::{Host, Running};
 
 /// Somebody whose record could not be found would be let in.
@@ -20,6 +21,8 @@ const STACK: &str = "auth required pam_mfa.so\nauth required pam_permit.so\n";
 
 const STORE: &str = "/var/lib/pam_mfa";
 const KEY: &str = "/etc/pam_mfa/store.key";
+/// Where the verifier is installed.
+const LIBEXEC: &str = "/usr/libexec/pam_mfa";
 
 /// A login is refused or done in this time, unless it waits for a lock.
 const SOON: Duration = Duration::from_secs(3);
@@ -150,7 +153,7 @@ fn what_somebody_planted_is_refused_at_once_and_stays_untouched() {
         (format!("{room}/db/db"), &files),
         (format!("{room}/db/conf"), &files),
         (format!("{room}/db"), &directories),
-        (room, &directories),
+        (room.clone(), &directories),
         (format!("{STORE}/users"), &directories),
         (format!("{STORE}/format"), &guarded),
         (STORE.to_owned(), &owned),
@@ -159,11 +162,16 @@ fn what_somebody_planted_is_refused_at_once_and_stays_untouched() {
         ("/etc/pam_mfa/config.toml".to_owned(), &guarded),
         ("/etc/pam_mfa".to_owned(), &owned),
         ("/etc".to_owned(), &owned),
-        ("/usr/libexec/pam_mfa/mfa-verifier".to_owned(), &verifier),
-        ("/usr/libexec/pam_mfa".to_owned(), &owned),
+        (VERIFIER.to_owned(), &verifier),
+        (LIBEXEC.to_owned(), &owned),
     ];
+    // What is looked at when a db is opened or a verifier started; a resident has done so before.
+    let once = [format!("{room}/db/conf"), VERIFIER.to_owned(), LIBEXEC.to_owned()];
     let (mut cases, mut slowest) = (0, Duration::ZERO);
     for (place, things) in &places {
+        if mode::is_resident() && once.contains(place) {
+            continue;
+        }
         for (what, script) in *things {
             let what = format!("{place} is {what}");
             host.shell(&format!("P={place}; T=/kept/elsewhere/target; {script}"));

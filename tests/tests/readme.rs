@@ -99,7 +99,7 @@ fn with_the_users_socket_users_enrol_themselves() {
 
 #[test]
 fn key_and_code_instead_asks_for_both() {
-    let host = installed();
+    let mut host = installed();
     let mut phone = host.enrol("alice").device;
     host.make_key("alice");
     type_all(&host, &typed_by_root("### Key and code instead"));
@@ -113,7 +113,7 @@ fn key_and_code_instead_asks_for_both() {
     assert!(!shown.contains(CODE), "{shown}");
 
     // The way back, for when the verifier is gone: it refuses more than it should, and says so.
-    break_program(&host);
+    break_program(&mut host);
     host.ssh("alice").key().open().end().refused();
     let out_of_pam = &blocks("## Locked out?", "sh")[3];
     type_all(&host, out_of_pam);
@@ -193,10 +193,10 @@ fn where_nobody_gets_in_asking_nobody_lets_in_whatever_is_broken() {
 
 #[test]
 fn where_the_module_or_the_verifier_cannot_be_run_pam_does_without() {
-    for damage in [break_program as fn(&Running), break_module, break_module_s_line] {
-        let host = installed();
+    for damage in [break_program as fn(&mut Running), break_module, break_module_s_line] {
+        let mut host = installed();
         host.enrol("alice");
-        damage(&host);
+        damage(&mut host);
         host.ssh("alice").open().answer(PASSWORD, "rabbit hole").end().refused();
         type_all(&host, &blocks("## Locked out?", "sh")[3]);
         by_password(&host).let_in("alice");
@@ -388,14 +388,15 @@ fn by_password(host: &Running) -> Ended {
     ssh.answer("'s password: ", "rabbit hole").end()
 }
 
-fn break_program(host: &Running) {
+fn break_program(host: &mut Running) {
+    host.leave_the_mode();
     host.shell("rm /usr/libexec/pam_mfa/mfa-verifier");
 }
 
-fn break_module(host: &Running) {
+fn break_module(host: &mut Running) {
     host.shell("rm /usr/lib/*/security/pam_mfa.so");
 }
 
-fn break_module_s_line(host: &Running) {
+fn break_module_s_line(host: &mut Running) {
     host.shell("sed -i 's/pam_mfa.so.*/& nonsense/' /etc/pam.d/sshd");
 }

@@ -27,7 +27,7 @@ use crate::store::OpenDbs;
 /// How long logins that are under way are waited for at the end.
 const FAREWELL: Duration = VERIFIER_BOUND;
 
-/// How often it is looked whether something is stuck.
+/// How often it is looked whether something is stuck, and dbs are written.
 const GLANCE: Duration = Duration::from_secs(2);
 
 /// Where it is to listen.
@@ -68,6 +68,7 @@ pub fn reside(
     spawn("doorbell", || deaf(&open_dbs.answer_others()))?;
     let crew = Crew::begin(listener, Box::new(serve))?;
     spawn("watchdog", || watch(open_dbs))?;
+    spawn("writer", || write(open_dbs))?;
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     while signals.wait()? == Signal::SIGCHLD {
@@ -79,6 +80,7 @@ pub fn reside(
     // Faces that come now find nobody here, and start verifiers of their own.
     drop(bound);
     crew.end(FAREWELL);
+    open_dbs.write();
     Ok(())
 }
 
@@ -100,6 +102,14 @@ fn watch(open_dbs: &OpenDbs) {
     }
     complain("a user's lock was held for too long; the resident verifier ends itself");
     end_now()
+}
+
+/// A thread of its own: where the disk is stuck, so is this, and the watchdog must not be.
+fn write(open_dbs: &OpenDbs) {
+    loop {
+        thread::sleep(GLANCE);
+        open_dbs.write();
+    }
 }
 
 /// Dbs that are open could then be had by nobody else.

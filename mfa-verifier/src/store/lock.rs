@@ -155,6 +155,26 @@ impl Tenures {
         entries.held.values().map(|holder| holder.since.elapsed()).max().unwrap_or_default()
     }
 
+    /// Whether dbs are written later, by [`Tenures::write`].
+    pub(super) fn writes_behind(&self) -> bool {
+        self.doorbell.is_some()
+    }
+
+    /// Writes the dbs that are kept.
+    pub(super) fn write(&self) {
+        let unwritten: Vec<_> = {
+            let mut entries = whole(&self.entries);
+            let kept = entries.kept.iter_mut();
+            kept.filter_map(|(uid, kept)| Some((*uid, kept.db.unwritten()?))).collect()
+        };
+        for (uid, handle) in unwritten {
+            if handle.write().is_err() {
+                // sled does not recover from that while it is open.
+                self.give_up(uid);
+            }
+        }
+    }
+
     /// Closes the user's db, now or as soon as the thread that is at it lets go of it.
     pub(super) fn give_up(&self, uid: u32) {
         let mut entries = whole(&self.entries);

@@ -50,6 +50,17 @@ impl OpenDbs {
         stores.iter().map(|(_, tenures)| tenures.longest()).max().unwrap_or_default()
     }
 
+    /// Writes what sled only has in memory yet. It is the second copy of records of which the first is
+    /// durable already, so nobody waits for it.
+    pub fn write(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = stores.iter().map(|(_, tenures)| Arc::clone(tenures)).collect();
+        drop(stores);
+        for tenures in all {
+            tenures.write();
+        }
+    }
+
     /// Those of the store with this directory of users.
     pub(super) fn below(&self, users: Users) -> Arc<Tenures> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);

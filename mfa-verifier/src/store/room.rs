@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use super::StoreError;
-use super::db::{self, Db, DbError};
+use super::db::{self, Db, DbError, Handle};
 use super::doorbell::ring;
 use super::files;
 use super::lock::Tenure;
@@ -69,27 +69,28 @@ impl Room {
         tenure.db.insert(db).get()
     }
 
-    /// Makes this the value of the open db, or of a new one if it fails, and does `meanwhile` as well.
-    pub(super) fn write<T>(
-        &self,
-        tenure: &mut Tenure,
-        sealed: &[u8],
-        meanwhile: impl FnOnce() -> T,
-    ) -> (Result<Written, StoreError>, T) {
-        let (put, done) = match &tenure.db {
-            Some(db) => db.put_while(sealed, meanwhile),
-            None => (Err(DbError::Damaged("it is not open".to_owned())), meanwhile()),
-        };
-        let written = match put {
-            Ok(()) => Ok(Written::InPlace),
-            Err(DbError::Damaged(_)) => self.remake(tenure, sealed).map(|()| Written::Remade),
-            Err(error) => {
+    /// Makes this the value of the open db, or of a new one if it fails.
+    pub(super) fn write(&self, tenure: &mut Tenure, sealed: &[u8]) -> Result<Written, StoreError> {
+        match tenure.db.as_mut().map(|db| db.put(sealed)) {
+            Some(Ok(())) => Ok(Written::InPlace),
+            None | Some(Err(DbError::Damaged(_))) => {
+                self.remake(tenure, sealed).map(|()| Written::Remade)
+            }
+            Some(Err(error)) => {
                 // sled does not recover from an error of the system while it is open.
                 tenure.db = None;
                 Err(self.failed(error))
             }
-        };
-        (written, done)
+        }
+    }
+
+    /// Waits until the value of the open db is in its file.
+    pub(super) fn settle(&self, tenure: &mut Tenure) -> Result<(), StoreError> {
+        let Some(handle) = tenure.db.as_mut().and_then(Db::unwritten) else { return Ok(()) };
+        handle.write().map_err(|error| {
+            tenure.db = None;
+            self.failed(error)
+        })
     }
 
     /// Replaces the db by a new one with this value.
@@ -100,8 +101,9 @@ impl Room {
         tenure.db = None;
         let remake = || {
             files::remove_tree(&self.db())?;
-            let db = Db::open(&self.db(), tenure.until(), || ring(&self.lock()))?;
+            let mut db = Db::open(&self.db(), tenure.until(), || ring(&self.lock()))?;
             db.put(sealed)?;
+            db.unwritten().map_or(Ok(()), Handle::write)?;
             Ok(db)
         };
         tenure.db = Some(remake().map_err(|error| self.failed(error))?);

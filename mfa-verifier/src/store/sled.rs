@@ -15,10 +15,10 @@
 //!
 //! # Which copy is synced
 //!
-//! A save has sled write and flush in its own threads, writes the summary and syncs it meanwhile; the
-//! answer comes when both are done. One after the other took 130 µs where both together take 90 (a
-//! tenth of 2,000 updates of a db that is open took no longer). A process that dies in between leaves
-//! either copy older by one, and the next opening brings it up. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
+//! A save writes sled, flushes it, writes the summary and syncs the summary; the answer comes after
+//! that. A process that keeps its dbs open leaves the flush to a thread of its own, which does it within
+//! two seconds, and when the db closes. One that is killed before that leaves a db that is older than the
+//! summary, from which the next opening makes it anew. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
 //! disk whose flush is cheap), a record of 300 / 3,975 bytes:
 //!
 //! | | µs |
@@ -298,7 +298,7 @@ impl SledStore {
             lock::try_user(&aside.lock(), None)
         };
         let lock = lay().map_err(|error| error.of(uid))?.ok_or(StoreError::Busy(uid))?;
-        aside.write(tenure, &sealed, || ()).0?;
+        aside.write(tenure, &sealed)?;
         // sled remembers its path: it must be closed before that changes.
         tenure.db = None;
         files::sync_tree(&aside.path)
@@ -373,13 +373,13 @@ impl Store for SledStore {
         let sealed = self.key.seal(owner, revision, &encoded)?;
         // From here on it may be either.
         tenure.newest = None;
-        let (written, in_summary) = room.write(tenure, &sealed, || {
-            summary::write(&room.summary(), revision, &sealed).map_err(|error| error.of(uid))
-        });
-        if written? == Written::Remade {
+        if room.write(tenure, &sealed)? == Written::Remade {
             self.notice(uid, "its db could not be written and was made anew");
         }
-        in_summary?;
+        if !self.tenures.writes_behind() {
+            room.settle(tenure)?;
+        }
+        summary::write(&room.summary(), revision, &sealed).map_err(|error| error.of(uid))?;
         tenure.newest = Some((owner.clone(), Unsealed { revision, plain: encoded }));
         Ok(Saved::Saved)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Home;
+use super::{Home, copy_tree};
 use crate::store::contract::{alice, number, numbered, save};
 use crate::store::{Change, OpenDbs, Owner, Revision, Saved, SledStore, Store, StoreError, update};
 
@@ -150,6 +150,29 @@ fn what_was_planted_while_a_db_was_kept_is_refused() {
         assert!(matches!(refused, Err(StoreError::Damaged { uid: 1000, .. })), "{refused:?}");
         fs::remove_file(&elsewhere).unwrap();
         assert_eq!(count_up(&resident(&home, &dbs), &alice()), 7);
+    }
+}
+
+#[test]
+fn a_db_that_is_kept_is_written_when_it_is_told_to_be() {
+    let home = Home::with_alice();
+    let dbs = OpenDbs::new().unwrap();
+    // What somebody finds who opens the files as a process leaves them that is killed now.
+    let left = || {
+        let other = Home::new();
+        fs::copy(home.key_file(), other.key_file()).unwrap();
+        fs::copy(home.path().join("format"), other.path().join("format")).unwrap();
+        fs::remove_dir_all(other.path().join("users")).unwrap();
+        copy_tree(&home.path().join("users"), &other.path().join("users"));
+        let store = other.store();
+        let number = count_up(&store, &alice());
+        (number, store.notices().len())
+    };
+    for expected in 6..9 {
+        assert_eq!(count_up(&resident(&home, &dbs), &alice()), expected);
+        assert_eq!(left(), (expected + 1, 1), "it is not behind");
+        dbs.write();
+        assert_eq!(left(), (expected + 1, 0), "it is behind");
     }
 }
 

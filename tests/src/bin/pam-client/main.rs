@@ -1,4 +1,5 @@
-//! An application that asks PAM, as a [`Plan`] on standard input says; see [`mfa_tests::pam`].
+//! An application that asks PAM, as the [`Plan`]s on standard input say, a line each; see
+//! [`mfa_tests::pam`].
 
 mod ffi;
 mod snapshot;
@@ -32,18 +33,28 @@ fn main() {
     // Copies, since the plan may close 0, 1 and 2. They are not handed down to the verifier.
     let input = File::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
     let output = File::from(io::stdout().as_fd().try_clone_to_owned().unwrap());
-    let plan: Plan = serde_json::from_str(&line(&input)).expect("a plan");
     ffi::warm_up_syslog();
-    surround(&plan.surroundings);
+    let mut plan = serde_json::from_str(&line(&input)).expect("a plan");
+    loop {
+        carry_out_all(&plan, &input, &output);
+        match serde_json::from_str(&line(&input)) {
+            Ok(next) => plan = next,
+            Err(_) => return,
+        }
+    }
+}
 
+fn carry_out_all(plan: &Plan, input: &File, output: &File) {
+    surround(&plan.surroundings);
     let reports = if plan.race {
         race(&plan.attempts)
     } else if plan.threads {
         side_by_side(&plan.attempts)
     } else {
         let gate = || {
-            writeln!(&output, "at the prompt").unwrap();
-            if line(&input).is_empty() {
+            let mut output = output;
+            writeln!(output, "at the prompt").unwrap();
+            if line(input).is_empty() {
                 // Whoever sat there is gone.
                 ffi::exit_at_once(9);
             }
@@ -55,12 +66,12 @@ fn main() {
             } else {
                 carry_out(attempt, &gate)
             };
-            print(&output, &report);
+            print(output, &report);
         }
         return;
     };
     for report in &reports {
-        print(&output, report);
+        print(output, report);
     }
 }
 
