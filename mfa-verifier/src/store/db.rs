@@ -20,12 +20,10 @@
 //!   each. So `LowSpace`, 64 KiB.
 
 use std::fs;
-use std::future::Future as _;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::files::{self, FileError, Patience};
@@ -118,29 +116,18 @@ impl Db {
         self.put_while(value, || ()).0
     }
 
-    /// The same; `meanwhile` is done while sled's own threads write, and always.
+    /// The same; `meanwhile` is done before sled writes, and always.
+    ///
+    /// Not `flush_async`: it occupies one of the few threads that sled has for all dbs of a process, and
+    /// waits there for others of them. Fifty at once wait for ever.
     pub(super) fn put_while<T>(
         &self,
         value: &[u8],
         meanwhile: impl FnOnce() -> T,
     ) -> (Result<(), DbError>, T) {
-        let begun = guarded(&self.path, || {
-            let sled = self.sled()?;
-            sled.insert(KEY, value)?;
-            let mut flush = Box::pin(sled.flush_async());
-            // Begins it. Nobody needs to be woken yet.
-            Ok(match flush.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(flushed) => Err(flushed),
-                Poll::Pending => Ok(flush),
-            })
-        });
+        let begun = guarded(&self.path, || self.sled()?.insert(KEY, value).map(drop));
         let done = meanwhile();
-        let put = begun.and_then(|begun| {
-            guarded(&self.path, || match begun {
-                Ok(flush) => pollster::block_on(flush),
-                Err(flushed) => flushed,
-            })
-        });
+        let put = begun.and_then(|()| guarded(&self.path, || self.sled()?.flush()));
         (put.map(drop), done)
     }
 
