@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -151,6 +151,31 @@ fn what_was_planted_while_a_db_was_kept_is_refused() {
         fs::remove_file(&elsewhere).unwrap();
         assert_eq!(count_up(&resident(&home, &dbs), &alice()), 7);
     }
+}
+
+/// sled has few threads for all dbs of a process: none of them may wait for another.
+#[test]
+fn the_dbs_of_fifty_users_are_written_at_once() {
+    const USERS: u32 = 50;
+    const ROUNDS: u32 = 20;
+    let home = Home::new();
+    let dbs = OpenDbs::new().unwrap();
+    let (store, together) = (resident(&home, &dbs), Barrier::new(USERS as usize));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for uid in 1..=USERS {
+            let owner = Owner { uid, name: format!("user{uid}") };
+            let (store, together) = (&store, &together);
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    // The db is open by the second round.
+                    together.wait();
+                    count_up(store, &owner);
+                }
+            });
+        }
+    });
+    println!("{USERS} users, {ROUNDS} updates each: {:?}", begun.elapsed());
 }
 
 #[test]
