@@ -330,8 +330,3 @@ fn an_enrolment_that_is_killed_at_a_system_call_is_whole_or_is_not() {
         assert!(before > 0);
     }
 }
-
-fn new_codes(host: &Running, user: &str) -> mfa_tests::Backup {
-    let answer = host.run(&["mfa-setup", "codes", "new", "--user", user, "--json", "--yes"]).json();
-    mfa_tests::Backup::new(answer["backup_codes"].as_array().unwrap())
-}
