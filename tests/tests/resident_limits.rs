@@ -109,13 +109,16 @@ fn out_of_descriptors_it_hangs_up_at_once_until_it_has_some() {
     resident.limit(&format!("--nofile={}:1024", resident.first_free_descriptor()));
     // Policy cannot be read.
     assert_eq!(first.answer(&code).end(), End::Refused(Verdict::Unavailable));
+    until("it has hung up", || resident.descriptors() <= before[1] + KEPT);
+    // What that has given back is not to be had, either.
+    resident.limit(&format!("--nofile={}:1024", resident.first_free_descriptor()));
     let (since, worked) = (Instant::now(), resident.worked());
     for _ in 0..20 {
         assert!(log_in(&host, "alice", &alice.code()));
     }
     let (elapsed, worked) = (since.elapsed(), resident.worked().saturating_sub(worked));
     println!("20 served by others; it worked for {worked:?} of {elapsed:?}");
-    assert!(worked < elapsed / 4, "{worked:?} of {elapsed:?}");
+    assert!(worked < elapsed / 10, "{worked:?} of {elapsed:?}");
     resident.limit("--nofile=1024:1024");
     assert_eq!(second.answer(&code).end(), End::Granted);
     assert_eq!(door.enter("bob", HOME, &code), Some(End::Used));
