@@ -27,8 +27,9 @@ use crate::store::OpenDbs;
 /// How long logins that are under way are waited for at the end.
 const FAREWELL: Duration = VERIFIER_BOUND;
 
-/// How often it is looked whether something is stuck, and dbs are written.
-const GLANCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether something is stuck, and dbs are written. A face waits two seconds longer
+/// than the verifier's own bound.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Where it is to listen.
 pub enum Place<'a> {
