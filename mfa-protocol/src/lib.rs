@@ -30,6 +30,10 @@ pub use secret::Secret;
 
 /// The version this build speaks. A request carries it in its first two bytes, before anything
 /// whose layout depends on it.
+///
+/// A resident verifier goes on after an upgrade until it is started anew, and then speaks an older
+/// version than the faces. So a greeting belongs to a version: with the next one it changes, a face
+/// takes an older one for none, and starts a verifier of its own.
 pub const PROTOCOL_VERSION: u16 = 3;
 
 /// The oldest version that the verifier of this build still serves.

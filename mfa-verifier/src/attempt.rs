@@ -69,11 +69,14 @@ pub(crate) fn answered(
     };
     let given = Given::of(&code, &subject.record);
     let attempt = Attempt { code, source };
-    let (judgement, codes_left, news) = store::update(store, &subject.owner, |record| {
+    let judged = store::update(store, &subject.owner, |record| {
+        if (world.late)() {
+            return Change::Keep(None);
+        }
         if !record.is_enrolled() {
             // Everything was taken from the user while the code was typed. A record that is empty
             // must not come of it.
-            return Change::Keep((Judgement::Refused(Refusal::Misshapen), 0, Vec::new()));
+            return Change::Keep(Some((Judgement::Refused(Refusal::Misshapen), 0, Vec::new())));
         }
         let now = (world.now)();
         let (judgement, mut record) = judge(record, &attempt, now, world.config);
@@ -83,8 +86,9 @@ pub(crate) fn answered(
             (Judgement::Accepted(_), Purpose::Unseen) => record.news(now),
             _ => Vec::new(),
         };
-        Change::Save(record, (judgement, codes_left, news))
+        Change::Save(record, Some((judgement, codes_left, news)))
     })?;
+    let (judgement, codes_left, news) = judged.ok_or(AttemptError::Late)?;
     Ok(match (judgement, subject.stands_for) {
         (_, Some(nobody)) => Decision::Nobody { given, nobody },
         (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left, news },
@@ -107,4 +111,7 @@ pub(crate) enum AttemptError {
     Codes(#[from] CodesError),
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// Nobody would get in by it any more.
+    #[error("it took so long that nobody waits for the answer any more; nothing was judged")]
+    Late,
 }

@@ -1,8 +1,9 @@
 //! One connection: who is at the other end, what they ask for, the conversation, the reply.
 
+use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_protocol::message::{Reply, Request, ToFace};
@@ -83,6 +84,7 @@ impl Service<'_> {
                 return unusable(request, &error.to_string(), &error.hint());
             }
         };
+        let until = Cell::new(Instant::now() + VERIFIER_BOUND);
         let hostname = nix::unistd::gethostname().unwrap_or_default();
         let archive = Configured::new(&config.store, self.open_dbs);
         let world = World {
@@ -90,12 +92,17 @@ impl Service<'_> {
             archive: &archive,
             users: self.users,
             now: self.now,
+            late: &|| until.get() < Instant::now(),
             log: self.log,
             hostname: &hostname.to_string_lossy(),
             caller,
             first_factor: self.first_factor,
         };
-        let mut conversation = Relayed::new(stream, self.allow);
+        let allow = |bound| {
+            until.set(Instant::now() + bound);
+            (self.allow)(bound);
+        };
+        let mut conversation = Relayed::new(stream, &allow);
         let reply = match request {
             Request::Login(request) => {
                 Reply::Outcome(login(&world, request, Purpose::Login, &mut conversation))

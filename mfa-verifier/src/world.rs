@@ -24,6 +24,8 @@ pub struct World<'a> {
     pub users: &'a dyn Users,
     /// The clock, seconds since the Unix epoch.
     pub now: &'a dyn Fn() -> u64,
+    /// Whether the face does not wait for an answer any more.
+    pub late: &'a dyn Fn() -> bool,
     /// The log.
     pub log: &'a dyn Log,
     /// This host's name.

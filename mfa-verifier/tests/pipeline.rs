@@ -96,6 +96,16 @@ fn nobody_who_answers_is_a_refusal_and_costs_nothing() {
 }
 
 #[test]
+fn an_answer_that_is_late_is_not_judged_and_its_code_stays_good() {
+    let (host, _) = Host::with_alice(Mode::Required);
+    host.late.set(true);
+    assert_eq!(host.verdict("alice", &current()), Verdict::Unavailable);
+    assert!(host.last_line().contains("reason=unavailable"), "{}", host.last_line());
+    host.late.set(false);
+    assert_eq!(host.verdict("alice", &current()), Verdict::Granted);
+}
+
+#[test]
 fn an_exemption_for_sshd_needs_the_proof_of_a_first_factor() {
     let host = Host::new(Mode::Optional);
     let mut request = from("bob", "192.0.2.7");

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -110,7 +111,8 @@ impl Crew {
     fn attend(&self, stream: &UnixStream) {
         let root = getsockopt(stream, sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == 0);
         if root && has_room(stream) && send(stream, &ToFace::Wait).is_ok() {
-            (self.serve)(stream);
+            // What is served catches its own panics, and answers them; here it is only counted right.
+            let _ = catch_unwind(AssertUnwindSafe(|| (self.serve)(stream)));
         }
     }
 

@@ -74,7 +74,7 @@ pub fn reside(
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     while signals.wait()? == Signal::SIGCHLD {
         if let Some(users) = &mut users {
-            users.revive()?;
+            users.revive();
         }
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
@@ -90,7 +90,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the process when a user's lock is held for too long: a flush that is stuck in the kernel
+/// Ends the process when a user's lock is held for too long, or a db is written or closed: a flush that is stuck in the kernel
 /// keeps that user out of every verifier, and reacts to nothing less. What is slow without holding a
 /// lock, such as a directory of users in the network, delays nobody else and is let be.
 fn watch(open_dbs: &OpenDbs) {

@@ -6,13 +6,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mfa_sys::end_with_us;
 
 use super::complain;
 
-/// How long it has to have run to be started again.
+/// How often it is started at most.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// `mfa-verifier --listen-users`, as a child.
@@ -40,18 +41,17 @@ impl UsersListener {
         Ok(Self { command, child, started: Instant::now() })
     }
 
-    /// Starts it again if it has ended.
-    ///
-    /// # Errors
-    /// Where it cannot be started, or ended as soon as it was, and would do so again.
-    pub fn revive(&mut self) -> io::Result<()> {
-        let Ok(Some(status)) = self.child.try_wait() else { return Ok(()) };
-        if self.started.elapsed() < SETTLED {
-            return Err(io::Error::other(format!("nobody listens for users: {status}")));
-        }
+    /// Starts it again if it has ended. Root's logins do not depend on it, so whatever is wrong with it
+    /// is only written down.
+    pub fn revive(&mut self) {
+        let Ok(Some(status)) = self.child.try_wait() else { return };
         complain(&format!("the process that listens for users has ended: {status}"));
+        // One that ends at once would do so again. SIGTERM waits as long.
+        thread::sleep(SETTLED.saturating_sub(self.started.elapsed()));
         self.started = Instant::now();
-        self.child = self.command.spawn()?;
-        Ok(())
+        match self.command.spawn() {
+            Ok(child) => self.child = child,
+            Err(error) => complain(&format!("nobody listens for users any more: {error}")),
+        }
     }
 }

@@ -3,8 +3,7 @@
 //! sled 0.34.7 is held with tongs. Measured of it, and what is done about it here:
 //!
 //! - A crash while it opens can leave `snap.*.generating`, after which every open says
-//!   "corruption": such files are deleted first. Hence nothing here may be called without the
-//!   user's lock.
+//!   "corruption": such files are deleted first. Hence no db may be opened without the user's lock.
 //! - Its own lock is exclusive, is not waited for, and may linger for a moment after a drop: the
 //!   opening is tried again until the caller's deadline.
 //! - On damaged files it returns errors of many kinds, and also panics. All of that is
@@ -78,7 +77,9 @@ pub(super) struct Handle {
 impl Handle {
     /// Writes the value. It survives this process when this returns, but not a power cut.
     pub(super) fn write(self) -> Result<(), DbError> {
-        guarded(&self.path, || self.sled.flush()).map(drop)
+        let Self { sled, path } = self;
+        // With what it drops: the last one closes the db, which may have been given up meanwhile.
+        guarded(&path, move || sled.flush()).map(drop)
     }
 }
 

@@ -44,7 +44,9 @@ impl Doorbell {
         tenures: &Arc<Tenures>,
         uid: u32,
     ) -> Option<Watch> {
-        let flags = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_DONT_FOLLOW;
+        // IN_ATTRIB: a file that is removed by hand can be opened by nobody any more.
+        let flags =
+            AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DONT_FOLLOW;
         // With the doors held: what is heard at once must find its door.
         let mut doors = self.doors();
         let descriptor = self.inotify.add_watch(path, flags).ok()?;

@@ -33,7 +33,10 @@ pub(super) struct Tenure {
     watch: Option<Watch>,
     /// The user's db, once it had to be opened.
     pub(super) db: Option<Db>,
-    /// What both copies hold, once they were looked at: nobody else writes meanwhile.
+    /// Whether another process has it open and does not give it up, so that only the summary can be
+    /// written.
+    pub(super) db_elsewhere: bool,
+    /// What the copies hold, once they were looked at: nobody else writes meanwhile.
     pub(super) newest: Option<(Owner, Unsealed)>,
     pub(super) lock: Lock,
     /// Until when it may wait for the db.
@@ -77,6 +80,8 @@ struct Entries {
     kept: HashMap<u32, Kept>,
     /// Counts what was kept, to tell which was used last.
     turn: u64,
+    /// Since when dbs are written or closed of which nobody holds the lock.
+    at_work: Vec<Instant>,
 }
 
 struct Holder {
@@ -149,10 +154,11 @@ impl Tenures {
         Some(Held { tenure, _leave: leave, not_send: PhantomData })
     }
 
-    /// How long a lock has been held that is held the longest.
+    /// How long a lock has been held, or a db been written or closed, that takes the longest.
     pub(super) fn longest(&self) -> Duration {
         let entries = whole(&self.entries);
-        entries.held.values().map(|holder| holder.since.elapsed()).max().unwrap_or_default()
+        let held = entries.held.values().map(|holder| &holder.since);
+        held.chain(&entries.at_work).map(Instant::elapsed).max().unwrap_or_default()
     }
 
     /// Whether dbs are written later, by [`Tenures::write`].
@@ -160,19 +166,31 @@ impl Tenures {
         self.doorbell.is_some()
     }
 
-    /// Writes the dbs that are kept.
+    /// Writes the dbs that are kept, one after the other: a handle keeps a db from being closed.
     pub(super) fn write(&self) {
-        let unwritten: Vec<_> = {
-            let mut entries = whole(&self.entries);
-            let kept = entries.kept.iter_mut();
-            kept.filter_map(|(uid, kept)| Some((*uid, kept.db.unwritten()?))).collect()
-        };
-        for (uid, handle) in unwritten {
-            if handle.write().is_err() {
+        let uids: Vec<u32> = whole(&self.entries).kept.keys().copied().collect();
+        for uid in uids {
+            let kept = whole(&self.entries).kept.get_mut(&uid).map(|kept| kept.db.unwritten());
+            let Some(handle) = kept.flatten() else { continue };
+            let written = self.at_work(|| handle.write());
+            if written.is_err() {
                 // sled does not recover from that while it is open.
                 self.give_up(uid);
             }
         }
+    }
+
+    /// Does what may be stuck in a disk without anybody's lock: what is stuck there keeps the db from
+    /// every other process, too.
+    fn at_work<T>(&self, work: impl FnOnce() -> T) -> T {
+        let since = Instant::now();
+        whole(&self.entries).at_work.push(since);
+        let done = work();
+        let mut entries = whole(&self.entries);
+        if let Some(at) = entries.at_work.iter().position(|other| *other == since) {
+            entries.at_work.swap_remove(at);
+        }
+        done
     }
 
     /// Closes the user's db, now or as soon as the thread that is at it lets go of it.
@@ -184,7 +202,7 @@ impl Tenures {
         let kept = entries.kept.remove(&uid);
         // The db closes with a sync: not while all other users' locks wait for the map.
         drop(entries);
-        drop(kept);
+        self.close(kept);
     }
 
     fn enter(
@@ -242,7 +260,13 @@ impl Tenures {
             kept => kept,
         };
         drop(entries);
-        drop(closing);
+        self.close(closing);
+    }
+
+    fn close(&self, kept: Option<Kept>) {
+        if kept.is_some() {
+            self.at_work(|| drop(kept));
+        }
     }
 
     /// Releases the lock and leaves the db open. The watch is set before that: who has the lock next,
@@ -288,7 +312,7 @@ fn take(
     };
     let Some(lock) = attempt(lock)? else { return Ok(None) };
     let (watch, db) = open.filter(|(_, db)| !lock.is_of_all() && db.is_in_place()).unzip();
-    Ok(Some(Tenure { watch, db, newest: None, lock, until }))
+    Ok(Some(Tenure { watch, db, db_elsewhere: false, newest: None, lock, until }))
 }
 
 impl Held {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::db::{self, Db, DbError, Handle};
@@ -21,7 +22,12 @@ pub(super) enum NoValue {
     Missing,
     /// It cannot be read.
     Damaged(String),
+    /// A process has it open that does not give it up: one that is stopped, or stuck.
+    Elsewhere,
 }
+
+/// How long another process is given to close a db. One that is well does so within milliseconds.
+const TO_BE_GIVEN_UP: Duration = Duration::from_secs(1);
 
 /// What [`Room::write`] had to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +56,15 @@ impl Room {
         match self.value(tenure) {
             Ok(Some(value)) => Ok(Ok(value)),
             Ok(None) => Ok(Err(NoValue::Missing)),
+            Err(DbError::Held) => Ok(Err(NoValue::Elsewhere)),
             Err(DbError::Damaged(how)) => {
                 tenure.db = None;
                 Ok(Err(NoValue::Damaged(how)))
             }
-            Err(error) => Err(self.failed(error)),
+            Err(error) => {
+                tenure.db = None;
+                Err(self.failed(error))
+            }
         }
     }
 
@@ -65,7 +75,8 @@ impl Room {
         if !db::exists(&self.db())? {
             return Ok(None);
         }
-        let db = Db::open(&self.db(), tenure.until(), || ring(&self.lock()))?;
+        let until = Instant::now() + TO_BE_GIVEN_UP;
+        let db = Db::open(&self.db(), until, || ring(&self.lock()))?;
         tenure.db.insert(db).get()
     }
 

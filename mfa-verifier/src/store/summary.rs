@@ -169,12 +169,14 @@ impl Slot {
         if bytes.iter().all(|byte| *byte == 0) {
             return Self::Empty;
         }
-        let (sealed, claim) = claimed(bytes);
-        let again = || claimed(bytes.get(CLAIM_AGAIN..).unwrap_or_default()).1;
+        let (sealed, front) = claimed(bytes);
+        let (_, end) = claimed(bytes.get(CLAIM_AGAIN..).unwrap_or_default());
         let of_this_slot = |claim: &Revision| slot_of(*claim) == index;
-        let claim = claim.filter(of_this_slot).or_else(|| again().filter(of_this_slot));
+        let (front, end) = (front.filter(of_this_slot), end.filter(of_this_slot));
+        // Where both ends speak and disagree, the write was cut: nobody was told of the newer one.
+        let claim = front.zip(end).map(|(front, end)| front.min(end)).or(front).or(end);
         match key.unseal(owner, sealed) {
-            Ok(copy) if claim == Some(copy.revision) => Self::Authentic(copy),
+            Ok(copy) if front == Some(copy.revision) => Self::Authentic(copy),
             Ok(_) => Self::Damaged { claim, why: NotAuthentic::Broken },
             Err(why) => Self::Damaged { claim, why },
         }

@@ -30,6 +30,8 @@ pub struct Host {
     pub config: Config,
     pub store: Option<MemoryStore>,
     pub now: Cell<u64>,
+    /// Whether the face has given up waiting.
+    pub late: Cell<bool>,
     /// Seconds that pass at each look at the clock.
     pub tick: Cell<u64>,
     pub lines: RefCell<Vec<String>>,
@@ -48,7 +50,7 @@ impl Host {
         let caller = RefCell::new(root());
         let (now, pam) = (Cell::new(NOW), Cell::new((true, true)));
         let (tick, lines) = (Cell::new(0), RefCell::default());
-        Self { config, store, now, tick, lines, caller, pam }
+        Self { config, store, now, late: Cell::default(), tick, lines, caller, pam }
     }
 
     pub fn with_alice(mode: Mode) -> (Self, Vec<String>) {
@@ -68,6 +70,7 @@ impl Host {
             archive: self,
             users: self,
             now: &|| self.now.replace(self.now.get() + self.tick.get()),
+            late: &|| self.late.get(),
             log: self,
             hostname: "host",
             caller: &caller,
