@@ -3,10 +3,10 @@
 //! The verifier's clock cannot be changed from outside, so a test that needs another one has the
 //! program `verifier-at` of this package started instead, `auth required pam_mfa.so
 //! verifier=/usr/libexec/verifier-at`, `mfa-setup --verifier /usr/libexec/verifier-at`; or it is what
-//! is resident in a host with [`Host::clock`], where the [`mode`] is that. It reads its clock from a
+//! is resident in a host with [`crate::Host::clock`], where the [`mode`] is that. It reads its clock from a
 //! file of root's.
 //!
-//! [`Host::clock`]: crate::Host::clock
+//! [`crate::Host::clock`]: crate::Host::clock
 
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::host::{Enrolled, Output, Running};
 use crate::mode;
 
-/// Where the program is found in a host with [`Host::clock`].
+/// Where the program is found in a host with [`crate::Host::clock`].
 pub const VERIFIER: &str = "/usr/libexec/verifier-at";
 
 /// Holds its time, in seconds since the Unix epoch.
@@ -47,9 +47,9 @@ fn options() -> &'static [&'static str] {
 }
 
 impl Running {
-    /// Sets the clock of the verifier that [`Host::clock`] gave.
+    /// Sets the clock of the verifier that [`crate::Host::clock`] gave.
     ///
-    /// [`Host::clock`]: crate::Host::clock
+    /// [`crate::Host::clock`]: crate::Host::clock
     pub fn set_clock(&self, seconds: u64) {
         // Renamed, so that nobody reads half of it.
         self.write("/run/clock.new", seconds.to_string());

@@ -2,7 +2,7 @@
 //! with `PAM_MFA_TESTS_MODE=resident` in the environment, by one that is resident in each host.
 //!
 //! A face that is not served by the resident starts a verifier of its own and logs in all the same,
-//! so a test that passes has not shown by whom. [`Standing::look_back`] does: of every decision in the
+//! so a test that passes has not shown by whom. `Standing::look_back` does: of every decision in the
 //! log the kernel knows which process wrote it.
 
 use std::env::{self, VarError};
