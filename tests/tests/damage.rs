@@ -15,7 +15,7 @@ use mfa_tests::cache::TemporaryDirectory;
 use mfa_tests::pam::Attempt;
 use mfa_verifier::record::{self, Device, Lockout, MovingFactor, SourceState, Use, UserRecord};
 use mfa_verifier::source::Source;
-use mfa_verifier::store::{Opened, Owner, Revision, Saved, SledStore, Store, StoreError};
+use mfa_verifier::store::{OpenDbs, Opened, Owner, Revision, Saved, SledStore, Store, StoreError};
 
 /// The bytes of a summary: two slots.
 const SUMMARY: u64 = 8192;
@@ -171,10 +171,10 @@ fn flip(path: &Path, at: u64, bits: u8) {
 #[test]
 fn every_byte_of_a_summary_may_flip() {
     let archive = Archive::new();
-    let store = archive.open();
+    // 8,192 openings of the db would take minutes.
+    let dbs = OpenDbs::new().unwrap();
+    let store = archive.open().sharing(&dbs);
     let summary = archive.room().join("summary");
-    // With the lock held, the db stays open: 8,192 openings would take minutes.
-    let lock = store.lock(&alice()).unwrap();
     // A slot's first two bytes say how much of it is used, without the six in front.
     let bytes = fs::read(&summary).unwrap();
     let used = |slot: usize| 6 + u64::from(u16::from_le_bytes([bytes[slot], bytes[slot + 1]]));
@@ -190,7 +190,7 @@ fn every_byte_of_a_summary_may_flip() {
             assert_eq!(store.notices(), [""; 0], "byte {at}: once was enough");
         }
     }
-    drop(lock);
+    drop((store, dbs));
     println!("{SUMMARY} bytes of a summary flipped, {healed} times healed; {used} are in use");
     assert_eq!(healed as u64, used, "each that is in use was noticed");
 
@@ -207,9 +207,9 @@ fn every_byte_of_a_summary_may_flip() {
 #[test]
 fn a_summary_may_be_cut_at_any_length_or_be_huge() {
     let archive = Archive::new();
-    let store = archive.open();
+    let dbs = OpenDbs::new().unwrap();
+    let store = archive.open().sharing(&dbs);
     let summary = archive.room().join("summary");
-    let lock = store.lock(&alice()).unwrap();
     let lengths = (0..=512).chain((512..SUMMARY).step_by(61)).chain(4090..4200);
     let lengths: Vec<u64> = lengths.chain([SUMMARY - 1, SUMMARY + 1, 1 << 30]).collect();
     for &length in &lengths {
@@ -218,7 +218,7 @@ fn a_summary_may_be_cut_at_any_length_or_be_huge() {
         assert_eq!(store.notices().len(), 1, "{length} bytes");
         assert_eq!(fs::metadata(&summary).unwrap().len(), SUMMARY, "{length} bytes");
     }
-    drop(lock);
+    drop((store, dbs));
     println!("a summary cut to {} lengths, each healed", lengths.len());
 }
 
