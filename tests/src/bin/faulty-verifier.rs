@@ -22,6 +22,7 @@ use mfa_protocol::message::{
     Added, DeviceKind, Failure, FailureKind, FromFace, GaveUp, Key, Reply, Status, ToFace,
 };
 use mfa_protocol::relay::encode;
+use mfa_protocol::relayed;
 use mfa_protocol::{Outcome, Secret, Verdict};
 use mfa_verifier::audit::{Log, Severity, Syslog};
 use mfa_verifier::config::ConfigFile;
@@ -49,7 +50,10 @@ fn main() -> io::Result<()> {
             fs::set_permissions(socket, Permissions::from_mode(0o666))?;
             println!("listening");
             for stream in listener.incoming() {
-                let _ = misbehave(&stream?, fault);
+                // A face asks nothing of who does not greet it on the default socket.
+                let stream = stream?;
+                let _ = relayed::send(&stream, &ToFace::Wait);
+                let _ = misbehave(&stream, fault);
             }
             Ok(())
         }

@@ -176,6 +176,7 @@ const CALLS: &[(libc::c_long, &str, &[Errno])] = &[
     (libc::SYS_futex, "futex", &[EAGAIN, EINTR]),
     (libc::SYS_rt_sigaction, "rt_sigaction", NEVER),
     (libc::SYS_rt_sigprocmask, "rt_sigprocmask", NEVER),
+    (libc::SYS_rt_sigtimedwait, "rt_sigtimedwait", &[EINTR]),
     (libc::SYS_sigaltstack, "sigaltstack", MEMORY),
     (libc::SYS_set_robust_list, "set_robust_list", NEVER),
     (libc::SYS_set_tid_address, "set_tid_address", NEVER),

@@ -9,8 +9,9 @@
 //! it: threads that meet in locks make no two logins the same call by call. Which there are is learnt
 //! from logins without a fault; one that does not come again is counted as such.
 //!
-//! A login with a backup code is one with a token's code up to the answer. Its calls up to there are
-//! killed at, but not failed once more, unless [`WHOLE`] is set.
+//! A login with a backup code is one with a token's code up to the answer. Its calls up to there, and
+//! those of a resident verifier that was just started, are killed at, but not failed once more, unless
+//! [`WHOLE`] is set.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
@@ -179,7 +180,9 @@ impl Sweep {
             return self.tally.absent.push(fault(None).to_string());
         }
         let before_answer = at.call < self.calls[&(at.who, at.function)].before_answer;
-        if self.given == Given::BackupCode && before_answer && env::var_os(WHOLE).is_none() {
+        let done =
+            self.given == Given::BackupCode && before_answer || self.verifier == Verifier::Fresh;
+        if done && env::var_os(WHOLE).is_none() {
             return;
         }
         for error in (0..function.errors.len()).map(Some) {
@@ -263,11 +266,12 @@ impl Sweep {
         let [first, second, third] = services;
         let first = self.applicant.ask(attempt(first, code));
         let anew = self.tally.logins.is_multiple_of(2);
-        let seen = anew.then(|| {
-            let seen = self.injector.ask(Order::Disarm);
+        // A death belongs to this login, or the next one would be refused for it.
+        let deadly = fault.is_some_and(|fault| fault.error.is_none());
+        let seen = (anew || deadly).then(|| self.injector.ask(Order::Disarm));
+        if anew {
             self.injector.ask::<bool>(Order::Listen);
-            seen
-        });
+        }
         let second = self.applicant.ask(attempt(second, code));
         let third = self.next_code(third);
         let seen = seen.unwrap_or_else(|| self.injector.ask(Order::Disarm));
