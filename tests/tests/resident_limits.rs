@@ -121,8 +121,17 @@ fn out_of_descriptors_it_hangs_up_at_once_until_it_has_some() {
     assert!(worked < elapsed / 10, "{worked:?} of {elapsed:?}");
     resident.limit("--nofile=1024:1024");
     assert_eq!(second.answer(&code).end(), End::Granted);
-    assert_eq!(door.enter("bob", HOME, &code), Some(End::Used));
-    assert_eq!(door.enter("alice", HOME, &alice.code()), Some(End::Granted));
+    // One that had none a moment ago may hang up once more.
+    let enters = |user: &str, code: &str| {
+        let mut end = None;
+        until("it serves again", || {
+            end = door.enter(user, HOME, code);
+            end.is_some()
+        });
+        end
+    };
+    assert_eq!(enters("bob", &code), Some(End::Used));
+    assert_eq!(enters("alice", &alice.code()), Some(End::Granted));
     until_given_back(&resident, before);
     assert_eq!(resident.stop(), Some(0));
 }

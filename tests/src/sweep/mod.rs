@@ -9,9 +9,9 @@
 //! it: threads that meet in locks make no two logins the same call by call. Which there are is learnt
 //! from logins without a fault; one that does not come again is counted as such.
 //!
-//! A login with a backup code is one with a token's code up to the answer. Its calls up to there, and
-//! those of a resident verifier that was just started, are killed at, but not failed once more, unless
-//! [`WHOLE`] is set.
+//! A login with a backup code is one with a token's code up to the answer, so its calls up to there are
+//! left to that one. Those of a resident verifier that was just started are killed at, but not failed.
+//! With [`WHOLE`] set all is done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
@@ -175,14 +175,16 @@ impl Sweep {
             let what = format!("how does function {} fail?", at.function);
             return self.tally.violations.push(what);
         };
+        let whole = env::var_os(WHOLE).is_some();
+        let before_answer = at.call < self.calls[&(at.who, at.function)].before_answer;
+        if self.given == Given::BackupCode && before_answer && !whole {
+            return;
+        }
         let fault = |error| Fault { at, error };
         if !self.comes(fault(None)) {
             return self.tally.absent.push(fault(None).to_string());
         }
-        let before_answer = at.call < self.calls[&(at.who, at.function)].before_answer;
-        let done =
-            self.given == Given::BackupCode && before_answer || self.verifier == Verifier::Fresh;
-        if done && env::var_os(WHOLE).is_none() {
+        if self.verifier == Verifier::Fresh && !whole {
             return;
         }
         for error in (0..function.errors.len()).map(Some) {
