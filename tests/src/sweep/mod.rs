@@ -10,8 +10,9 @@
 //! from logins without a fault; one that does not come again is counted as such.
 //!
 //! A login with a backup code is one with a token's code up to the answer, so its calls up to there are
-//! left to that one. Those of a resident verifier that was just started are killed at, but not failed.
-//! With [`WHOLE`] set all is done.
+//! left to that one. A spawned verifier for a backup code, and a resident one that was just started,
+//! are killed at each of theirs, but their calls do not fail: those of a spawned one for a token's code,
+//! and of a resident one with a backup code, do. With [`WHOLE`] set all is done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
@@ -184,7 +185,9 @@ impl Sweep {
         if !self.comes(fault(None)) {
             return self.tally.absent.push(fault(None).to_string());
         }
-        if self.verifier == Verifier::Fresh && !whole {
+        let repeats = self.verifier == Verifier::Fresh
+            || (self.verifier, self.given) == (Verifier::Spawned, Given::BackupCode);
+        if repeats && !whole {
             return;
         }
         for error in (0..function.errors.len()).map(Some) {
