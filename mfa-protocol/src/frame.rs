@@ -4,12 +4,17 @@
 //! slower to be given up than one that sends nothing.
 
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use zeroize::Zeroizing;
+
+/// How long [`arrival`] waits at a time, and so how exact it is.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// The largest payload of a frame.
 pub const MAX_FRAME: usize = 64 * 1024;
@@ -49,6 +54,27 @@ impl From<io::Error> for FrameError {
     }
 }
 
+/// Waits for the first byte of a frame, or for the peer to hang up, before `bound` has passed. Returns
+/// a moment before which it had not come.
+///
+/// That moment is at most a second old, unless this process stood still since then: the byte may have
+/// come at any time meanwhile, and who sent it may have stopped waiting.
+pub fn arrival(stream: &UnixStream, bound: Duration) -> Result<Instant, FrameError> {
+    let deadline = Instant::now() + bound;
+    loop {
+        let since = Instant::now();
+        let left = deadline.checked_duration_since(since).ok_or(FrameError::TimedOut)?;
+        // Rounded up, so that the last wait reaches the deadline.
+        let glance = left.min(GLANCE) + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(glance).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(since),
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+    }
+}
+
 /// Receives one payload before `bound` has passed. It is wiped when dropped, since it may hold what a person typed.
 pub fn receive(stream: &UnixStream, bound: Duration) -> Result<Zeroizing<Vec<u8>>, FrameError> {
     let deadline = Instant::now() + bound;
@@ -81,7 +107,7 @@ pub fn transmit(stream: &UnixStream, payload: &[u8], bound: Duration) -> Result<
         // MSG_NOSIGNAL: a verifier that died must not kill sshd with SIGPIPE.
         match send(stream.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
             Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
             Err(errno) => return Err(io::Error::from(errno).into()),
         }
     }
@@ -149,6 +175,20 @@ mod tests {
         assert!(matches!(receive(&b, SOON), Err(FrameError::TimedOut)));
         a.write_all(&[9, 0, 0, 0, 1, 2]).unwrap();
         assert!(matches!(receive(&b, SOON), Err(FrameError::TimedOut)));
+    }
+
+    #[test]
+    fn what_has_come_or_never_will_is_noticed_and_silence_ends_at_the_deadline() {
+        let (mut a, b) = pair();
+        let before = Instant::now();
+        assert!(matches!(arrival(&b, SOON), Err(FrameError::TimedOut)));
+        assert!(before.elapsed() >= SOON);
+        a.write_all(&[9]).unwrap();
+        let before = Instant::now();
+        assert!(arrival(&b, SOON).unwrap() >= before);
+        let (a, b) = pair();
+        drop(a);
+        assert!(arrival(&b, SOON).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The side that asks: a conversation with a person who is at the other end of a connection.
 
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroize as _;
 
@@ -22,26 +22,30 @@ pub struct Relayed<'a> {
 
 impl<'a> Relayed<'a> {
     /// `allow` is told how long what comes next may take, before each question and after it: what a
-    /// watchdog must know.
+    /// watchdog must know. After it that is the less the longer the answer may have been lying there:
+    /// the face waits since then.
     #[must_use]
     pub fn new(stream: &'a UnixStream, allow: &'a dyn Fn(Duration)) -> Self {
         Self { stream, allow }
     }
 
-    fn exchange(&self, prompt: &Prompt) -> Result<FromFace, FrameError> {
+    /// The answer, and a moment before which it had not been given.
+    fn exchange(&self, prompt: &Prompt) -> Result<(FromFace, Instant), FrameError> {
         send(self.stream, &ToFace::Ask(prompt.clone()))?;
-        decode(&frame::receive(self.stream, PERSON_BOUND)?)
+        let since = frame::arrival(self.stream, PERSON_BOUND)?;
+        Ok((decode(&frame::receive(self.stream, VERIFIER_BOUND)?)?, since))
     }
 }
 
 impl Conversation for Relayed<'_> {
     fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
-        (self.allow)(PERSON_BOUND + MARGIN);
+        (self.allow)(PERSON_BOUND + VERIFIER_BOUND + MARGIN);
         let answer = self.exchange(prompt);
-        (self.allow)(VERIFIER_BOUND);
+        let since = answer.as_ref().map_or_else(|_| Instant::now(), |(_, since)| *since);
+        (self.allow)(VERIFIER_BOUND.saturating_sub(since.elapsed()));
         match answer {
-            Ok(FromFace::Answer(answer)) => Ok(answer),
-            Ok(FromFace::GaveUp(gave_up)) => Err(gave_up.into()),
+            Ok((FromFace::Answer(answer), _)) => Ok(answer),
+            Ok((FromFace::GaveUp(gave_up), _)) => Err(gave_up.into()),
             Err(_) => Err(ConversationError::Broken),
         }
     }
@@ -104,7 +108,8 @@ mod tests {
     fn a_person_is_allowed_more_time_than_a_program_and_only_while_asked() {
         let (_, allowed) = ask(None);
         assert!(
-            matches!(allowed[..], [asking, after] if asking > PERSON_BOUND && after == VERIFIER_BOUND),
+            matches!(allowed[..], [asking, after] if asking > PERSON_BOUND && after <= VERIFIER_BOUND
+                && after + Duration::from_secs(1) > VERIFIER_BOUND),
             "{allowed:?}"
         );
     }

@@ -48,11 +48,12 @@ impl Service<'_> {
     pub fn serve(&self, stream: &UnixStream) {
         // A peer that says nothing is given up first, and the log says so.
         (self.allow)(VERIFIER_BOUND + MARGIN);
+        let since = Instant::now();
         let admitted = catch_unwind(AssertUnwindSafe(|| admit(stream, self.users, self.log)));
         let reply = match admitted {
             Ok(Ok(admitted)) => {
                 (self.allow)(VERIFIER_BOUND);
-                self.reply(stream, &admitted)
+                self.reply(stream, &admitted, since + VERIFIER_BOUND)
             }
             Ok(Err(TurnedAway(Some(reply)))) => *reply,
             Ok(Err(TurnedAway(None))) => return,
@@ -62,19 +63,23 @@ impl Service<'_> {
         let _ = send(stream, &ToFace::Done(Box::new(reply)));
     }
 
-    fn reply(&self, stream: &UnixStream, admitted: &Admitted) -> Reply {
-        catch_unwind(AssertUnwindSafe(|| self.answer(stream, admitted))).unwrap_or_else(|_| {
-            self.say_panicked();
-            let hint = "report this with the log's last lines";
-            unusable(&admitted.request, "the verifier failed", hint)
-        })
+    fn reply(&self, stream: &UnixStream, admitted: &Admitted, until: Instant) -> Reply {
+        catch_unwind(AssertUnwindSafe(|| self.answer(stream, admitted, until))).unwrap_or_else(
+            |_| {
+                self.say_panicked();
+                let hint = "report this with the log's last lines";
+                unusable(&admitted.request, "the verifier failed", hint)
+            },
+        )
     }
 
     fn say_panicked(&self) {
         self.log.write(Severity::Error, "error=\"the verifier panicked\"");
     }
 
-    fn answer(&self, stream: &UnixStream, Admitted { caller, request, .. }: &Admitted) -> Reply {
+    /// `until`: how long the face waits at most for a request that asks nothing.
+    fn answer(&self, stream: &UnixStream, admitted: &Admitted, until: Instant) -> Reply {
+        let Admitted { caller, request, .. } = admitted;
         let config = match self.config.load() {
             Ok(config) => config,
             Err(error) => {
@@ -84,7 +89,7 @@ impl Service<'_> {
                 return unusable(request, &error.to_string(), &error.hint());
             }
         };
-        let until = Cell::new(Instant::now() + VERIFIER_BOUND);
+        let until = Cell::new(until);
         let hostname = nix::unistd::gethostname().unwrap_or_default();
         let archive = Configured::new(&config.store, self.open_dbs);
         let world = World {
@@ -98,9 +103,10 @@ impl Service<'_> {
             caller,
             first_factor: self.first_factor,
         };
-        let allow = |bound| {
+        let allow = |bound: Duration| {
             until.set(Instant::now() + bound);
-            (self.allow)(bound);
+            // Who is late says so.
+            (self.allow)(bound.max(MARGIN));
         };
         let mut conversation = Relayed::new(stream, &allow);
         let reply = match request {

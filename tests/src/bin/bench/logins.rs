@@ -177,7 +177,8 @@ fn appear(ground: &mut Ground, repetition: u32) -> [Cast; 2] {
     casts
 }
 
-/// One login of each subject; each in turn comes first.
+/// One login of each subject. Each comes first as often as any other, and after any other as often: what
+/// one leaves to be done behind it, such as a write or a process that ends, falls on all alike.
 fn in_turn(
     ground: &mut Ground,
     figures: &mut Figures,
@@ -187,8 +188,11 @@ fn in_turn(
     given: Given,
     backup: &str,
 ) {
-    for place in 0..Subject::ALL.len() {
-        let subject = Subject::ALL[(place + repetition as usize) % Subject::ALL.len()];
+    let (count, turn) = (Subject::ALL.len(), repetition as usize);
+    // Their number is a prime.
+    let stride = 1 + turn / count % (count - 1);
+    for place in 0..count {
+        let subject = Subject::ALL[(turn + place * stride) % count];
         let answer = match (given, subject) {
             (Given::Right, _) => ground.codes.right(),
             (_, Subject::Permit) | (Given::Backup, Subject::Oath) => continue,
