@@ -3,14 +3,14 @@
 //! Each call has one deadline for the whole frame, so a peer that sends a byte now and then is no
 //! slower to be given up than one that sends nothing.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, recv, send};
 use zeroize::Zeroizing;
 
 /// How long [`arrival`] waits at a time, and so how exact it is.
@@ -63,15 +63,23 @@ pub fn arrival(stream: &UnixStream, bound: Duration) -> Result<Instant, FrameErr
     let deadline = Instant::now() + bound;
     loop {
         let since = Instant::now();
-        let left = deadline.checked_duration_since(since).ok_or(FrameError::TimedOut)?;
-        // Rounded up, so that the last wait reaches the deadline.
-        let glance = left.min(GLANCE) + Duration::from_millis(1);
-        let timeout = PollTimeout::try_from(glance).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(since),
-            Err(errno) => return Err(io::Error::from(errno).into()),
+        if wait(stream, PollFlags::POLLIN, deadline.min(since + GLANCE))? {
+            return Ok(since);
         }
+        if deadline <= Instant::now() {
+            return Err(FrameError::TimedOut);
+        }
+    }
+}
+
+/// Waits until the stream is ready, also to say that it has failed, or until then.
+fn wait(stream: &UnixStream, ready: PollFlags, until: Instant) -> Result<bool, FrameError> {
+    let left = until.saturating_duration_since(Instant::now());
+    // Rounded up, so that it does not return just before that.
+    let timeout = PollTimeout::try_from(left + Duration::from_millis(1));
+    match poll(&mut [PollFd::new(stream.as_fd(), ready)], timeout.unwrap_or(PollTimeout::MAX)) {
+        Err(Errno::EINTR) => Ok(false),
+        ready => Ok(ready.map_err(io::Error::from)? > 0),
     }
 }
 
@@ -102,39 +110,52 @@ pub fn transmit(stream: &UnixStream, payload: &[u8], bound: Duration) -> Result<
     frame.extend_from_slice(&header);
     frame.extend_from_slice(payload);
     let mut rest = frame.as_slice();
+    // MSG_NOSIGNAL: a verifier that died must not kill sshd with SIGPIPE.
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     while !rest.is_empty() {
-        stream.set_write_timeout(Some(remaining(deadline)?))?;
-        // MSG_NOSIGNAL: a verifier that died must not kill sshd with SIGPIPE.
-        match send(stream.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
-            Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(io::Error::from(errno).into()),
-        }
+        let sent = attempt(stream, PollFlags::POLLOUT, deadline, || {
+            send(stream.as_raw_fd(), rest, flags)
+        })?;
+        rest = rest.get(sent..).unwrap_or_default();
     }
     Ok(())
 }
 
 fn read_exact(
-    mut stream: &UnixStream,
+    stream: &UnixStream,
     mut buffer: &mut [u8],
     deadline: Instant,
 ) -> Result<(), FrameError> {
     while !buffer.is_empty() {
-        stream.set_read_timeout(Some(remaining(deadline)?))?;
-        match stream.read(buffer) {
-            Ok(0) => return Err(FrameError::HungUp),
-            Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
+        let count = attempt(stream, PollFlags::POLLIN, deadline, || {
+            recv(stream.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)
+        })?;
+        if count == 0 {
+            return Err(FrameError::HungUp);
         }
+        buffer = buffer.get_mut(count..).unwrap_or_default();
     }
     Ok(())
 }
 
-fn remaining(deadline: Instant) -> Result<Duration, FrameError> {
-    match deadline.checked_duration_since(Instant::now()) {
-        Some(left) if !left.is_zero() => Ok(left),
-        _ => Err(FrameError::TimedOut),
+/// Tries it, and waits for the stream when there is nothing to be done with it: in that order, since
+/// most that is waited for has come by then.
+fn attempt(
+    stream: &UnixStream,
+    ready: PollFlags,
+    deadline: Instant,
+    mut act: impl FnMut() -> nix::Result<usize>,
+) -> Result<usize, FrameError> {
+    loop {
+        if deadline <= Instant::now() {
+            return Err(FrameError::TimedOut);
+        }
+        match act() {
+            Ok(count) => return Ok(count),
+            Err(Errno::EAGAIN) => _ = wait(stream, ready, deadline)?,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! are made of the fields below.
 
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use mfa_protocol::escape::{escape, escape_bytes};
@@ -137,26 +137,44 @@ impl Syslog {
     /// Connects to the syslog daemon; without one, lines are lost and logins go on.
     #[must_use]
     pub fn connect() -> Self {
-        let logger = syslog::unix(Named).ok();
-        if let Some(LoggerBackend::Unix(socket)) = logger.as_ref().map(|logger| &logger.backend) {
-            // Fails only for a duration of zero.
-            let _ = socket.set_write_timeout(Some(PATIENCE));
-        }
-        Self(RefCell::new(logger))
+        Self(RefCell::new(connect()))
     }
+}
+
+fn connect() -> Option<Logger<LoggerBackend, Named>> {
+    let logger = syslog::unix(Named).ok()?;
+    if let LoggerBackend::Unix(socket) = &logger.backend {
+        // Fails only for a duration of zero.
+        let _ = socket.set_write_timeout(Some(PATIENCE));
+    }
+    Some(logger)
 }
 
 impl Log for Syslog {
     fn write(&self, severity: Severity, line: &str) {
-        if let Some(logger) = self.0.borrow_mut().as_mut() {
+        let mut logger = self.0.borrow_mut();
+        let sent = logger.as_mut().map(|logger| send(logger, severity, line));
+        // The daemon may have been started anew since. One that does not read is not asked twice.
+        let patient = matches!(&sent, Some(Err(syslog::Error::Io(error)))
+            if error.kind() == ErrorKind::WouldBlock);
+        if !patient && !matches!(sent, Some(Ok(()))) {
+            *logger = connect();
             // There is nobody to tell that the log is not to be had.
-            let _ = match severity {
-                Severity::Error => logger.err(line),
-                Severity::Notice => logger.notice(line),
-                Severity::Info => logger.info(line),
-                Severity::Debug => logger.debug(line),
-            };
+            let _ = logger.as_mut().map(|logger| send(logger, severity, line));
         }
+    }
+}
+
+fn send(
+    logger: &mut Logger<LoggerBackend, Named>,
+    severity: Severity,
+    line: &str,
+) -> syslog::Result<()> {
+    match severity {
+        Severity::Error => logger.err(line),
+        Severity::Notice => logger.notice(line),
+        Severity::Info => logger.info(line),
+        Severity::Debug => logger.debug(line),
     }
 }
 

@@ -132,10 +132,13 @@ fn serve_on(
     open_dbs: Option<&OpenDbs>,
     allow: &dyn Fn(Duration),
 ) {
-    // One for each connection: the daemon may have been started anew since the last one.
-    let log = Syslog::connect();
-    Service { config, open_dbs, users: &System, now: &now, first_factor: &Pam, log: &log, allow }
-        .serve(stream);
+    thread_local! {
+        static LOG: Syslog = Syslog::connect();
+    }
+    LOG.with(|log| {
+        let (users, first_factor) = (&System, &Pam);
+        Service { config, open_dbs, users, now: &now, first_factor, log, allow }.serve(stream);
+    });
 }
 
 /// A panic is answered by a refusal; its message could quote what it must not.

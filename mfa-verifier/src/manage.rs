@@ -342,8 +342,8 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::factor::otp::tests::{code, device};
-    use crate::factor::otp::{Finding, examine};
+    use crate::factor::otp::Finding;
+    use crate::factor::otp::tests::{code, device, examine};
     use mfa_protocol::message::Algorithm;
 
     #[test]

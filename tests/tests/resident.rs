@@ -1,5 +1,7 @@
 //! The verifier that stays: who is served by it, and who when it cannot.
 
+use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use mfa_tests::pam::Attempt;
@@ -70,4 +72,30 @@ fn a_resident_that_is_stopped_costs_a_login_the_wait_for_its_greeting() {
     resident.signal(Signal::SIGCONT);
     let took = log_in(&host, "app", &token.code());
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_log_daemon_that_is_started_anew_hears_of_the_next_login() {
+    const DAEMON: &str = "/run/daemon";
+    let host = host();
+    let mut token = host.enrol_with("alice", &["hotp"]).device;
+    host.shell(&format!("mv /dev/log /dev/log.away && ln -s {DAEMON} /dev/log"));
+    let resident = host.reside();
+    for _ in 0..3 {
+        let daemon = UnixDatagram::bind(host.path(DAEMON)).unwrap();
+        daemon.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        log_in(&host, "app", &token.code());
+        let next = || {
+            let mut line = [0; 1024];
+            let length = daemon.recv(&mut line).expect("a line of the verifier's");
+            String::from_utf8_lossy(&line[..length]).into_owned()
+        };
+        // The application writes some of its own.
+        while !next().contains("outcome=granted") {}
+        drop(daemon);
+        fs::remove_file(host.path(DAEMON)).unwrap();
+    }
+    // Without one logins go on.
+    log_in(&host, "app", &token.code());
+    assert_eq!(resident.stop(), Some(0));
 }

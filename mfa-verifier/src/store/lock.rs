@@ -36,6 +36,8 @@ pub(super) struct Tenure {
     /// Whether another process has it open and does not give it up, so that only the summary can be
     /// written.
     pub(super) db_elsewhere: bool,
+    /// The summary, once it was looked at.
+    pub(super) summary: Option<File>,
     /// What the copies hold, once they were looked at: nobody else writes meanwhile.
     pub(super) newest: Option<(Owner, Unsealed)>,
     pub(super) lock: Lock,
@@ -312,7 +314,7 @@ fn take(
     };
     let Some(lock) = attempt(lock)? else { return Ok(None) };
     let (watch, db) = open.filter(|(_, db)| !lock.is_of_all() && db.is_in_place()).unzip();
-    Ok(Some(Tenure { watch, db, db_elsewhere: false, newest: None, lock, until }))
+    Ok(Some(Tenure { watch, db, db_elsewhere: false, summary: None, newest: None, lock, until }))
 }
 
 impl Held {

@@ -49,7 +49,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::files::{self, FileError, Patience};
+use super::files::{self, Access, FileError, Patience};
 use super::lock::{self, Held, Lock, Tenure, Tenures};
 use super::marker::{Found, Site};
 use super::room::{NoValue, Room, Written};
@@ -207,6 +207,7 @@ impl SledStore {
         if !tenure.lock.is_of_all() {
             let lock = self.wait_for_all(uid, tenure.until())?;
             tenure.db = None;
+            tenure.summary = None;
             tenure.newest = None;
             tenure.lock = lock;
         }
@@ -249,7 +250,12 @@ impl SledStore {
         tenure: &mut Tenure,
     ) -> Result<Unsealed, StoreError> {
         let uid = owner.uid;
-        let summary = Summary::read(&room.summary(), &self.key, owner).map_err(|e| e.of(uid))?;
+        let path = room.summary();
+        let summary = summary::open(&path, Access::Write).and_then(|file| {
+            tenure.summary = file;
+            Summary::of(tenure.summary.as_ref(), &path, &self.key, owner)
+        });
+        let summary = summary.map_err(|error| error.of(uid))?;
         let in_db = room.read(tenure)?.map(|value| self.key.unseal(owner, &value));
         if matches!(in_db, Err(NoValue::Elsewhere)) {
             // What is settled needs no db, and whoever has it brings it up before using it again.
@@ -278,8 +284,9 @@ impl SledStore {
             self.notice(uid, &format!("its db {what} and was made anew from the summary"));
         }
         if !summary.is_right(newest.revision) {
+            tenure.summary = None;
             summary
-                .heal(&room.summary(), &self.key, owner, newest)
+                .heal(&path, &self.key, owner, newest)
                 .and_then(|()| files::sync_directory(&room.path))
                 .map_err(|error| error.of(uid))?;
             self.notice(uid, &format!("its summary {} and was written anew", summary.fault()));
@@ -364,10 +371,12 @@ impl Store for SledStore {
         let encoded = record.encode()?;
         let held = self.hold(uid)?;
         let tenure = &mut *held.tenure();
-        if self.room(uid)?.is_none() {
+        let mut room = self.room(uid)?;
+        if room.is_none() {
             self.lock_all(uid, tenure)?;
+            room = self.room(uid)?;
         }
-        let Some(room) = self.room(uid)? else {
+        let Some(room) = room else {
             if expected != Revision::NONE {
                 return Ok(Saved::Conflict);
             }
@@ -388,7 +397,16 @@ impl Store for SledStore {
         if !self.tenures.writes_behind() {
             room.settle(tenure)?;
         }
-        summary::write(&room.summary(), revision, &sealed).map_err(|error| error.of(uid))?;
+        let path = room.summary();
+        let file = match tenure.summary.take() {
+            None => files::open(&path, Access::Write),
+            Some(file) => Ok(file),
+        };
+        file.and_then(|file| {
+            let file = tenure.summary.insert(file);
+            summary::write(file, &path, revision, &sealed)
+        })
+        .map_err(|error| error.of(uid))?;
         tenure.newest = Some((owner.clone(), Unsealed { revision, plain: encoded }));
         Ok(Saved::Saved)
     }

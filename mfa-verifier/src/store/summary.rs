@@ -18,7 +18,7 @@
 //! under the lock.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -64,21 +64,33 @@ impl Summary {
     /// Reads without a lock: while another process writes, a slot may look damaged. A file that
     /// is missing is two empty slots.
     pub(super) fn read(path: &Path, key: &SealingKey, owner: &Owner) -> Result<Self, FileError> {
-        let file = match files::open(path, Access::Read) {
-            Err(error) if error.is_missing() => {
-                return Ok(Self { slots: [Slot::Empty, Slot::Empty], whole_file: false });
-            }
-            file => file?,
+        Self::of(open(path, Access::Read)?.as_ref(), path, key, owner)
+    }
+
+    /// The same of a file that is open, or missing.
+    pub(super) fn of(
+        file: Option<&File>,
+        path: &Path,
+        key: &SealingKey,
+        owner: &Owner,
+    ) -> Result<Self, FileError> {
+        let Some(file) = file else {
+            return Ok(Self { slots: [Slot::Empty, Slot::Empty], whole_file: false });
         };
-        let mut bytes = Vec::with_capacity(SIZE + 1);
-        file.take(SIZE as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|source| FileError::io(path, source))?;
+        let mut bytes = [0; SIZE + 1];
+        // Of a regular file less than was asked for is all that there is: read(2).
+        let length = loop {
+            match file.read_at(&mut bytes, 0) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.map_err(|source| FileError::io(path, source))?,
+            }
+        };
+        let bytes = bytes.get(..length).unwrap_or_default();
         let slot = |index: usize| {
             let bytes = bytes.get(index * SLOT..).unwrap_or_default();
             Slot::parse(bytes.get(..SLOT).unwrap_or(bytes), index, key, owner)
         };
-        Ok(Self { slots: [slot(0), slot(1)], whole_file: bytes.len() == SIZE })
+        Ok(Self { slots: [slot(0), slot(1)], whole_file: length == SIZE })
     }
 
     /// The newest copy, if the summary alone shows that there is no newer one.
@@ -234,10 +246,22 @@ pub(super) fn create(path: &Path, sealed: &[u8]) -> Result<(), FileError> {
         .map_err(|source| FileError::io(path, source))
 }
 
+/// Opens a summary, if there is one.
+pub(super) fn open(path: &Path, access: Access) -> Result<Option<File>, FileError> {
+    match files::open(path, access) {
+        Err(error) if error.is_missing() => Ok(None),
+        file => file.map(Some),
+    }
+}
+
 /// Writes a sealed record into the slot of its revision and makes it durable.
-pub(super) fn write(path: &Path, revision: Revision, sealed: &[u8]) -> Result<(), FileError> {
-    let file = files::open(path, Access::Write)?;
-    put(&file, sealed, slot_of(revision))
+pub(super) fn write(
+    file: &File,
+    path: &Path,
+    revision: Revision,
+    sealed: &[u8],
+) -> Result<(), FileError> {
+    put(file, sealed, slot_of(revision))
         .and_then(|()| file.sync_data())
         .map_err(|source| FileError::io(path, source))
 }
