@@ -20,9 +20,10 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::geteuid;
 
+use crate::conversation::Conversation;
 use crate::frame;
-use crate::message::ToFace;
-use crate::relay::decode;
+use crate::message::{Reply, Request, ToFace};
+use crate::relay::{RelayError, decode, follow, relay, say};
 use crate::trusted::{self, Untrusted};
 use crate::{GREETING_BOUND, paths};
 
@@ -106,13 +107,30 @@ impl ConnectError {
 pub struct Connection {
     stream: UnixStream,
     child: Option<Child>,
+    /// Whether the request is on its way.
+    sent: bool,
 }
 
 impl Connection {
-    /// The socket to relay over.
-    #[must_use]
-    pub fn stream(&self) -> &UnixStream {
-        &self.stream
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, child: None, sent: false }
+    }
+
+    /// Relays the conversation about the request that this connection was made for, as
+    /// [`crate::relay::relay`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn relay(
+        self,
+        request: &Request,
+        conversation: &mut dyn Conversation,
+    ) -> Result<Reply, RelayError> {
+        if self.sent {
+            follow(&self.stream, conversation)
+        } else {
+            relay(&self.stream, request, conversation)
+        }
     }
 }
 
@@ -132,16 +150,16 @@ impl Drop for Connection {
 }
 
 impl Verifier {
-    /// Connects to the resident verifier, or starts one; who is not root can do neither, and is
-    /// served by one that listens for users.
+    /// Connects to the resident verifier for this request, or starts one; who is not root can do neither,
+    /// and is served by one that listens for users.
     ///
     /// The default sockets are passed over where the program or its configuration was named: a
     /// private configuration is private. A socket that was named is the only way that is tried.
-    pub fn connect(&self) -> Result<Connection, ConnectError> {
+    pub fn connect(&self, request: &Request) -> Result<Connection, ConnectError> {
         let _held = hold_stdio();
         if let Some(path) = &self.socket {
             return dial(path, Duration::ZERO)
-                .map(|stream| Connection { stream, child: None })
+                .map(Connection::new)
                 .map_err(|reason| ConnectError::Socket { path: path.clone(), reason });
         }
         let private = self.program.is_some() || self.config.is_some();
@@ -150,17 +168,18 @@ impl Verifier {
                 Err(ConnectError::NotRoot)
             } else {
                 dial(Path::new(paths::USER_SOCKET), QUEUE)
-                    .map(|stream| Connection { stream, child: None })
+                    .map(Connection::new)
                     .map_err(|reason| ConnectError::NoUserSocket { reason })
             };
         }
         if !private {
-            // Nobody listens, or nobody is free: a verifier of our own does as well. Nothing has been
-            // asked yet, so nothing is done twice.
-            if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET), Duration::ZERO)
-                && is_greeted(&stream)
-            {
-                return Ok(Connection { stream, child: None });
+            // Nobody listens, or nobody is free: a verifier of our own does as well. What changes
+            // something by itself has not been said yet, so nothing is done twice.
+            if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET), Duration::ZERO) {
+                let sent = request.begins_with_a_question() && say(&stream, request).is_ok();
+                if is_greeted(&stream) {
+                    return Ok(Connection { stream, child: None, sent });
+                }
             }
         }
         self.spawn()
@@ -170,7 +189,7 @@ impl Verifier {
         let program = self.program.as_deref().unwrap_or(Path::new(paths::VERIFIER));
         let arguments = self.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_ref()]);
         let (stream, child) = start(program, "mfa-verifier", arguments)?;
-        Ok(Connection { stream, child: Some(child) })
+        Ok(Connection { stream, child: Some(child), sent: false })
     }
 }
 

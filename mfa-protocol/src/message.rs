@@ -19,6 +19,18 @@ pub enum Request {
     Unseen(Box<LoginRequest>),
 }
 
+impl Request {
+    /// Whether nothing comes of it but a question, or an outcome that changes nothing, until a frame of
+    /// the face's follows: a login that brings no answer along.
+    #[must_use]
+    pub fn begins_with_a_question(&self) -> bool {
+        match self {
+            Self::Login(request) | Self::Unseen(request) => request.password.is_none(),
+            Self::Manage(_) => false,
+        }
+    }
+}
+
 /// Who logs in, from where, and how the stack wants to be asked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LoginRequest {

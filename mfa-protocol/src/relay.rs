@@ -50,12 +50,40 @@ pub fn relay_within<T: Serialize>(
     request: &T,
     conversation: &mut dyn Conversation,
 ) -> Result<Reply, RelayError> {
-    let request = encode_after(&PROTOCOL_VERSION.to_le_bytes(), request)?;
-    match frame::transmit(stream, &request, bound) {
+    match say_within(bound, stream, request) {
         // Who refuses everybody may have done so before it was asked, and have said why.
-        Ok(()) | Err(FrameError::HungUp) => {}
-        Err(error) => return Err(error.into()),
+        Ok(()) | Err(FrameError::HungUp) => follow_within(bound, stream, conversation),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Sends the request alone; the rest is [`follow`].
+pub(crate) fn say<T: Serialize>(stream: &UnixStream, request: &T) -> Result<(), FrameError> {
+    say_within(FACE_BOUND, stream, request)
+}
+
+fn say_within<T: Serialize>(
+    bound: Duration,
+    stream: &UnixStream,
+    request: &T,
+) -> Result<(), FrameError> {
+    let request = encode_after(&PROTOCOL_VERSION.to_le_bytes(), request)?;
+    frame::transmit(stream, &request, bound)
+}
+
+/// Relays the conversation about a request that is on its way.
+pub(crate) fn follow(
+    stream: &UnixStream,
+    conversation: &mut dyn Conversation,
+) -> Result<Reply, RelayError> {
+    follow_within(FACE_BOUND, stream, conversation)
+}
+
+fn follow_within(
+    bound: Duration,
+    stream: &UnixStream,
+    conversation: &mut dyn Conversation,
+) -> Result<Reply, RelayError> {
     let mut end = Instant::now() + PERSON_BOUND;
     loop {
         let left = wait(stream, bound, conversation)?;

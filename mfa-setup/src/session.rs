@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use mfa_protocol::connect::Verifier;
 use mfa_protocol::escape::escape_bytes;
 use mfa_protocol::message::{Action, ManageRequest};
-use mfa_protocol::relay::{RelayError, relay};
+use mfa_protocol::relay::RelayError;
 use mfa_protocol::{Conversation, ConversationError, Reply, Request};
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
@@ -146,8 +146,7 @@ fn exchange(
     request: &Request,
     conversation: &mut dyn Conversation,
 ) -> Result<Result<Reply, ConversationError>, Problem> {
-    let connection = verifier.connect()?;
-    match relay(connection.stream(), request, conversation) {
+    match verifier.connect(request)?.relay(request, conversation) {
         Ok(Reply::Failed(failure)) => Err(failure.into()),
         Ok(reply) => Ok(Ok(reply)),
         Err(RelayError::Verifier(error)) => Err(error.into()),

@@ -21,7 +21,6 @@ mod stack;
 
 use std::ffi::CStr;
 
-use mfa_protocol::relay::relay;
 use mfa_protocol::{Reply, Request};
 use pam::constants::PamResultCode::{self, PAM_IGNORE, PAM_SUCCESS};
 use pam::constants::{PAM_SILENT, PamFlag};
@@ -99,13 +98,12 @@ fn login(pamh: &mut PamHandle, arguments: &Arguments, flags: PamFlag) -> Result<
     if arguments.debug {
         ffi::log(pamh, Level::Debug, &context::describe(&request));
     }
-    let verifier = arguments.verifier.connect()?;
     let person = PamConversation::new(pamh, flags);
     let mut conversation = Forwarded::new(code, context::password(pamh), person);
     let request = Box::new(request);
     let request =
         if flags & PAM_SILENT == 0 { Request::Login(request) } else { Request::Unseen(request) };
-    let reply = relay(verifier.stream(), &request, &mut conversation)?;
+    let reply = arguments.verifier.connect(&request)?.relay(&request, &mut conversation)?;
     if let (true, Reply::Outcome(outcome)) = (arguments.debug, &reply) {
         ffi::log(pamh, Level::Debug, &format!("outcome={}", outcome.verdict.name()));
     }

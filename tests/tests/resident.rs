@@ -1,11 +1,13 @@
 //! The verifier that stays: who is served by it, and who when it cannot.
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::io::Read;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mfa_tests::pam::Attempt;
-use mfa_tests::resident::GREETING;
+use mfa_tests::resident::{GREETING, ROOT_SOCKET};
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::{Host, Running};
 use nix::sys::signal::Signal;
@@ -72,6 +74,43 @@ fn a_resident_that_is_stopped_costs_a_login_the_wait_for_its_greeting() {
     resident.signal(Signal::SIGCONT);
     let took = log_in(&host, "app", &token.code());
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+/// What a face tells one who listens on the resident's socket, is root, and says nothing.
+fn told_to_nobody(host: &Running, act: impl FnOnce()) -> Vec<u8> {
+    let socket = host.path(ROOT_SOCKET);
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut told = Vec::new();
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let (mut face, _) = listener.accept().unwrap();
+            face.read_to_end(&mut told).unwrap();
+        });
+        act();
+        reading.join().unwrap();
+    });
+    fs::remove_file(socket).unwrap();
+    told
+}
+
+#[test]
+fn who_does_not_greet_hears_of_no_request_that_would_change_something_by_itself() {
+    let host = host();
+    let mut token = host.enrol_with("alice", &["hotp"]).device;
+    let first = "auth optional pam_unix.so\nauth required pam_mfa.so try_first_pass\n";
+    host.write("/etc/pam.d/first", first);
+    let asked = told_to_nobody(&host, || _ = log_in(&host, "app", &token.code()));
+    assert!(!asked.is_empty(), "it would ask first");
+    let brings_a_code = told_to_nobody(&host, || {
+        let report = Attempt::new("first", "alice").answer(token.code()).run(&host);
+        assert!(report.accepted(), "{report:?}");
+    });
+    assert_eq!(brings_a_code, b"");
+    let manages = told_to_nobody(&host, || {
+        host.run(&["mfa-setup", "unlock", "--user", "alice"]).ok();
+    });
+    assert_eq!(manages, b"");
 }
 
 #[test]

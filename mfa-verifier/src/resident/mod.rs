@@ -1,8 +1,8 @@
 //! The resident verifier: one process that serves root's faces, a thread for each connection.
 //!
-//! It says so before it is asked: a face sends its request only to somebody who has greeted it, and
-//! else starts a verifier of its own. So a resident that is stopped, stuck, full or dying costs a
-//! login a second at most, and no request is carried out twice.
+//! It greets before it answers: a face that is not greeted starts a verifier of its own, and what would
+//! change something by itself is said only to somebody who has greeted. So a resident that is stopped,
+//! stuck, full or dying costs a login a second at most, and nothing is carried out twice.
 
 mod crew;
 mod users;

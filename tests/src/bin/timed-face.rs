@@ -9,7 +9,6 @@ use std::io;
 use std::time::Instant;
 
 use mfa_protocol::connect::Verifier;
-use mfa_protocol::relay::relay;
 use mfa_protocol::{Answer, Conversation, ConversationError, Prompt, Request, Style};
 use mfa_tests::timed::Timed;
 
@@ -23,9 +22,9 @@ fn main() -> io::Result<()> {
 
 fn time(request: &Request, answer: &str) -> Timed {
     let begun = Instant::now();
-    let connection = Verifier::default().connect().unwrap();
     let mut person = Person { answer, asked: begun, answered: begun };
-    let reply = relay(connection.stream(), request, &mut person).unwrap();
+    let connection = Verifier::default().connect(request).unwrap();
+    let reply = connection.relay(request, &mut person).unwrap();
     let ended = Instant::now();
     Timed { to_prompt: person.asked - begun, to_reply: ended - person.answered, reply }
 }
