@@ -73,7 +73,17 @@ fn with_the_users_socket_users_enrol_themselves() {
     };
     assert_eq!(judged(&phone.code()), Some(0));
     assert_eq!(judged(&phone.wrong_code()), Some(1));
-    assert_eq!(host.run(&["systemctl", "is-active", "mfa-verifier.service"]).stdout, "active\n");
+    let is_active = || host.run(&["systemctl", "is-active", "mfa-verifier.service"]).stdout;
+    assert_eq!(is_active(), "active\n");
+    // One that is stuck, and an upgrade: whoever comes next has another.
+    for line in ["systemctl kill", "systemctl try-restart"].map(quoted) {
+        host.shell(&line);
+        assert_eq!(judged(&phone.wrong_code()), Some(1), "{line}");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while is_active() != "active\n" {
+            assert!(Instant::now() < deadline, "{line}: {}", is_active());
+        }
+    }
     // The socket, in place of the process that listens.
     type_all(&host, &typed_by_root("### The users' socket"));
     assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(0));
@@ -89,6 +99,24 @@ fn with_the_users_socket_users_enrol_themselves() {
     listener.send("\x03");
     listener.end();
     assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(3));
+    // Both, by one line.
+    host.shell("systemctl stop mfa-verifier.socket mfa-verifier.service");
+    let without = section("### The resident verifier");
+    let line = without.lines().find_map(|line| line.strip_prefix("    ")).unwrap();
+    let mut resident = host.pty(&line.split(' ').collect::<Vec<_>>());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while alice.run(&["mfa-setup", "status"]).code != Some(0) {
+        assert!(Instant::now() < deadline, "{}", resident.text());
+    }
+    host.shell("mv /usr/libexec/pam_mfa/mfa-verifier /root/away");
+    assert_eq!(judged(&phone.wrong_code()), Some(1), "no other could be started");
+    host.shell("mv /root/away /usr/libexec/pam_mfa/mfa-verifier");
+    resident.send("\x03");
+    resident.end();
+    let deadline = Instant::now() + Duration::from_secs(12);
+    while alice.run(&["mfa-setup", "status"]).code != Some(3) {
+        assert!(Instant::now() < deadline, "both have ended");
+    }
     // And away again: nothing of it is left.
     let uninstall = roots_lines(&blocks("## Uninstall", "console")[0]);
     type_all(&host, &uninstall);
@@ -339,6 +367,12 @@ fn section(heading: &str) -> String {
     }
     assert!(!section.is_empty(), "README.md has no {heading:?}");
     section
+}
+
+/// The command within the text that begins like this.
+fn quoted(command: &str) -> String {
+    let (_, rest) = README.split_once(&format!("`{command}")).expect(command);
+    format!("{command}{}", rest.split('`').next().unwrap())
 }
 
 /// What root types in the terminal blocks of a section.
