@@ -3,9 +3,9 @@
 use crate::client::Process;
 use crate::crowds::{self, SESSIONS, USERS};
 use crate::figures::Figures;
-use crate::footprint::{ARGON2, OPEN, store_row};
+use crate::footprint::{OPEN, store_row};
 use crate::growth;
-use crate::logins::{Given, Subject, row};
+use crate::logins::{ARGON2, Given, Subject, row};
 use crate::refusals;
 use crate::run::Run;
 
@@ -49,7 +49,7 @@ fn of_logins(figures: &Figures) -> Vec<Bound> {
     let right = median(Warm, Right, Lasting);
     let wrong = median(Warm, Wrong, Lasting);
     let spawned = median(Spawned, Right, Lasting);
-    let argon2 = figures.median(&store_row(ARGON2));
+    let argon2 = figures.median(ARGON2);
     vec![
         bound(
             "right code, resident warm, in process: at most 0.7 of google-authenticator, aim 0.5",

@@ -17,7 +17,6 @@ pub const OPEN: u32 = 256;
 /// The store's own work, as `bench-store` names it.
 pub const STORE_ROWS: [&str; 5] =
     ["load", "judge", "save", "open, save and close", "open and save in a new process"];
-pub const ARGON2: &str = "argon2";
 
 /// KiB.
 pub struct Footprint {

@@ -1,6 +1,10 @@
 //! One login after the other: each module in turn in each repetition, so that whatever else the
 //! machine does falls on all alike.
 
+use std::time::Instant;
+
+use mfa_verifier::factor::codes;
+
 use crate::client::Process;
 use crate::figures::Figures;
 use crate::ground::{
@@ -93,6 +97,9 @@ pub const EXEMPTED: &str = "pam_mfa resident / nobody is asked / in process";
 pub const WITH_OTHER: &str = "pam_permit with Debian's other / in process";
 pub const ASKED: &str = "pam_mfa resident / empty answer / in process";
 
+/// One evaluation by itself, in between the logins that need one.
+pub const ARGON2: &str = "one Argon2 (a backup code)";
+
 /// The users of one repetition and one kind of process. Each has one code in 30 seconds, and a db is
 /// open or not.
 struct Cast {
@@ -160,6 +167,9 @@ pub fn measure(ground: &mut Ground, figures: &mut Figures, repetitions: u32) {
     for repetition in 0..repetitions {
         let casts = appear(ground, repetition);
         for (process, cast) in Process::ALL.into_iter().zip(&casts) {
+            let since = Instant::now();
+            codes::hash("abcdefghjkmnpqr", &[7; 16]).unwrap();
+            figures.add(ARGON2, since.elapsed());
             in_turn(ground, figures, repetition, process, cast, Given::Backup, &backup[0]);
         }
     }
