@@ -36,8 +36,6 @@ mod replay;
 mod resident;
 mod resident_beside;
 mod resident_deaths;
-mod resident_limits;
-mod resident_races;
 mod same_words;
 mod screen_lockers;
 mod self_service;
