@@ -68,8 +68,8 @@ fn one_of_64_gets_in_when_half_of_them_have_verifiers_of_their_own_in_each_of_10
 
 #[test]
 fn fifty_users_whose_dbs_are_open_get_in_all_at_once() {
-    let _alone = alone();
     const ROUNDS: usize = 5;
+    let _alone = alone();
     let users = numbered(50);
     let host = host_of(&users, CONFIG);
     let _resident = host.reside();
@@ -93,9 +93,9 @@ fn fifty_users_whose_dbs_are_open_get_in_all_at_once() {
 
 #[test]
 fn a_thousand_faces_that_hang_up_after_their_answer_are_charged_and_leave_nothing() {
-    let _alone = alone();
     // Nobody may fail more often.
     const EACH: usize = 100;
+    let _alone = alone();
     let limits = "[lockout]\nper_source = 100\nper_user = 100\ndisable_after = 100\n";
     let users = numbered(10);
     let host = host_of(&users, &format!("{CONFIG}{limits}"));
