@@ -119,6 +119,7 @@ fn thousands_of_logins_leave_nothing_in_the_resident() {
     );
     assert!(last.kib < first.kib + GROWTH / 2, "{figures:?}");
     assert!(last.threads <= first.threads + 4, "{figures:?}");
-    assert!(last.descriptors <= first.descriptors + 2, "{figures:?}");
+    // Of as many threads each has one to the log.
+    assert!(last.descriptors <= first.descriptors + 4, "{figures:?}");
     assert_eq!(resident.stop(), Some(0));
 }
