@@ -21,6 +21,7 @@ pub mod judge;
 pub mod listen;
 pub mod lockout;
 pub mod login;
+pub mod mail;
 pub mod manage;
 pub mod places;
 pub mod policy;
