@@ -179,7 +179,7 @@ impl MailError {
             }
             Self::Program(untrusted) | Self::File(untrusted) => untrusted.hint(),
             Self::Unrunnable { path, .. } => {
-                format!("run it once by hand: {} -bv root", path.display())
+                format!("look whether {} runs by hand, and at limits on processes", path.display())
             }
             Self::Failed { path, .. } => format!(
                 "look at its own log, and whether {} can do its work as the verifier runs it: without \

@@ -3,6 +3,7 @@
 //! Nothing here waits for the program beyond that: its input is a file, what it says is read as it
 //! comes and mostly thrown away, and it ends with its process group.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -48,6 +49,16 @@ pub(super) enum End {
     Signal(Signal),
     /// It had to be killed.
     TimedOut,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => f.write_str(signal.as_str()),
+            Self::TimedOut => f.write_str("too slow"),
+        }
+    }
 }
 
 /// What a program left behind.

@@ -1,15 +1,16 @@
 //! The local `sendmail` command: Postfix, Exim, msmtp and others have one.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use mfa_protocol::trusted;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use zeroize::Zeroizing;
 
 use super::address::Address;
 use super::program::{End, Listen, run};
@@ -31,13 +32,9 @@ pub(super) fn send(
     keep_for_interpreter(&program).map_err(failed)?;
     // What was opened is what runs.
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.args(arguments(from, to));
-    std::os::unix::process::CommandExt::arg0(
-        &mut command,
-        path.file_name().unwrap_or(OsStr::new("sendmail")),
-    );
+    command.arg0(path.file_name().unwrap_or_default()).args(arguments(from, to));
     // A header ends with a line feed here; the network's line ends are the program's to make.
-    let message = zeroize::Zeroizing::new(without_carriage_returns(message));
+    let message = Zeroizing::new(without_carriage_returns(message));
     let left = run(command, Listen::Error, &message, bound).map_err(failed)?;
     let said = first_line(&left.said);
     match left.end {
@@ -46,12 +43,7 @@ pub(super) fn send(
         End::Exit(code) if NO_RECIPIENT.contains(&code) => {
             Err(MailError::Recipient { to: to.clone(), said })
         }
-        End::Exit(code) => {
-            Err(MailError::Failed { path: path.to_owned(), how: format!("exit code {code}"), said })
-        }
-        End::Signal(signal) => {
-            Err(MailError::Failed { path: path.to_owned(), how: signal.to_string(), said })
-        }
+        end => Err(MailError::Failed { path: path.to_owned(), how: end.to_string(), said }),
     }
 }
 
@@ -61,7 +53,7 @@ fn arguments<'a>(from: &'a Address, to: &'a Address) -> [&'a str; 5] {
 }
 
 /// The interpreter of a script opens it by the name that it was started by, a descriptor's, which has to
-/// be there still. All can read such a program, so it does no harm in another process.
+/// be there still. Whatever else this process starts meanwhile is root's, and may read it as well.
 fn keep_for_interpreter(program: &File) -> std::io::Result<()> {
     let mut magic = [0; 2];
     if program.read_at(&mut magic, 0)? == magic.len() && magic == *b"#!" {

@@ -46,8 +46,8 @@ const LONGEST_CA_FILE: u64 = 1024 * 1024;
 /// Bytes of a task: the two above, a message, and some.
 const LONGEST_TASK: u64 = 2 * 1024 * 1024;
 
-/// What the exchange may take of memory for its data. With all of Debian's certificates it needs a
-/// tenth of that.
+/// What the exchange may take of memory for its data. With all of Debian's certificates it is one
+/// mebibyte.
 const MEMORY: u64 = 32 * 1024 * 1024;
 
 /// How long to wait for a server's farewell, when the mail is its own already.
@@ -115,9 +115,7 @@ pub(super) fn send(
         (Some(Ok(())), _) => Ok(()),
         (Some(Err(fault)), _) => Err(fault.of(server, letter.to(), bound)),
         (None, End::TimedOut) => Err(Fault::TimedOut.of(server, letter.to(), bound)),
-        (None, end) => {
-            Err(MailError::Ended { server: server.to_string(), how: format!("{end:?}") })
-        }
+        (None, end) => Err(MailError::Ended { server: server.to_string(), how: end.to_string() }),
     }
 }
 

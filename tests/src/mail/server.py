@@ -5,6 +5,7 @@ server.py KIND PORT [CERTIFICATE KEY]. Says "ready" when it listens.
     tls starttls plain    takes mail, from user mfa with the password below where there is TLS
     refusing              will have no recipient
     quoting               refuses every message, and quotes it
+    echoing               as tls, and quotes the password that it refuses
     forgetful             offers no STARTTLS
     full                  a queue of connections that has no room for another
     silent                no greeting
@@ -45,7 +46,7 @@ class Handler:
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         if kind == "quoting":
             return "554 spam: " + message.get_content().split()[0]
-        encrypted = session.ssl is not None or kind == "tls"
+        encrypted = session.ssl is not None or kind in ("tls", "echoing")
         with open(RECEIVED, "a") as file:
             json.dump({
                 "sender": envelope.mail_from,
@@ -60,6 +61,12 @@ class Handler:
         return "250 taken"
 
 
+class Echo(Handler):
+    async def auth_PLAIN(self, server, arguments):
+        await server.push("535 never heard of " + " ".join(arguments))
+        return AuthResult(success=False)
+
+
 def authenticate(server, session, envelope, mechanism, data):
     right = (data.login, data.password) == (USER, PASSWORD)
     return AuthResult(success=right, handled=False, auth_data=data.login)
@@ -67,24 +74,24 @@ def authenticate(server, session, envelope, mechanism, data):
 
 async def work():
     tls = None
-    if kind in ("tls", "starttls"):
+    if kind in ("tls", "starttls", "echoing"):
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(sys.argv[3], sys.argv[4])
 
     def session():
         return SMTP(
-            Handler(),
+            Echo() if kind == "echoing" else Handler(),
             hostname="mail.example.org",
             tls_context=tls if kind == "starttls" else None,
             require_starttls=kind == "starttls",
             authenticator=authenticate,
             auth_required=tls is not None,
-            auth_require_tls=kind != "tls",
+            auth_require_tls=kind == "starttls",
         )
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        session, "127.0.0.1", port, ssl=tls if kind == "tls" else None
+        session, "127.0.0.1", port, ssl=None if kind == "starttls" else tls
     )
     print("ready", flush=True)
     await server.serve_forever()
@@ -147,7 +154,7 @@ def serve(connection):
             lines.write(b"250 mail.example.org\r\n")
 
 
-if kind in ("tls", "starttls", "plain", "refusing", "quoting", "forgetful"):
+if kind in ("tls", "starttls", "plain", "refusing", "quoting", "echoing", "forgetful"):
     asyncio.run(work())
 else:
     fail()
