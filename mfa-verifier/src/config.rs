@@ -12,8 +12,11 @@ use mfa_protocol::escape::is_unsafe;
 use mfa_protocol::message::Algorithm;
 use mfa_protocol::paths;
 use mfa_protocol::trusted::{self, Untrusted};
-use serde::de::{Error as _, Unexpected};
+use serde::de::{Error as _, IntoDeserializer, Unexpected};
 use serde::{Deserialize, Deserializer};
+
+use crate::mail::address::{Address, Template};
+use crate::mail::server::Server;
 
 /// Bytes of a policy file, far above any that a person wrote.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -38,6 +41,9 @@ pub struct Config {
     pub backup_codes: BackupCodesConfig,
     /// Budgets and waits.
     pub lockout: LockoutConfig,
+    /// Codes and notices by mail.
+    #[serde(deserialize_with = "email")]
+    pub email: EmailConfig,
 }
 
 /// `[store]`
@@ -248,6 +254,56 @@ impl Default for LockoutConfig {
     }
 }
 
+/// `[email]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmailConfig {
+    /// Whom mail comes from; without it none is sent.
+    #[serde(deserialize_with = "unless_empty")]
+    pub from: Option<Address>,
+    /// The program that takes it where no server is named.
+    #[serde(deserialize_with = "absolute")]
+    pub sendmail: PathBuf,
+    /// The server that takes it.
+    #[serde(deserialize_with = "unless_empty")]
+    pub smtp: Option<Server>,
+    /// The file with the password for that server's user.
+    #[serde(deserialize_with = "absolute_unless_empty")]
+    pub password_file: Option<PathBuf>,
+    /// Who signs that server's certificate, where it is none of those that the system trusts.
+    #[serde(deserialize_with = "absolute_unless_empty")]
+    pub ca_file: Option<PathBuf>,
+    /// Seconds that a mailer has in all. With what else a verifier does it stays within
+    /// [`mfa_protocol::VERIFIER_BOUND`].
+    #[serde(deserialize_with = "within::<1, 8, _, _>")]
+    pub timeout: u64,
+    /// Minutes for which a code is good. NIST SP 800-63B (5.1.3.2) wants at most 10.
+    #[serde(deserialize_with = "within::<1, 10, _, _>")]
+    pub code_lifetime: u8,
+    /// Mails with codes that a user gets in an hour.
+    #[serde(deserialize_with = "within::<1, 20, _, _>")]
+    pub per_hour: u8,
+    /// The addresses of those who have not enrolled.
+    #[serde(deserialize_with = "unless_empty")]
+    pub address: Option<Template>,
+}
+
+impl Default for EmailConfig {
+    fn default() -> Self {
+        Self {
+            from: None,
+            sendmail: "/usr/sbin/sendmail".into(),
+            smtp: None,
+            password_file: None,
+            ca_file: None,
+            timeout: 8,
+            code_lifetime: 5,
+            per_hour: 5,
+            address: None,
+        }
+    }
+}
+
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -380,6 +436,37 @@ fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Er
     }
 }
 
+fn absolute_unless_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    let text = line(deserializer)?;
+    if text.is_empty() { Ok(None) } else { absolute(text.into_deserializer()).map(Some) }
+}
+
+fn unless_empty<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: TryFrom<String, Error = String>,
+    D: Deserializer<'de>,
+{
+    let text = line(deserializer)?;
+    if text.is_empty() { Ok(None) } else { T::try_from(text).map(Some).map_err(D::Error::custom) }
+}
+
+/// What a key alone cannot show to be wrong.
+fn email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EmailConfig, D::Error> {
+    let config = EmailConfig::deserialize(deserializer)?;
+    let has_user = config.smtp.as_ref().is_some_and(|server| server.user.is_some());
+    if has_user != config.password_file.is_some() {
+        return Err(D::Error::custom(
+            "password_file belongs to a user in smtp, and the other way round",
+        ));
+    }
+    if config.from.is_none() && config != EmailConfig::default() {
+        return Err(D::Error::custom("without from no mail is sent"));
+    }
+    Ok(config)
+}
+
 fn line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.chars().any(is_unsafe) {
@@ -455,6 +542,16 @@ mod tests {
             disable_after = 100
             backup_codes_per_hour = 10
             known_source_days = 30
+            [email]
+            from = ""
+            sendmail = "/usr/sbin/sendmail"
+            smtp = ""
+            password_file = ""
+            ca_file = ""
+            timeout = 8
+            code_lifetime = 5
+            per_hour = 5
+            address = ""
         "#;
         assert_eq!(parse(written).unwrap(), Config::default());
     }
@@ -476,6 +573,18 @@ mod tests {
             ("[policy]\nhelp = \"a\\nb\"", ":2:8: ", "control"),
             ("[totp]\nalgorithm = \"md5\"", ":2:13: ", "unknown variant `md5`"),
             ("[policy\n", ":1:8: ", ""),
+            ("[email]\nfrom = \"mfa\"", ":2:8: ", "exactly one @"),
+            ("[email]\nfrom = \"a@b\\nBcc: c@d\"", ":2:8: ", "control"),
+            ("[email]\nsmtp = \"smtp://mail\"", ":2:8: ", "for this host"),
+            ("[email]\nsendmail = \"sendmail\"", ":2:12: ", "an absolute path"),
+            ("[email]\nca_file = \"ca.pem\"", ":2:11: ", "an absolute path"),
+            ("[email]\ntimeout = 9", ":2:11: ", "a number from 1 to 8"),
+            ("[email]\ncode_lifetime = 0", ":2:17: ", "a number from 1 to 10"),
+            ("[email]\nper_hour = 21", ":2:12: ", "a number from 1 to 20"),
+            ("[email]\naddress = \"all@b\"", ":2:11: ", "{user} must stand in it"),
+            ("[email]\naddress = \"{user}@b\"", ":1:", "without from"),
+            ("[email]\nfrom = \"a@b\"\nsmtp = \"smtps://u@h\"", ":1:", "password_file belongs"),
+            ("[email]\nfrom = \"a@b\"\npassword_file = \"/p\"", ":1:", "password_file belongs"),
         ];
         for (text, place, message) in rows {
             let error = parse(text).unwrap_err();
@@ -484,5 +593,11 @@ mod tests {
             assert!(error.contains(message), "{text:?}: {error}");
             assert!(!error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn a_password_that_was_put_into_the_policy_is_not_quoted() {
+        let error = parse("[email]\nsmtp = \"smtps://me:secret@mail\"").unwrap_err();
+        assert!(error.contains("password_file") && !error.contains("secret"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 //! `resident` serves root's connections from one process, `listen` starts a verifier for each
 //! connection of a user; `serve` takes a request from a face, of
 //! which `admission` and `confine` leave what the caller may ask; `login` and `manage` answer it; `policy`, `judge` and `lockout`
-//! decide without touching the world; `store` keeps what was decided.
+//! decide without touching the world; `store` keeps what was decided; `mail` sends codes and notices.
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -21,6 +21,7 @@ pub mod judge;
 pub mod listen;
 pub mod lockout;
 pub mod login;
+pub mod mail;
 pub mod manage;
 pub mod places;
 pub mod policy;

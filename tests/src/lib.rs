@@ -22,6 +22,7 @@ pub mod host;
 pub mod life;
 pub mod listener;
 pub mod log;
+pub mod mail;
 pub mod mode;
 pub mod pam;
 pub mod peer;

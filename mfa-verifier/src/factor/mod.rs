@@ -1,6 +1,7 @@
 //! What a person can give: one-time codes and backup codes.
 
 pub mod codes;
+pub mod mail_code;
 pub mod otp;
 mod turnstile;
 
