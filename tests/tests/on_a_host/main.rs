@@ -26,6 +26,7 @@ mod installation;
 mod lockout;
 mod login_at_a_terminal;
 mod login_over_ssh;
+mod mail;
 mod names_and_text;
 mod pam_calls;
 mod planted_files;
