@@ -71,7 +71,7 @@ fn act(
         }
         Action::ShowKey { label } => show_key(world, owner, label),
         Action::Unlock => change(world, owner, |record| {
-            unlock(record, (world.now)(), i64::from(world.config.totp.window));
+            unlock(record, (world.now)(), i64::from(world.config.widest_window()));
             Ok(())
         }),
         Action::Reset => {

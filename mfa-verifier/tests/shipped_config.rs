@@ -1,4 +1,5 @@
-//! `config/config.toml`, which `make install` lays down, against what the verifier reads.
+//! `config/config.toml`, which `make install` lays down, and the manual page `pam_mfa.toml(5)`, against
+//! what the verifier reads.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -7,6 +8,7 @@ use std::path::Path;
 use mfa_verifier::config::{Config, Mode};
 
 const SHIPPED: &str = include_str!("../../config/config.toml");
+const MANUAL: &str = include_str!("../../doc/man/pam_mfa.toml.5");
 
 /// The policy in `text`, or what is wrong with it.
 fn parse(text: &str) -> Result<Config, String> {
@@ -35,9 +37,15 @@ fn is_key(line: &str) -> bool {
     })
 }
 
-/// What may stand in `[section]`, or at the top of the file: it is in the error for what may not.
-fn keys_of(section: &str) -> BTreeSet<String> {
-    let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+/// The tables of the file; rules are a list of tables.
+fn sections() -> BTreeSet<String> {
+    let mut sections = keys_of("");
+    assert!(sections.remove("rule"), "{sections:?}");
+    sections
+}
+
+/// What may stand under this header, or at the top of the file: it is in the error for what may not.
+fn keys_of(header: &str) -> BTreeSet<String> {
     let error = parse(&format!("{header}no_such_key = 0\n")).unwrap_err();
     let (_, expected) = error.split_once("expected").unwrap();
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -57,11 +65,57 @@ fn every_line_that_is_commented_out_shows_a_default() {
 #[test]
 fn every_key_there_is_is_shown() {
     let shown: toml::Table = uncommented().parse().unwrap();
-    let sections = keys_of("");
+    let sections = sections();
     assert!(sections.contains("policy"), "{sections:?}");
     assert_eq!(shown.keys().cloned().collect::<BTreeSet<_>>(), sections);
     for section in sections {
         let keys = shown[&section].as_table().unwrap().keys();
-        assert_eq!(keys.cloned().collect::<BTreeSet<_>>(), keys_of(&section), "[{section}]");
+        assert_eq!(keys.cloned().collect::<BTreeSet<_>>(), keys_of(&format!("[{section}]\n")));
+    }
+}
+
+#[test]
+fn every_key_of_a_rule_is_shown() {
+    let shown = SHIPPED.split("\n# Rules, ").nth(1).unwrap();
+    let shown = shown.to_owned() + &SHIPPED[SHIPPED.find("[policy]").unwrap()..];
+    for key in keys_of("[[rule]]\n") {
+        let lines: Vec<&str> =
+            shown.lines().map(|line| line.trim_start_matches(['#', ' '])).collect();
+        let begins = format!("{key} = ");
+        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{key}");
+    }
+    // And what is shown is a policy.
+    let rule: Vec<&str> = SHIPPED.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let rule = rule[rule.iter().position(|line| *line == "[[rule]]").unwrap()..].join("\n");
+    assert_eq!(parse(&rule).unwrap().rules.len(), 1, "{rule}");
+}
+
+/// The manual page's keys and defaults, as TOML.
+fn manual() -> String {
+    let keys = MANUAL.split(".SH KEYS\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+    let line = |line: &str| {
+        let key = line.strip_prefix(".B ").or(line.strip_prefix(".SS "));
+        key.map(|key| key.replace("\\(dq", "\"") + "\n")
+    };
+    keys.lines().filter_map(line).collect()
+}
+
+#[test]
+fn the_manual_has_every_key_with_its_default() {
+    let manual = manual();
+    assert_eq!(parse(&manual).unwrap(), Config::default(), "{manual}");
+    let shown: toml::Table = manual.parse().unwrap();
+    assert_eq!(shown.keys().cloned().collect::<BTreeSet<_>>(), sections());
+    for section in sections() {
+        let keys = shown[&section].as_table().unwrap().keys();
+        assert_eq!(keys.cloned().collect::<BTreeSet<_>>(), keys_of(&format!("[{section}]\n")));
+    }
+    let rules = MANUAL.split(".SH RULES\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+    for key in keys_of("[[rule]]\n") {
+        let named = |line: &str| {
+            let mut words = line.split(' ');
+            matches!(words.next(), Some(".B" | ".BR")) && words.next() == Some(&key)
+        };
+        assert!(rules.lines().any(named), "{key}");
     }
 }
