@@ -60,7 +60,7 @@ impl Decision {
         }
     }
 
-    fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Granted { .. } => "accepted",
             Self::Exempt(Exemption::ModeOff) => "mode_off",

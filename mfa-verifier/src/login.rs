@@ -135,7 +135,7 @@ fn load(store: &dyn Store, user: Option<&Owner>) -> Result<UserRecord, StoreErro
     }
 }
 
-fn prompt(world: &World, request: &LoginRequest) -> Prompt {
+pub(crate) fn prompt(world: &World, request: &LoginRequest) -> Prompt {
     let text = request.prompt.as_deref().unwrap_or(&world.config.login.prompt);
     if request.echo || world.config.login.echo {
         Prompt::visible(text)

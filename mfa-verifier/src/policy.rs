@@ -79,6 +79,21 @@ pub enum Mismatch {
     Time,
 }
 
+impl Mismatch {
+    /// The key that does not match.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::Services => "services",
+            Self::From => "from",
+            Self::Console => "console",
+            Self::Time => "time",
+        }
+    }
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
