@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mfa_protocol::message;
+use mfa_protocol::{JUDGE_SERVICE, message};
 
 use crate::problem::Problem;
 
@@ -190,7 +190,7 @@ pub struct Invite {
 #[derive(Debug, Args)]
 pub struct Judge {
     /// The PAM service whose policy holds
-    #[arg(long, default_value = "judge")]
+    #[arg(long, default_value = JUDGE_SERVICE)]
     pub service: String,
     /// The address that the login comes from
     #[arg(long, value_name = "ADDR")]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use jiff::civil::DateTime;
-use mfa_protocol::REAUTH_SERVICE;
+use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
 use crate::config::{Config, EnrolAtLogin, Methods, Mode, Names, PolicyConfig, RequiredFrom, Rule};
 use crate::source::Source;
@@ -140,10 +140,11 @@ pub enum Denial {
 /// What holds for one login.
 #[must_use]
 pub fn ruling<'a>(config: &'a Config, situation: &Situation) -> Ruling<'a> {
-    // A change of the own record is none of the services that need be named.
-    let asked =
-        situation.service == REAUTH_SERVICE || config.policy.services.include(situation.service);
-    let (rule, passed_over) = if asked { holding(config, situation) } else { (None, Vec::new()) };
+    let (rule, passed_over) = if is_asked(&config.policy, situation.service) {
+        holding(config, situation)
+    } else {
+        (None, Vec::new())
+    };
     let mut config = match rule.and_then(|index| config.rules.get(index)) {
         Some(rule) => Cow::Owned(rule.applied_to(config)),
         None => Cow::Borrowed(config),
@@ -244,7 +245,7 @@ pub fn requirement(policy: &PolicyConfig, situation: &Situation, enrolled: bool)
     if situation.service == REAUTH_SERVICE {
         return exempt(Exemption::ReAuthentication, situation);
     }
-    if !policy.services.include(situation.service) {
+    if !is_asked(policy, situation.service) {
         return exempt(Exemption::Service, situation);
     }
     if is_trusted(policy, situation) {
@@ -271,9 +272,16 @@ pub fn requirement(policy: &PolicyConfig, situation: &Situation, enrolled: bool)
 #[must_use]
 pub fn looks_at_records(policy: &PolicyConfig, situation: &Situation) -> bool {
     situation.service != REAUTH_SERVICE
-        && policy.services.include(situation.service)
+        && is_asked(policy, situation.service)
         && !is_trusted(policy, situation)
         && policy.mode != Mode::Off
+}
+
+/// Whether a service is asked at all. Where somebody changes the own record, or a code is tried and
+/// nobody logs in, it is none that need be named: every code would be right there.
+fn is_asked(policy: &PolicyConfig, service: &str) -> bool {
+    [REAUTH_SERVICE, JUDGE_SERVICE, TEST_SERVICE].contains(&service)
+        || policy.services.include(service)
 }
 
 fn is_trusted(policy: &PolicyConfig, situation: &Situation) -> bool {

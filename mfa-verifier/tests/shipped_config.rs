@@ -119,3 +119,75 @@ fn the_manual_has_every_key_with_its_default() {
         assert!(rules.lines().any(named), "{key}");
     }
 }
+
+#[test]
+fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
+    // Header, key, what is taken, what is not.
+    let rows = [
+        ("[store]", "path", "\"/srv/mfa\"", "\"srv/mfa\""),
+        ("[store]", "key_file", "\"/srv/key\"", "7"),
+        ("[policy]", "mode", "\"off\"", "\"on\""),
+        ("[policy]", "help", "\"Ask Bob.\"", "\"a\\nb\""),
+        ("[policy]", "services", "[\"sshd\", \"!cron\"]", "[\"\"]"),
+        ("[policy]", "required_from", "2026-12-01", "2026-13-01"),
+        ("[policy]", "trusted", "[\"10.0.0.0/8\"]", "[\"10.0.0.1/8\"]"),
+        ("[policy]", "allow_from", "[\"::1\"]", "[\"localhost\"]"),
+        ("[policy]", "backup_codes_anywhere", "true", "\"true\""),
+        ("[policy]", "methods", "[\"totp\"]", "[]"),
+        ("[login]", "prompt", "\"Code? \"", "\"\\u001b\""),
+        ("[login]", "echo", "true", "1"),
+        ("[self_service]", "allow", "\"first\"", "\"some\""),
+        ("[self_service]", "reauth", "\"invite\"", "\"none\""),
+        ("[totp]", "issuer", "\"a {hostname}\"", "\"a:b\""),
+        ("[totp]", "algorithm", "\"sha512\"", "\"sha384\""),
+        ("[totp]", "digits", "8", "9"),
+        ("[totp]", "period", "300", "14"),
+        ("[totp]", "window", "0", "11"),
+        ("[totp]", "resync_minutes", "0", "11"),
+        ("[hotp]", "look_ahead", "0", "101"),
+        ("[hotp]", "resync", "1000", "1001"),
+        ("[backup_codes]", "count", "1", "0"),
+        ("[backup_codes]", "low", "0", "11"),
+        ("[lockout]", "per_source", "100", "0"),
+        ("[lockout]", "per_user", "1", "101"),
+        ("[lockout]", "first_wait", "86400", "0"),
+        ("[lockout]", "longest_wait", "1", "86401"),
+        ("[lockout]", "disable_after", "100", "101"),
+        ("[lockout]", "backup_codes_per_hour", "1", "0"),
+        ("[lockout]", "known_source_days", "365", "366"),
+        ("[[rule]]", "name", "\"night shift\"", "\" \""),
+        ("[[rule]]", "users", "[\"alice\"]", "\"alice\""),
+        ("[[rule]]", "groups", "[\"wheel\"]", "[]"),
+        ("[[rule]]", "services", "[\"!sshd\"]", "[\"a b\"]"),
+        ("[[rule]]", "from", "[\"2001:db8::/32\"]", "[\"fe80::1%eth0\"]"),
+        ("[[rule]]", "console", "false", "0"),
+        ("[[rule]]", "time", "[\"Sat,Sun\"]", "[\"Someday\"]"),
+        ("[[rule]]", "mode", "\"required\"", "true"),
+        ("[[rule]]", "help", "\"\"", "[]"),
+        ("[[rule]]", "required_from", "\"\"", "\"2026-12-01\""),
+        ("[[rule]]", "trusted", "[]", "[\"0.0.0.0/33\"]"),
+        ("[[rule]]", "allow_from", "[]", "\"::1\""),
+        ("[[rule]]", "backup_codes_anywhere", "false", "0"),
+        ("[[rule]]", "methods", "[\"backup_code\"]", "[\"email\"]"),
+        ("[[rule]]", "window", "10", "-1"),
+        ("[[rule]]", "lockout", "{ per_user = 100 }", "{ per_user = 0 }"),
+    ];
+    let mut seen = BTreeSet::new();
+    for (header, key, taken, refused) in rows {
+        // A rule must be for something and set something.
+        let rest = match (header, key) {
+            ("[[rule]]", "mode") => "console = true\n",
+            ("[[rule]]", _) => "mode = \"off\"\n",
+            _ => "",
+        };
+        parse(&format!("{header}\n{rest}{key} = {taken}\n")).unwrap();
+        parse(&format!("{header}\n{rest}{key} = {refused}\n")).unwrap_err();
+        assert!(seen.insert((header.to_owned(), key.to_owned())), "{header} {key}");
+    }
+    let headers = sections().into_iter().map(|name| format!("[{name}]"));
+    let all = headers.chain(["[[rule]]".to_owned()]).flat_map(|header| {
+        let keys = keys_of(&format!("{header}\n"));
+        keys.into_iter().map(move |key| (header.clone(), key))
+    });
+    assert_eq!(all.collect::<BTreeSet<_>>(), seen);
+}

@@ -259,6 +259,9 @@ fn every_policy_asks_what_it_says() {
         (SOME_SERVICES, "alice", "sshd 192.0.2.7", monday, "challenge"),
         (SOME_SERVICES, "alice enrolled", "login tty1", monday, "exempt Service"),
         (SOME_SERVICES, "?", "login tty1", monday, "deny UnknownUser"),
+        // A code that somebody only wants to know about is no less wrong for that.
+        (SOME_SERVICES, "alice", "judge", monday, "challenge"),
+        (SOME_SERVICES, "alice enrolled", "test pts/0", monday, "challenge"),
         (LEFT_OUT, "alice", "dovecot 198.51.100.7", monday, "exempt Service"),
         (LEFT_OUT, "alice", "sshd 198.51.100.7", monday, "challenge"),
         // Consoles and hours.
