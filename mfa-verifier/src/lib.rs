@@ -1,9 +1,9 @@
 //! The verifier: everything that decides about a second factor.
 //!
 //! `resident` serves root's connections from one process, `listen` starts a verifier for each
-//! connection of a user; `serve` takes a request from a face, of
-//! which `admission` and `confine` leave what the caller may ask; `login` and `manage` answer it; `policy`, `judge` and `lockout`
-//! decide without touching the world; `store` keeps what was decided.
+//! connection of a user; `serve` takes a request from a face, of which `admission` and `confine` leave
+//! what the caller may ask; `login` and `manage` answer it; `situation` gathers what `policy` looks at;
+//! `policy`, `judge` and `lockout` decide without touching the world; `store` keeps what was decided.
 #![forbid(unsafe_code)]
 
 pub mod admission;

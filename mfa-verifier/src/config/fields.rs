@@ -74,7 +74,7 @@ where
     within::<LOW, HIGH, T, D>(deserializer).map(Some)
 }
 
-/// [`line`], for a key that need not be there.
+/// [`line()`], for a key that need not be there.
 pub(super) fn some_line<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
