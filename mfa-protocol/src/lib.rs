@@ -50,6 +50,12 @@ pub const FACE_BOUND: Duration = Duration::from_secs(12);
 /// `pam_mfa.so` asks nothing, or nobody could ever enrol.
 pub const REAUTH_SERVICE: &str = "mfa-setup";
 
+/// What `mfa-setup judge` names for a service, if nothing else is said.
+pub const JUDGE_SERVICE: &str = "judge";
+
+/// What `mfa-setup test` names for a service.
+pub const TEST_SERVICE: &str = "test";
+
 /// How long a face waits for a resident verifier to greet it, before it starts one of its own.
 pub const GREETING_BOUND: Duration = Duration::from_secs(1);
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mfa_protocol::message;
+use mfa_protocol::{JUDGE_SERVICE, message};
 
 use crate::problem::Problem;
 
@@ -70,6 +70,10 @@ pub enum Command {
     /// Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks
     /// for none; 1 refused (root)
     Judge(Judge),
+    /// Read the policy file as a login does, and warn of what may not be meant so (root)
+    Check,
+    /// Say what policy asks of a user, and by which rule (root)
+    Explain(Explain),
 }
 
 #[derive(Debug, Args)]
@@ -186,20 +190,42 @@ pub struct Invite {
 #[derive(Debug, Args)]
 pub struct Judge {
     /// The PAM service whose policy holds
-    #[arg(long, default_value = "judge")]
+    #[arg(long, default_value = JUDGE_SERVICE)]
     pub service: String,
     /// The address that the login comes from
     #[arg(long, value_name = "ADDR")]
     pub from: Option<IpAddr>,
 }
 
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The user
+    pub name: OsString,
+    /// The PAM service
+    #[arg(long)]
+    pub service: String,
+    /// The remote host, as PAM would have it; without it, this host itself
+    #[arg(long, value_name = "ADDR")]
+    pub from: Option<String>,
+    /// The terminal, as PAM would have it: tty1, pts/0, :0
+    #[arg(long, value_name = "TTY")]
+    pub tty: Option<String>,
+    /// When: 2026-12-01, "2026-12-01 08:00" (local time), 2026-12-01T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+}
+
 impl Command {
     /// Whether only root can do it. The verifier decides that again; here it spares questions.
     pub fn is_roots(&self) -> bool {
         match self {
-            Self::ShowKey(_) | Self::Unlock | Self::Reset | Self::Invite(_) | Self::Judge(_) => {
-                true
-            }
+            Self::ShowKey(_)
+            | Self::Unlock
+            | Self::Reset
+            | Self::Invite(_)
+            | Self::Judge(_)
+            | Self::Check
+            | Self::Explain(_) => true,
             Self::Add(add) => add.secret_file.is_some() || add.no_confirm,
             Self::Status | Self::Remove(_) | Self::Default(_) | Self::Codes(_) | Self::Test(_) => {
                 false
@@ -242,6 +268,10 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
         Some(Command::Invite(_)) if cli.global.user.is_some() => {
             Err(Problem::usage("invite takes the user without --user", "mfa-setup invite NAME"))
         }
+        Some(Command::Explain(_)) if cli.global.user.is_some() => Err(Problem::usage(
+            "explain takes the user without --user",
+            "mfa-setup explain NAME --service sshd",
+        )),
         Some(Command::Judge(_)) if cli.global.user.is_none() => {
             Err(Problem::usage("judge needs --user", "say whose code it is: --user NAME"))
         }
@@ -311,6 +341,9 @@ mod tests {
             "mfa-setup unlock",
             "mfa-setup reset",
             "mfa-setup judge --user alice --service sshd --from 192.0.2.7",
+            "mfa-setup check --config policy.toml --json",
+            "mfa-setup explain alice --service sshd --from 192.0.2.7",
+            "mfa-setup explain alice --service login --tty tty1 --at 2026-12-01",
         ] {
             assert!(parsed(line).is_ok(), "{line}");
         }
@@ -361,6 +394,10 @@ mod tests {
             "mfa-setup invite bob --for ever",
             "mfa-setup invite bob --user bob",
             "mfa-setup status extra",
+            "mfa-setup check policy.toml",
+            "mfa-setup explain alice",
+            "mfa-setup explain --service sshd",
+            "mfa-setup explain alice --service sshd --user alice",
             "mfa-setup --colour",
         ] {
             let problem = wrong(line);

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use mfa_protocol::Secret;
-use mfa_protocol::message::{Added, CodeStatus, DeviceStatus, Key, Outcome, Status};
+use mfa_protocol::message::{
+    Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, Key, Outcome, Status,
+};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -216,6 +218,91 @@ pub struct DoneAnswer<'a> {
 impl<'a> DoneAnswer<'a> {
     pub fn new(user: &'a str) -> Self {
         Self { user, done: true }
+    }
+}
+
+/// Of `check`.
+#[derive(Serialize)]
+pub struct CheckedAnswer<'a> {
+    path: &'a str,
+    exists: bool,
+    rules: u32,
+    warnings: &'a [String],
+}
+
+impl<'a> From<&'a Checked> for CheckedAnswer<'a> {
+    fn from(checked: &'a Checked) -> Self {
+        let Checked { path, exists, rules, warnings } = checked;
+        Self { path, exists: *exists, rules: *rules, warnings }
+    }
+}
+
+/// Of `explain`.
+#[derive(Serialize)]
+pub struct ExplainedAnswer<'a> {
+    user: &'a str,
+    uid: u32,
+    enrolled: Option<bool>,
+    service: &'a str,
+    source: &'a str,
+    console: bool,
+    at: String,
+    local: Option<&'a str>,
+    rule: Option<HeldRule<'a>>,
+    passed_over: Vec<PassedOver<'a>>,
+    requirement: &'a str,
+    reason: Option<&'a str>,
+    notice: Option<&'a str>,
+    prompt: Option<&'a str>,
+    methods: &'a [String],
+    outside: bool,
+}
+
+#[derive(Serialize)]
+struct HeldRule<'a> {
+    number: u32,
+    name: Option<&'a str>,
+    line: u32,
+}
+
+#[derive(Serialize)]
+struct PassedOver<'a> {
+    #[serde(flatten)]
+    rule: HeldRule<'a>,
+    /// The key that does not match.
+    mismatch: &'a str,
+}
+
+impl<'a> From<&'a ExplainedRule> for HeldRule<'a> {
+    fn from(rule: &'a ExplainedRule) -> Self {
+        Self { number: rule.number, name: rule.name.as_deref(), line: rule.line }
+    }
+}
+
+impl<'a> From<&'a Explained> for ExplainedAnswer<'a> {
+    fn from(it: &'a Explained) -> Self {
+        let passed_over = it.rules.iter().filter_map(|rule| {
+            let mismatch = rule.mismatch.as_deref()?;
+            Some(PassedOver { rule: rule.into(), mismatch })
+        });
+        Self {
+            user: &it.user,
+            uid: it.uid,
+            enrolled: it.enrolled,
+            service: &it.service,
+            source: &it.source,
+            console: it.console,
+            at: rfc3339(it.at),
+            local: it.local.as_deref(),
+            rule: it.rules.last().filter(|rule| rule.mismatch.is_none()).map(HeldRule::from),
+            passed_over: passed_over.collect(),
+            requirement: &it.requirement,
+            reason: it.reason.as_deref(),
+            notice: it.notice.as_deref(),
+            prompt: it.prompt.as_deref(),
+            methods: &it.methods,
+            outside: it.outside,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use mfa_protocol::conversation::Scripted;
 use mfa_protocol::message::LoginRequest;
-use mfa_protocol::{Outcome, Reply, Request, Style, Verdict};
+use mfa_protocol::{Outcome, Reply, Request, Style, TEST_SERVICE, Verdict};
 
 use crate::problem::{DONE, Problem, REFUSED, UNUSABLE, say_error, say_hint};
 use crate::session::{Session, printed};
@@ -16,7 +16,7 @@ impl Session<'_> {
     /// `test`: the person is asked on the terminal.
     pub fn test(&mut self) -> Result<u8, Problem> {
         let user = self.user()?;
-        let request = login(&user, "test", None, terminal::name());
+        let request = login(&user, TEST_SERVICE, None, terminal::name());
         let hint = "use a terminal, or mfa-setup judge, which reads the code from standard input";
         let reply = self.converse(&request)?.map_err(|error| unanswered(error, hint))?;
         self.outcome(&user, reply)

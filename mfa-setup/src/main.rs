@@ -5,7 +5,7 @@
 //! its own and reads no configuration.
 //!
 //! From the command line downward: [`cli`] (what may be said) → [`run`] (which command) →
-//! [`enrol`], [`manage`], [`judgement`] (what is asked of the verifier) → [`terminal`] (the
+//! [`enrol`], [`manage`], [`judgement`], [`policy`] (what is asked of the verifier) → [`terminal`] (the
 //! conversation) → [`text`] or [`json`] (the answer).
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod judgement;
 mod manage;
 mod page;
 mod picture;
+mod policy;
 mod private_file;
 mod problem;
 mod run;

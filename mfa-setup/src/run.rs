@@ -34,5 +34,7 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
         Some(Command::Unlock) => session.change(None, Action::Unlock),
         Some(Command::Reset) => session.change(Some("Forget every device and code"), Action::Reset),
         Some(Command::Judge(judge)) => session.judge(judge),
+        Some(Command::Check) => session.check(),
+        Some(Command::Explain(explain)) => session.explain(explain),
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use mfa_protocol::frame::{receive, transmit};
 use mfa_protocol::message::{
-    Action, Added, DeviceKind, Failure, FailureKind, FromFace, GaveUp, LoginRequest, ManageRequest,
-    Status, ToFace,
+    Action, Added, Checked, DeviceKind, Explained, ExplainedRule, Failure, FailureKind, FromFace,
+    GaveUp, LoginRequest, ManageRequest, Status, Supposed, ToFace,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Outcome, Prompt, Reply, Request, Style, Verdict};
@@ -205,6 +205,109 @@ fn a_status_is_one_object_and_nothing_else() {
     let request = managed(verifier.join().unwrap().0);
     assert_eq!(request.user.as_deref(), Some(&b"alice"[..]));
     assert!(matches!(request.action, Action::Status));
+}
+
+#[test]
+fn a_check_is_a_line_and_its_warnings_or_one_object() {
+    let checked = |warnings: &[&str]| {
+        done(Reply::Checked(Checked {
+            path: "/etc/pam_mfa/config.toml".to_owned(),
+            exists: true,
+            rules: 1,
+            warnings: warnings.iter().map(|text| (*text).to_owned()).collect(),
+        }))
+    };
+    let place = Place::new("check");
+    let verifier = place.verifier(vec![checked(&["rule \"x\": there is no user \"\u{1b}\""])]);
+    let ran = place.run("check");
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""));
+    assert_eq!(
+        ran.stdout,
+        "/etc/pam_mfa/config.toml can be used: 1 rule.\n\
+         warning: rule \"x\": there is no user \"\\u{1b}\"\n"
+    );
+    assert!(matches!(managed(verifier.join().unwrap().0).action, Action::Check));
+
+    let place = Place::new("check-json");
+    let verifier = place.verifier(vec![checked(&[])]);
+    let ran = place.run("check --json");
+    assert_eq!(
+        ran.stdout,
+        "{\"path\":\"/etc/pam_mfa/config.toml\",\"exists\":true,\"rules\":1,\"warnings\":[]}\n"
+    );
+    verifier.join().unwrap();
+}
+
+fn explained() -> Explained {
+    let rule = |number: u32, name: Option<&str>, mismatch: Option<&str>| ExplainedRule {
+        number,
+        name: name.map(str::to_owned),
+        line: 10 * number,
+        mismatch: mismatch.map(str::to_owned),
+    };
+    let robot = rule(1, Some("robot"), Some("users"));
+    Explained {
+        user: "alice".to_owned(),
+        uid: 1000,
+        enrolled: Some(true),
+        service: "sshd".to_owned(),
+        source: "198.51.100.7".to_owned(),
+        console: false,
+        at: 1_795_314_688,
+        local: Some("Sun 2026-11-22 03:31:28".to_owned()),
+        rules: vec![robot, rule(2, None, Some("from")), rule(3, None, None)],
+        rules_left_out: 0,
+        requirement: "challenge".to_owned(),
+        reason: None,
+        notice: None,
+        prompt: Some("Verification code: ".to_owned()),
+        methods: vec!["backup_code".to_owned()],
+        outside: true,
+    }
+}
+
+#[test]
+fn an_explanation_is_a_table_or_one_object() {
+    let place = Place::new("explain");
+    let verifier = place.verifier(vec![done(Reply::Explained(Box::new(explained())))]);
+    let ran =
+        place.run("explain alice --service sshd --from 198.51.100.7 --tty ssh --at 2026-11-22");
+    assert_eq!(
+        ran.stdout,
+        "User:      alice (uid 1000)\n\
+         Service:   sshd\n\
+         From:      198.51.100.7\n\
+         Time:      Sun 2026-11-22 03:31:28 here, 2026-11-22 02:31 UTC\n\
+         Rule 1:    \"robot\", line 10: no: alice is not among its users\n\
+         Rule 2:    line 20: no: 198.51.100.7 is in none of its networks\n\
+         Rule 3:    line 30: holds\n\
+         Asked:     \"Verification code: \": right are backup_code; it is outside of allow_from\n"
+    );
+    let request = managed(verifier.join().unwrap().0);
+    assert_eq!(request.user.as_deref(), Some(&b"alice"[..]));
+    let Action::Explain(supposed) = request.action else { panic!("{request:?}") };
+    let expected = Supposed {
+        service: "sshd".to_owned(),
+        rhost: Some("198.51.100.7".to_owned()),
+        tty: Some("ssh".to_owned()),
+        at: Some("2026-11-22".to_owned()),
+    };
+    assert_eq!(*supposed, expected);
+
+    let place = Place::new("explain-json");
+    let verifier = place.verifier(vec![done(Reply::Explained(Box::new(explained())))]);
+    let ran = place.run("explain alice --service sshd --json");
+    assert_eq!(
+        ran.stdout,
+        "{\"user\":\"alice\",\"uid\":1000,\"enrolled\":true,\"service\":\"sshd\",\
+         \"source\":\"198.51.100.7\",\"console\":false,\"at\":\"2026-11-22T02:31:28Z\",\
+         \"local\":\"Sun 2026-11-22 03:31:28\",\"rule\":{\"number\":3,\"name\":null,\"line\":30},\
+         \"passed_over\":[{\"number\":1,\"name\":\"robot\",\"line\":10,\"mismatch\":\"users\"},\
+         {\"number\":2,\"name\":null,\"line\":20,\"mismatch\":\"from\"}],\
+         \"requirement\":\"challenge\",\"reason\":null,\"notice\":null,\
+         \"prompt\":\"Verification code: \",\"methods\":[\"backup_code\"],\"outside\":true}\n"
+    );
+    verifier.join().unwrap();
 }
 
 #[test]

@@ -4,19 +4,31 @@
 //! that was named and is missing, an unknown key, a wrong type, a number out of its range, a file
 //! that somebody else than root can write: each is an error that denies.
 
+mod email;
+mod fields;
+mod hours;
+mod names;
+mod network;
+mod policy;
+mod rule;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mfa_protocol::escape::is_unsafe;
 use mfa_protocol::message::Algorithm;
 use mfa_protocol::paths;
 use mfa_protocol::trusted::{self, Untrusted};
-use serde::de::{Error as _, IntoDeserializer, Unexpected};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::mail::address::{Address, Template};
-use crate::mail::server::Server;
+pub use email::EmailConfig;
+pub use hours::Hours;
+pub use names::{Names, Services};
+pub use network::Networks;
+pub use policy::{EnrolAtLogin, Methods, Mode, PolicyConfig, RequiredFrom};
+pub use rule::{Matchers, Rule, Rules};
+
+use fields::{absolute, algorithm, issuer, line, within};
 
 /// Bytes of a policy file, far above any that a person wrote.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -42,8 +54,14 @@ pub struct Config {
     /// Budgets and waits.
     pub lockout: LockoutConfig,
     /// Codes and notices by mail.
-    #[serde(deserialize_with = "email")]
+    #[serde(deserialize_with = "email::email")]
     pub email: EmailConfig,
+    /// Where a part of this is another one.
+    #[serde(rename = "rule")]
+    pub rules: Rules,
+    /// In what a rule made of the file: the longest wait of the file.
+    #[serde(skip)]
+    longest_wait_elsewhere: u64,
 }
 
 /// `[store]`
@@ -62,30 +80,6 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self { path: paths::STORE.into(), key_file: paths::KEY_FILE.into() }
     }
-}
-
-/// `[policy]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PolicyConfig {
-    /// Who must give a second factor.
-    pub mode: Mode,
-    /// One line for every refusal, whoever it is; empty for none.
-    #[serde(deserialize_with = "line")]
-    pub help: String,
-}
-
-/// Who must give a second factor.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Nobody.
-    Off,
-    /// Who has enrolled.
-    Optional,
-    /// Everybody; who has not enrolled is refused.
-    #[default]
-    Required,
 }
 
 /// `[login]`
@@ -254,56 +248,6 @@ impl Default for LockoutConfig {
     }
 }
 
-/// `[email]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EmailConfig {
-    /// Whom mail comes from; without it none is sent.
-    #[serde(deserialize_with = "unless_empty")]
-    pub from: Option<Address>,
-    /// The program that takes it where no server is named.
-    #[serde(deserialize_with = "absolute")]
-    pub sendmail: PathBuf,
-    /// The server that takes it.
-    #[serde(deserialize_with = "unless_empty")]
-    pub smtp: Option<Server>,
-    /// The file with the password for that server's user.
-    #[serde(deserialize_with = "absolute_unless_empty")]
-    pub password_file: Option<PathBuf>,
-    /// Who signs that server's certificate, where it is none of those that the system trusts.
-    #[serde(deserialize_with = "absolute_unless_empty")]
-    pub ca_file: Option<PathBuf>,
-    /// Seconds that a mailer has in all. With what else a verifier does it stays within
-    /// [`mfa_protocol::VERIFIER_BOUND`].
-    #[serde(deserialize_with = "within::<1, 8, _, _>")]
-    pub timeout: u64,
-    /// Minutes for which a code is good. NIST SP 800-63B (5.1.3.2) wants at most 10.
-    #[serde(deserialize_with = "within::<1, 10, _, _>")]
-    pub code_lifetime: u8,
-    /// Mails with codes that a user gets in an hour.
-    #[serde(deserialize_with = "within::<1, 20, _, _>")]
-    pub per_hour: u8,
-    /// The addresses of those who have not enrolled.
-    #[serde(deserialize_with = "unless_empty")]
-    pub address: Option<Template>,
-}
-
-impl Default for EmailConfig {
-    fn default() -> Self {
-        Self {
-            from: None,
-            sendmail: "/usr/sbin/sendmail".into(),
-            smtp: None,
-            password_file: None,
-            ca_file: None,
-            timeout: 8,
-            code_lifetime: 5,
-            per_hour: 5,
-            address: None,
-        }
-    }
-}
-
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -355,9 +299,15 @@ impl ConfigFile {
         Self { named, last: Mutex::default() }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.named.as_deref().unwrap_or(Path::new(paths::CONFIG))
+    }
+
     /// What it says now.
     pub fn load(&self) -> Result<Arc<Config>, ConfigError> {
-        let path = self.named.as_deref().unwrap_or(Path::new(paths::CONFIG));
+        let path = self.path();
         let text = match read(path) {
             Err(ConfigError::File(Untrusted::Missing(_))) if self.named.is_none() => {
                 return Ok(Arc::default());
@@ -390,10 +340,27 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 impl Config {
     /// The policy in `text`; `path` only names it in errors.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| {
-            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-            content(path, line, column, error.message())
-        })
+        let wrong = |offset, message: &str| {
+            let (line, column) = position(text, offset);
+            content(path, line, column, message)
+        };
+        let mut config: Self = toml::from_str(text)
+            .map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
+        config.rules.settle(text).map_err(|(offset, message)| wrong(offset, message))?;
+        Ok(config)
+    }
+
+    /// The longest wait that an attempt can have been given, whichever rule held for it.
+    #[must_use]
+    pub fn longest_wait(&self) -> u64 {
+        let here = self.lockout.longest_wait.max(self.longest_wait_elsewhere);
+        self.rules.iter().filter_map(Rule::longest_wait).fold(here, u64::max)
+    }
+
+    /// The widest window by which a code can have been accepted, whichever rule held for it.
+    #[must_use]
+    pub fn widest_window(&self) -> u8 {
+        self.rules.iter().filter_map(Rule::window).fold(self.totp.window, u8::max)
     }
 }
 
@@ -408,90 +375,6 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
-}
-
-fn within<'de, const LOW: u64, const HIGH: u64, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: TryFrom<u64>,
-    D: Deserializer<'de>,
-{
-    let number = i64::deserialize(deserializer)?;
-    u64::try_from(number)
-        .ok()
-        .filter(|n| (LOW..=HIGH).contains(n))
-        .and_then(|n| T::try_from(n).ok())
-        .ok_or_else(|| {
-            let expected = format!("a number from {LOW} to {HIGH}");
-            D::Error::invalid_value(Unexpected::Signed(number), &expected.as_str())
-        })
-}
-
-fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    let text = line(deserializer)?;
-    let path = PathBuf::from(&text);
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(D::Error::invalid_value(Unexpected::Str(&text), &"an absolute path"))
-    }
-}
-
-fn absolute_unless_empty<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<PathBuf>, D::Error> {
-    let text = line(deserializer)?;
-    if text.is_empty() { Ok(None) } else { absolute(text.into_deserializer()).map(Some) }
-}
-
-fn unless_empty<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: TryFrom<String, Error = String>,
-    D: Deserializer<'de>,
-{
-    let text = line(deserializer)?;
-    if text.is_empty() { Ok(None) } else { T::try_from(text).map(Some).map_err(D::Error::custom) }
-}
-
-/// What a key alone cannot show to be wrong.
-fn email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EmailConfig, D::Error> {
-    let config = EmailConfig::deserialize(deserializer)?;
-    let has_user = config.smtp.as_ref().is_some_and(|server| server.user.is_some());
-    if has_user != config.password_file.is_some() {
-        return Err(D::Error::custom(
-            "password_file belongs to a user in smtp, and the other way round",
-        ));
-    }
-    if config.from.is_none() && config != EmailConfig::default() {
-        return Err(D::Error::custom("without from no mail is sent"));
-    }
-    Ok(config)
-}
-
-fn line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.chars().any(is_unsafe) {
-        return Err(D::Error::custom("control and invisible characters are not allowed here"));
-    }
-    Ok(text)
-}
-
-fn issuer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = line(deserializer)?;
-    let rest = text.replace("{hostname}", "");
-    if text.is_empty() || rest.contains(['{', '}', ':']) {
-        let expected = "a name without colon, in which {hostname} may stand";
-        return Err(D::Error::invalid_value(Unexpected::Str(&text), &expected));
-    }
-    Ok(text)
-}
-
-fn algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Algorithm, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "sha1" => Ok(Algorithm::Sha1),
-        "sha256" => Ok(Algorithm::Sha256),
-        "sha512" => Ok(Algorithm::Sha512),
-        other => Err(D::Error::unknown_variant(other, &["sha1", "sha256", "sha512"])),
-    }
 }
 
 #[cfg(test)]
@@ -557,6 +440,92 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_in_a_rule_is_named_with_its_place() {
+        // Each in the second rule, whose header is line 5.
+        let rows = [
+            ("user = [\"bob\"]", ":6:1: ", "unknown field `user`"),
+            ("name = \"\"", ":6:8: ", "no name"),
+            ("users = []", ":6:9: ", "nobody"),
+            ("users = [\"a\\n\"]", ":6:10: ", "no name"),
+            ("groups = \"wheel\"", ":6:10: ", "invalid type"),
+            ("services = []", ":6:12: ", "matches nothing"),
+            ("from = []", ":6:8: ", "matches nothing"),
+            ("from = [\"0.0.0.0/33\"]", ":6:9: ", "no network"),
+            ("console = \"yes\"", ":6:11: ", "invalid type"),
+            ("time = []", ":6:8: ", "never"),
+            ("time = [\"Mon-Fri\", \"8-18\"]", ":6:20: ", "no time such as"),
+            ("mode = \"of\"", ":6:8: ", "unknown variant `of`"),
+            ("help = \"a\\tb\"", ":6:8: ", "control"),
+            ("required_from = \"soon\"", ":6:17: ", "a date such as"),
+            ("trusted = [\"1.2.3.4/8\"]", ":6:12: ", "bits set"),
+            ("allow_from = [7]", ":6:15: ", "invalid type"),
+            ("backup_codes_anywhere = \"\"", ":6:25: ", "invalid type"),
+            ("methods = [\"totp\", \"email\"]", ":6:20: ", "unknown variant `email`"),
+            ("window = 11", ":6:10: ", "a number from 0 to 10"),
+            ("lockout = { per_source = 0 }", ":6:26: ", "a number from 1 to 100"),
+            ("lockout = { per_users = 1 }", ":6:13: ", "unknown field `per_users`"),
+            ("users = [\"bob\"]", ":5:1: ", "sets nothing"),
+            ("", ":5:1: ", "sets nothing"),
+            (
+                "mode = \"off\"\n[[rule]]\nusers = [\"x\"]\nmode = \"off\"",
+                ":5:1: ",
+                "only the last",
+            ),
+        ];
+        let first = "[[rule]]\nusers = [\"alice\"]\nmode = \"off\"\n\n[[rule]]\n";
+        for (text, place, message) in rows {
+            let error = parse(&format!("{first}{text}\n")).unwrap_err();
+            assert!(error.contains(place), "{text:?}: {error}");
+            assert!(error.contains(message), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_a_rule_is_accepted_and_the_last_may_be_for_everybody() {
+        let text = r#"
+            [[rule]]
+            name = "all of it"
+            users = ["alice", "müller"]
+            groups = ["wheel"]
+            services = ["sshd", "SUDO"]
+            from = ["192.0.2.0/24", "2001:db8::/32"]
+            console = false
+            time = ["Mon-Fri 08:00-18:00"]
+            mode = "optional"
+            help = "Ask Bob."
+            required_from = 2026-12-01
+            trusted = ["192.0.2.7"]
+            allow_from = ["192.0.2.0/24"]
+            backup_codes_anywhere = true
+            methods = ["hotp", "backup_code"]
+            window = 0
+            lockout = { per_source = 1, per_user = 2, first_wait = 3, longest_wait = 4, disable_after = 5, backup_codes_per_hour = 6, known_source_days = 7 }
+            [[rule]]
+            required_from = 2026-12-01T00:00:00Z
+        "#;
+        let config = parse(text).unwrap();
+        assert_eq!(config.rules.len(), 2);
+        assert_eq!((config.rules[0].line, config.rules[1].line), (2, 19));
+        let changed = config.rules[0].applied_to(&config);
+        let lockout = LockoutConfig {
+            per_source: 1,
+            per_user: 2,
+            first_wait: 3,
+            longest_wait: 4,
+            disable_after: 5,
+            backup_codes_per_hour: 6,
+            known_source_days: 7,
+        };
+        assert_eq!(changed.lockout, lockout);
+        assert_eq!((changed.policy.mode, changed.totp.window), (Mode::Optional, 0));
+        assert_eq!(changed.policy.methods.names(), ["hotp", "backup_code"]);
+        assert!(changed.policy.backup_codes_anywhere);
+        let from = changed.policy.required_from;
+        assert_eq!(from.written(), "2026-12-01");
+        assert!(from.is_local());
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_place() {
         let rows = [
             ("[policy]\nmod = \"off\"", ":2:1: ", "unknown field `mod`"),
@@ -585,6 +554,20 @@ mod tests {
             ("[email]\naddress = \"{user}@b\"", ":1:", "without from"),
             ("[email]\nfrom = \"a@b\"\nsmtp = \"smtps://u@h\"", ":1:", "password_file belongs"),
             ("[email]\nfrom = \"a@b\"\npassword_file = \"/p\"", ":1:", "password_file belongs"),
+            ("[policy]\nservices = [\"ss/hd\"]", ":2:13: ", "no name of a PAM service"),
+            ("[policy]\nservices = \"sshd\"", ":2:12: ", "invalid type"),
+            ("[policy]\nrequired_from = \"2026-12-01\"", ":2:17: ", "without quotes"),
+            ("[policy]\nrequired_from = 2026-12-01T08:00:00", ":2:17: ", "its offset"),
+            ("[policy]\nrequired_from = 08:00:00", ":2:17: ", "a date such as"),
+            ("[policy]\ntrusted = [\"10.0.0.0/8\", \"10.0.0.1/8\"]", ":2:26: ", "10.0.0.0/8"),
+            ("[policy]\ntrusted = \"10.0.0.0/8\"", ":2:11: ", "invalid type"),
+            ("[policy]\nallow_from = [\"office\"]", ":2:15: ", "no network"),
+            ("[policy]\nallow_from = [\"fe80::1%eth0\"]", ":2:15: ", "scope"),
+            ("[policy]\nbackup_codes_anywhere = 1", ":2:25: ", "invalid type"),
+            ("[policy]\nmethods = []", ":2:11: ", "nobody"),
+            ("[policy]\nmethods = [\"sms\"]", ":2:12: ", "unknown variant `sms`"),
+            ("[policy]\nenrol_at_login = \"invite\"", ":2:1: ", "unknown field"),
+            ("[policy]\nenrol_from = []", ":2:1: ", "unknown field"),
         ];
         for (text, place, message) in rows {
             let error = parse(text).unwrap_err();

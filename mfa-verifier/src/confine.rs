@@ -76,6 +76,7 @@ fn outcome(verdict: Verdict) -> Box<Reply> {
 mod tests {
     use super::*;
     use mfa_protocol::message::Action;
+    use std::collections::BTreeSet;
 
     struct Two;
 
@@ -91,6 +92,14 @@ mod tests {
 
         fn by_uid(&self, _: u32) -> io::Result<Option<Owner>> {
             Ok(None)
+        }
+
+        fn groups(&self, _: &[u8], _: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
+            Ok(BTreeSet::new())
+        }
+
+        fn has_group(&self, _: &str) -> io::Result<bool> {
+            Ok(false)
         }
     }
 

@@ -6,7 +6,7 @@ use mfa_protocol::{Outcome, Verdict};
 use crate::audit::{Line, Log, Severity, timestamp};
 use crate::judge::{Accepted, Code, Refusal};
 use crate::lockout::Barred;
-use crate::policy::{Denial, Exemption};
+use crate::policy::{Denial, Exemption, Ruling};
 use crate::record::{Alteration, UserRecord};
 use crate::store::Owner;
 
@@ -60,10 +60,13 @@ impl Decision {
         }
     }
 
-    fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Granted { .. } => "accepted",
             Self::Exempt(Exemption::ModeOff) => "mode_off",
+            Self::Exempt(Exemption::Service) => "service_not_asked",
+            Self::Exempt(Exemption::Trusted) => "trusted",
+            Self::Exempt(Exemption::NotRequiredYet { .. }) => "not_required_yet",
             Self::Exempt(Exemption::ReAuthentication) => "reauthentication",
             Self::Exempt(Exemption::NotEnrolled)
             | Self::Nobody { nobody: Nobody::NotEnrolled, .. } => "not_enrolled",
@@ -79,6 +82,7 @@ impl Decision {
                 Refusal::Barred(Barred::Until(_)) => "locked",
                 Refusal::Barred(Barred::Disabled) => "too_many_failures",
                 Refusal::AnotherBatch => "replaced_batch",
+                Refusal::NotAccepted => "method",
             },
             Self::NoCode(reason) => reason,
             Self::NoAnswer => "no_answer",
@@ -102,6 +106,7 @@ pub(crate) fn write_down(
     log: &dyn Log,
     request: &LoginRequest,
     user: Option<&Owner>,
+    ruling: Option<&Ruling>,
     decision: &Decision,
 ) {
     let verdict = decision.verdict();
@@ -119,7 +124,7 @@ pub(crate) fn write_down(
     if let Some(label) = decision.label() {
         line = line.quoted("device", label);
     }
-    line = line.value("reason", Some(decision.reason()));
+    line = line.value("reason", Some(reason(decision, ruling)));
     match decision {
         Decision::Refused { refusal: Refusal::Barred(Barred::Until(until)), .. } => {
             line = line.value("not_before", Some(&timestamp(*until)));
@@ -135,6 +140,12 @@ pub(crate) fn write_down(
         Decision::Unavailable(error) => line = line.quoted("error", error),
         _ => {}
     }
+    if let Some((number, rule)) = ruling.and_then(Ruling::held) {
+        line = match &rule.name {
+            Some(name) => line.quoted("rule", name),
+            None => line.value("rule", Some(&number.to_string())),
+        };
+    }
     if request.nullok {
         line = line.value("nullok", Some("yes"));
     }
@@ -144,6 +155,17 @@ pub(crate) fn write_down(
         Verdict::Unavailable => Severity::Error,
     };
     log.write(severity, &line.finish());
+}
+
+fn reason<'a>(decision: &'a Decision, ruling: Option<&Ruling>) -> &'a str {
+    match decision {
+        Decision::Refused { refusal: Refusal::NotAccepted, .. }
+            if ruling.is_some_and(|ruling| ruling.outside) =>
+        {
+            "outside"
+        }
+        decision => decision.reason(),
+    }
 }
 
 /// For whom the decoy stands.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::factor::codes;
 use crate::factor::otp::{self, Admitted, Finding};
 use crate::lockout::Barred;
-use crate::record::{MovingFactor, Use, UserRecord};
+use crate::record::{Device, MovingFactor, Use, UserRecord};
 use crate::source::Source;
 
 /// A code that somebody gave, ready to be compared under the user's lock.
@@ -84,6 +84,8 @@ pub enum Refusal {
     Barred(Barred),
     /// The batch of backup codes was replaced while this one was typed: not charged.
     AnotherBatch,
+    /// Policy does not accept this factor here: compared in vain, and not charged.
+    NotAccepted,
 }
 
 /// Judges `attempt`. The same comparisons are made whatever comes of them, so that the time taken
@@ -95,7 +97,7 @@ pub fn judge(
     now: u64,
     config: &Config,
 ) -> (Judgement, UserRecord) {
-    record.lockout.shorten_waits(now, &config.lockout);
+    record.lockout.shorten_waits(now, config.longest_wait());
     match &attempt.code {
         Code::OneTime(code) => judge_one_time(record, code, attempt.source, now, config),
         Code::Backup { batch, hash } => {
@@ -112,9 +114,14 @@ fn judge_one_time(
     config: &Config,
 ) -> (Judgement, UserRecord) {
     let admitted = record.lockout.admit_otp(source, now, &config.lockout);
-    let may_enter = if admitted.is_ok() { Admitted::Yes } else { Admitted::No };
-    let findings = examine_all(&record, code, may_enter, now, config);
+    let mut findings = examine_all(&record, code, admitted.is_ok(), now, config);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
+    let compared = !findings.is_empty();
+    findings
+        .retain(|(index, _)| record.devices.get(*index).is_some_and(|d| is_accepted(d, config)));
+    if compared && findings.is_empty() {
+        return refused(Refusal::NotAccepted, record);
+    }
     if let Err(barred) = admitted {
         return refused(Refusal::Barred(barred), record);
     }
@@ -142,19 +149,28 @@ fn judge_one_time(
     refused(Refusal::Wrong, charge_devices(record, findings, source, now, config))
 }
 
-/// What the code is to each device that has codes of its length, by the device's place.
+/// What the code is to each device that has codes of its length, by the device's place; also to those
+/// that are not accepted, so that this takes as long.
 fn examine_all(
     record: &UserRecord,
     code: &str,
-    admitted: Admitted,
+    may_enter: bool,
     now: u64,
     config: &Config,
 ) -> Vec<(usize, Finding)> {
     let devices = record.devices.iter().enumerate();
     devices
         .filter(|(_, device)| !device.disabled && usize::from(device.digits) == code.len())
-        .map(|(index, device)| (index, otp::examine(device, code, admitted, now, config)))
+        .map(|(index, device)| {
+            let lets_in = may_enter && is_accepted(device, config);
+            let admitted = if lets_in { Admitted::Yes } else { Admitted::No };
+            (index, otp::examine(device, code, admitted, now, config))
+        })
         .collect()
+}
+
+fn is_accepted(device: &Device, config: &Config) -> bool {
+    config.policy.methods.accept(device.kind())
 }
 
 fn accept_device(
@@ -210,6 +226,9 @@ fn judge_backup(
     let admitted = record.lockout.admit_backup_code(source, now, rules);
     let found = record.backup_codes.as_ref().and_then(|codes| codes::position(codes, hash));
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
+    if !config.policy.methods.backup_code {
+        return refused(Refusal::NotAccepted, record);
+    }
     if let Err(barred) = admitted {
         return refused(Refusal::Barred(barred), record);
     }

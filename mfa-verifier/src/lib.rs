@@ -1,24 +1,28 @@
 //! The verifier: everything that decides about a second factor.
 //!
 //! `resident` serves root's connections from one process, `listen` starts a verifier for each
-//! connection of a user; `serve` takes a request from a face, of
-//! which `admission` and `confine` leave what the caller may ask; `login` and `manage` answer it; `policy`, `judge` and `lockout`
-//! decide without touching the world; `store` keeps what was decided; `mail` sends codes and notices.
+//! connection of a user; `serve` takes a request from a face, of which `admission` and `confine` leave
+//! what the caller may ask; `login` and `manage` answer it; `situation` gathers what `policy` looks at;
+//! `policy`, `judge` and `lockout` decide without touching the world; `store` keeps what was decided;
+//! `mail` sends codes and notices.
 #![forbid(unsafe_code)]
 
 pub mod admission;
 pub mod alterations;
 pub mod attempt;
 pub mod audit;
+mod check;
 pub mod config;
 pub mod confine;
 mod decision;
 pub mod enrol;
+mod explain;
 pub mod factor;
 mod failure;
 mod invite;
 pub mod judge;
 pub mod listen;
+pub mod local_time;
 pub mod lockout;
 pub mod login;
 pub mod mail;
@@ -32,6 +36,7 @@ pub mod resident;
 mod resync;
 mod self_service;
 pub mod serve;
+mod situation;
 mod socket;
 pub mod source;
 pub mod store;

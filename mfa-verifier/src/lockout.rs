@@ -27,10 +27,11 @@ pub enum Barred {
 }
 
 impl Lockout {
-    /// Shortens what a clock that ran ahead has noted to the longest wait from now. The result is to
-    /// be saved: shortened anew at each look, such a wait would never come nearer to its end.
-    pub fn shorten_waits(&mut self, now: u64, rules: &LockoutConfig) {
-        let latest = now.saturating_add(rules.longest_wait);
+    /// Shortens what a clock that ran ahead has noted to the longest wait from now, that of all rules:
+    /// an attempt where waits are short must not end one that was given elsewhere. The result is to be
+    /// saved: shortened anew at each look, such a wait would never come nearer to its end.
+    pub fn shorten_waits(&mut self, now: u64, longest: u64) {
+        let latest = now.saturating_add(longest);
         self.not_before = self.not_before.min(latest);
         for state in &mut self.sources {
             state.not_before = state.not_before.min(latest);
@@ -317,7 +318,7 @@ mod tests {
         lockout.failures = rules.per_user;
         lockout.not_before = NOW + 365 * DAY;
         for later in [0, 1_800, 3_599] {
-            lockout.shorten_waits(NOW + later, &rules);
+            lockout.shorten_waits(NOW + later, rules.longest_wait);
             let until = Err(Barred::Until(NOW + 3_600));
             assert_eq!(lockout.admit_otp(HOME, NOW + later, &rules), until, "{later}");
         }

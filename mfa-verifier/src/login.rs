@@ -6,11 +6,13 @@ use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Prompt, Sty
 use crate::alterations::tell;
 use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
+use crate::config::RequiredFrom;
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
 use crate::judge::Refusal;
 use crate::policy::{self, Exemption, Requirement, Situation};
 use crate::record::{Alteration, UserRecord};
+use crate::situation::{SituationError, situation};
 use crate::source::Source;
 use crate::store::{MemoryStore, Owner, Store, StoreError};
 use crate::world::{World, decoy};
@@ -22,39 +24,43 @@ pub const ALREADY_USED: &str = "This code was already used; wait for the next on
 const USED_AHEAD: &str =
     "This device was last used at a time that has not come yet; use a backup code.";
 
-/// Decides one login: who, what policy asks, what is given, whether it is right. The outcome is
-/// returned only after the record is durable and the log line is written.
+/// Decides one login: who, which rule holds, what policy asks, what is given, whether it is right. The
+/// outcome is returned only after the record is durable and the log line is written.
 pub fn login(
     world: &World,
     request: &LoginRequest,
     purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Outcome {
-    let source = Source::of(&request.service, request.rhost.as_deref());
     let user = world.users.by_name(&request.user);
-    let decision = match &user {
-        Ok(user) => decide(world, request, user.as_ref(), source, purpose, conversation),
+    let known = user.as_ref().ok().and_then(Option::as_ref);
+    let situation = match &user {
+        Ok(user) => situation(world, request, user.as_ref()).map_err(LoginError::from),
         Err(error) => Err(LoginError::Users(error.to_string())),
     };
+    let ruling = situation.as_ref().ok().map(|situation| policy::ruling(world.config, situation));
+    let world = &World { config: ruling.as_ref().map_or(world.config, |r| &r.config), ..*world };
+    let decision =
+        situation.and_then(|it| decide(world, request, known, &it, purpose, conversation));
     let decision = decision.unwrap_or_else(Decision::from);
     if !matches!(decision.verdict(), Verdict::Granted | Verdict::Exempt) {
         refuse_with_help(world, conversation);
     }
-    let user = user.ok().flatten();
-    write_down(world.log, request, user.as_ref(), &decision);
-    decision.outcome(user)
+    write_down(world.log, request, known, ruling.as_ref(), &decision);
+    decision.outcome(user.ok().flatten())
 }
 
+/// `world.config` is what holds in `situation`.
 fn decide(
     world: &World,
     request: &LoginRequest,
     user: Option<&Owner>,
-    source: Source,
+    situation: &Situation,
     purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
     let stand_in;
-    let store = if let Some(store) = open_store(world, request)? {
+    let store = if let Some(store) = open_store(world, situation)? {
         store
     } else {
         let record = decoy(world.config)?;
@@ -62,27 +68,21 @@ fn decide(
         &stand_in
     };
     let own = load(store, user)?;
-    let situation = Situation {
-        service: &request.service,
-        user_exists: user.is_some(),
-        enrolled: own.is_enrolled(),
-        first_factor: has_first_factor(request),
-        nullok: request.nullok,
-    };
-    let requirement = policy::requirement(&world.config.policy, &situation);
+    let source = situation.source;
+    let requirement = policy::requirement(&world.config.policy, situation, own.is_enrolled());
     if request.debug {
         let line = Line::new().quoted("debug", &format!("{requirement:?} from {source}"));
         world.log.write(Severity::Debug, &line.finish());
     }
     match requirement {
         Requirement::Exempt(exemption) => {
-            if exemption == Exemption::NotEnrolled {
-                inform(&own.news((world.now)()), conversation);
-            }
+            announce(world, exemption, &own, conversation);
             Ok(Decision::Exempt(exemption))
         }
         Requirement::Deny(denial) => Ok(Decision::Denied(denial)),
-        Requirement::Challenge => {
+        // An enrolment at login is not led yet: who would have one is refused as everybody is who has
+        // not enrolled.
+        Requirement::Challenge | Requirement::Enrol(_) => {
             let subject = Subject::of(store, user, own)?;
             challenge(world, request, store, &subject, source, purpose, conversation)
         }
@@ -118,13 +118,13 @@ fn challenge(
     Ok(decision)
 }
 
-/// The store, if there is one to look at: a fresh host has none, and with the policy off nothing is
-/// looked up, so that this way out works when all else is broken.
+/// The store, if there is one to look at: a fresh host has none, and where policy asks nobody nothing
+/// is looked up, so that this way out works when all else is broken.
 fn open_store<'a>(
     world: &World<'a>,
-    request: &LoginRequest,
+    situation: &Situation,
 ) -> Result<Option<&'a dyn Store>, StoreError> {
-    let needed = policy::looks_at_records(&world.config.policy, &request.service);
+    let needed = policy::looks_at_records(&world.config.policy, situation);
     if needed { world.archive.open() } else { Ok(None) }
 }
 
@@ -135,14 +135,7 @@ fn load(store: &dyn Store, user: Option<&Owner>) -> Result<UserRecord, StoreErro
     }
 }
 
-/// A method that sshd names, which is believed of sshd alone, or a password that some module read.
-fn has_first_factor(request: &LoginRequest) -> bool {
-    let named_by_sshd = request.service == "sshd"
-        && request.ssh_auth_info.as_ref().is_some_and(|methods| !methods.trim().is_empty());
-    named_by_sshd || request.password_given
-}
-
-fn prompt(world: &World, request: &LoginRequest) -> Prompt {
+pub(crate) fn prompt(world: &World, request: &LoginRequest) -> Prompt {
     let text = request.prompt.as_deref().unwrap_or(&world.config.login.prompt);
     if request.echo || world.config.login.echo {
         Prompt::visible(text)
@@ -177,6 +170,34 @@ fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversatio
     }
 }
 
+/// What somebody learns who is let in without a code for want of a device.
+fn announce(
+    world: &World,
+    exemption: Exemption,
+    own: &UserRecord,
+    conversation: &mut dyn Conversation,
+) {
+    match exemption {
+        Exemption::NotEnrolled => inform(&own.news((world.now)()), conversation),
+        Exemption::NotRequiredYet { days } => {
+            inform(&own.news((world.now)()), conversation);
+            let from = &world.config.policy.required_from;
+            conversation.tell(Style::Info, &grace(from, days));
+        }
+        _ => {}
+    }
+}
+
+/// Until when nothing is asked, and what to do until then.
+#[must_use]
+pub(crate) fn grace(from: &RequiredFrom, days: u32) -> String {
+    let left = if days == 1 { "1 day is".to_owned() } else { format!("{days} days are") };
+    format!(
+        "From {} on nobody gets in here without a second factor; {left} left. Enrol with: mfa-setup",
+        from.written()
+    )
+}
+
 /// What was altered since the last login.
 fn inform(news: &[Alteration], conversation: &mut dyn Conversation) {
     if let Some(text) = tell(news) {
@@ -202,6 +223,8 @@ enum LoginError {
     Random(#[from] getrandom::Error),
     #[error("the user database fails: {0}")]
     Users(String),
+    #[error(transparent)]
+    Situation(#[from] SituationError),
 }
 
 impl From<StoreError> for LoginError {

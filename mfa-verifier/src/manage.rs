@@ -6,7 +6,9 @@ use mfa_protocol::message::{
 use mfa_protocol::{Conversation, Secret, escape};
 
 use crate::audit::{Line, Severity};
+use crate::check::check;
 use crate::enrol::{self, key};
+use crate::explain::explain;
 use crate::factor::codes;
 use crate::failure::{failure, not_enrolled, of_codes, of_store, usage};
 use crate::invite::invite;
@@ -71,7 +73,7 @@ fn act(
         }
         Action::ShowKey { label } => show_key(world, owner, label),
         Action::Unlock => change(world, owner, |record| {
-            unlock(record, (world.now)(), i64::from(world.config.totp.window));
+            unlock(record, (world.now)(), i64::from(world.config.widest_window()));
             Ok(())
         }),
         Action::Reset => {
@@ -81,6 +83,10 @@ fn act(
             Ok(done(owner))
         }
         Action::Invite { lifetime } => invite(world, owner, *lifetime),
+        Action::Check => check(world).map(Reply::Checked),
+        Action::Explain(supposed) => {
+            explain(world, owner, supposed).map(|explained| Reply::Explained(Box::new(explained)))
+        }
         // Mistakes in what was asked for are found before a code is asked for.
         Action::Add(wanted) => {
             let record = load(world, owner)?;
@@ -138,7 +144,12 @@ fn known<'a>(record: &'a UserRecord, owner: &Owner, label: &str) -> Result<&'a D
 /// What users may not even do to their own records.
 fn is_roots(action: &Action) -> bool {
     match action {
-        Action::ShowKey { .. } | Action::Unlock | Action::Reset | Action::Invite { .. } => true,
+        Action::ShowKey { .. }
+        | Action::Unlock
+        | Action::Reset
+        | Action::Invite { .. }
+        | Action::Check
+        | Action::Explain(_) => true,
         // A key that is known elsewhere, or a device that nobody has shown to work.
         Action::Add(wanted) => wanted.secret.is_some() || !wanted.confirm,
         Action::Status
@@ -306,7 +317,7 @@ fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
 fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, Failure>) {
     let (name, label) = match action {
         // Looking changes nothing and shows no secret.
-        Action::Status | Action::Codes => return,
+        Action::Status | Action::Codes | Action::Check | Action::Explain(_) => return,
         Action::Add(_) => match result {
             Ok(Reply::Added(added)) => ("add", Some(&added.label)),
             _ => ("add", None),

@@ -1,23 +1,97 @@
-//! What is asked of whom. Pure: configuration and situation go in, a requirement comes out.
+//! What is asked of whom. Pure: configuration and situation go in, a ruling and a requirement come out.
+//!
+//! A *ruling* is the configuration that holds, with what a rule changes in it; everything behind it
+//! takes that for the configuration. It does not depend on what the user has enrolled, so that no
+//! record is looked at where none matters. A *requirement* is what is asked under it.
 
-use mfa_protocol::REAUTH_SERVICE;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use crate::config::{Mode, PolicyConfig};
+use jiff::civil::DateTime;
+use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
+
+use crate::config::{Config, EnrolAtLogin, Methods, Mode, Names, PolicyConfig, RequiredFrom, Rule};
+use crate::source::Source;
 
 /// What policy looks at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Situation<'a> {
     /// The PAM service.
     pub service: &'a str,
-    /// Whether the system knows the user.
-    pub user_exists: bool,
-    /// Whether the user has a device.
-    pub enrolled: bool,
+    /// The user's name as the system has it; `None`: there is no such user.
+    pub user: Option<&'a str>,
+    /// Of the groups that rules name, those that the user is in.
+    pub groups: BTreeSet<String>,
+    /// Where the login comes from.
+    pub source: Source,
+    /// The remote host's address, if that is known.
+    pub address: Option<IpAddr>,
+    /// Whether somebody sits at this machine.
+    pub console: bool,
+    /// The time, seconds since the Unix epoch.
+    pub now: u64,
+    /// The same as a clock on the wall has it here; only where [`needs_local_time`].
+    pub local: Option<DateTime>,
     /// Whether a first factor has provably been given: sshd names a method that succeeded, or a
     /// module read a password.
     pub first_factor: bool,
     /// The stack's `nullok`.
     pub nullok: bool,
+}
+
+/// What holds for one login.
+#[derive(Debug, Clone)]
+pub struct Ruling<'a> {
+    /// The configuration, as the rule that holds makes it.
+    pub config: Cow<'a, Config>,
+    /// The place of that rule in the file; `None`: no rule holds.
+    pub rule: Option<usize>,
+    /// Why each rule before it does not hold.
+    pub passed_over: Vec<Mismatch>,
+    /// Whether it comes from outside of `allow_from`; then `config` accepts less.
+    pub outside: bool,
+}
+
+impl Ruling<'_> {
+    /// The rule that holds, with its number in the file, from 1.
+    #[must_use]
+    pub fn held(&self) -> Option<(usize, &Rule)> {
+        let index = self.rule?;
+        Some((index + 1, self.config.rules.get(index)?))
+    }
+}
+
+/// Why a rule does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It is for other users.
+    Users,
+    /// It is for other groups.
+    Groups,
+    /// It is for other services.
+    Services,
+    /// It is for other networks, or the address is not known.
+    From,
+    /// It is for a console, or for none.
+    Console,
+    /// It is for other times.
+    Time,
+}
+
+impl Mismatch {
+    /// The key that does not match.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::Services => "services",
+            Self::From => "from",
+            Self::Console => "console",
+            Self::Time => "time",
+        }
+    }
 }
 
 /// What is asked.
@@ -27,6 +101,8 @@ pub enum Requirement {
     Exempt(Exemption),
     /// A code; of who has none, too, so that the prompt tells nothing.
     Challenge,
+    /// That a first device be enrolled.
+    Enrol(EnrolAtLogin),
     /// Nobody gets in by being asked nothing here.
     Deny(Denial),
 }
@@ -36,8 +112,17 @@ pub enum Requirement {
 pub enum Exemption {
     /// The policy is off.
     ModeOff,
+    /// This service is not asked at all.
+    Service,
+    /// The address is one that is trusted.
+    Trusted,
     /// The user has not enrolled, and need not.
     NotEnrolled,
+    /// The user has not enrolled, and need not for so many days yet.
+    NotRequiredYet {
+        /// Days until then, the one that has begun among them.
+        days: u32,
+    },
     /// It is the first factor that is asked for, before a change of the own record; the verifier
     /// asks for the second itself.
     ReAuthentication,
@@ -52,16 +137,132 @@ pub enum Denial {
     NoFirstFactor,
 }
 
-/// The requirement for one login.
+/// What holds for one login.
 #[must_use]
-pub fn requirement(policy: &PolicyConfig, situation: &Situation) -> Requirement {
+pub fn ruling<'a>(config: &'a Config, situation: &Situation) -> Ruling<'a> {
+    let (rule, passed_over) = if is_asked(&config.policy, situation.service) {
+        holding(config, situation)
+    } else {
+        (None, Vec::new())
+    };
+    let mut config = match rule.and_then(|index| config.rules.get(index)) {
+        Some(rule) => Cow::Owned(rule.applied_to(config)),
+        None => Cow::Borrowed(config),
+    };
+    let outside = is_outside(&config.policy, situation);
+    if outside {
+        let policy = &mut config.to_mut().policy;
+        let anywhere = policy.backup_codes_anywhere && policy.methods.backup_code;
+        policy.methods = Methods { backup_code: anywhere, ..Methods::NONE };
+    }
+    Ruling { config, rule, passed_over, outside }
+}
+
+/// The first rule that matches, and why those before it do not.
+fn holding(config: &Config, situation: &Situation) -> (Option<usize>, Vec<Mismatch>) {
+    let mut passed_over = Vec::new();
+    for (index, rule) in config.rules.iter().enumerate() {
+        match mismatch(rule, situation) {
+            None if holds(config, rule, situation) => return (Some(index), passed_over),
+            None => passed_over.push(about(rule)),
+            Some(why) => passed_over.push(why),
+        }
+    }
+    (None, passed_over)
+}
+
+/// Whether a rule holds that matches. Nobody knows in which lists somebody would be whom the system
+/// does not know; so that they are told apart neither from those who are asked nor from those of them
+/// who have not enrolled, every list names them by which they are asked, and no other.
+fn holds(config: &Config, rule: &Rule, situation: &Situation) -> bool {
+    if situation.user.is_some() || !rule.is_about_people() {
+        return true;
+    }
+    let policy = rule.applied_to_policy(&config.policy);
+    requirement(&policy, situation, false) == Requirement::Challenge
+}
+
+/// By what a rule that asks nothing is passed over for a user whom the system does not know.
+fn about(rule: &Rule) -> Mismatch {
+    if rule.matches.users.is_some() { Mismatch::Users } else { Mismatch::Groups }
+}
+
+/// Why `rule` does not match, if it does not. Of a user whom the system does not know, nothing is said
+/// by name or group.
+fn mismatch(rule: &Rule, situation: &Situation) -> Option<Mismatch> {
+    let wanted = &rule.matches;
+    let fails = |matches: Option<bool>| matches == Some(false);
+    let services = wanted.services.as_ref().map(|them| them.include(situation.service));
+    if fails(services) {
+        return Some(Mismatch::Services);
+    }
+    let users = wanted.users.as_ref().zip(situation.user);
+    if fails(users.map(|(users, user)| users.iter().any(|name| name == user))) {
+        return Some(Mismatch::Users);
+    }
+    let within = |address: Option<IpAddr>| {
+        wanted.from.as_ref().map(|from| address.is_some_and(|address| from.contain(address)))
+    };
+    if fails(within(situation.address)) {
+        return Some(Mismatch::From);
+    }
+    if fails(wanted.console.map(|console| console == situation.console)) {
+        return Some(Mismatch::Console);
+    }
+    let hours = wanted.time.as_ref();
+    if fails(hours.map(|hours| situation.local.is_some_and(|local| hours.contain(local)))) {
+        return Some(Mismatch::Time);
+    }
+    // At the end: a system may have to ask a directory for them.
+    let groups = wanted.groups.as_ref().filter(|_| situation.user.is_some());
+    if fails(groups.map(|them| them.iter().any(|name| situation.groups.contains(name)))) {
+        return Some(Mismatch::Groups);
+    }
+    None
+}
+
+/// The groups of which it matters whether the user is in them, where everything else is known of the
+/// situation.
+#[must_use]
+pub fn groups_that_matter<'a>(config: &'a Config, situation: &Situation) -> BTreeSet<&'a str> {
+    let matches = |rule: &&Rule| matches!(mismatch(rule, situation), None | Some(Mismatch::Groups));
+    let relevant = config.rules.iter().filter(matches);
+    relevant.filter_map(|rule| rule.matches.groups.as_ref()).flat_map(Names::iter).collect()
+}
+
+/// Whether anything depends on the time of day or on a date here.
+#[must_use]
+pub fn needs_local_time(config: &Config) -> bool {
+    config.policy.required_from.is_local()
+        || config.rules.iter().any(|rule| {
+            rule.matches.time.is_some() || rule.required_from().is_some_and(RequiredFrom::is_local)
+        })
+}
+
+/// The requirement for one login, where `policy` is that of its [`ruling`].
+#[must_use]
+pub fn requirement(policy: &PolicyConfig, situation: &Situation, enrolled: bool) -> Requirement {
     if situation.service == REAUTH_SERVICE {
         return exempt(Exemption::ReAuthentication, situation);
     }
-    match effective_mode(policy.mode, situation.nullok) {
+    if !is_asked(policy, situation.service) {
+        return exempt(Exemption::Service, situation);
+    }
+    if is_trusted(policy, situation) {
+        return exempt(Exemption::Trusted, situation);
+    }
+    let days = days_left(policy, situation);
+    // Who comes from outside is not let in by having nothing to give.
+    let unenrolled = situation.user.is_some() && !enrolled;
+    let unasked = unenrolled && !is_outside(policy, situation);
+    match effective_mode(policy, situation) {
         Mode::Off => exempt(Exemption::ModeOff, situation),
-        Mode::Optional if situation.user_exists && !situation.enrolled => {
-            exempt(Exemption::NotEnrolled, situation)
+        Mode::Optional if unasked => exempt(
+            days.map_or(Exemption::NotEnrolled, |days| Exemption::NotRequiredYet { days }),
+            situation,
+        ),
+        Mode::Required if unasked && may_enrol(policy, situation) => {
+            Requirement::Enrol(policy.enrol_at_login)
         }
         Mode::Optional | Mode::Required => Requirement::Challenge,
     }
@@ -69,20 +270,58 @@ pub fn requirement(policy: &PolicyConfig, situation: &Situation) -> Requirement 
 
 /// Whether anything depends on who has enrolled.
 #[must_use]
-pub fn looks_at_records(policy: &PolicyConfig, service: &str) -> bool {
-    policy.mode != Mode::Off && service != REAUTH_SERVICE
+pub fn looks_at_records(policy: &PolicyConfig, situation: &Situation) -> bool {
+    situation.service != REAUTH_SERVICE
+        && is_asked(policy, situation.service)
+        && !is_trusted(policy, situation)
+        && policy.mode != Mode::Off
 }
 
-/// `nullok` turns `required` into `optional` for its stack.
-fn effective_mode(mode: Mode, nullok: bool) -> Mode {
-    match mode {
-        Mode::Required if nullok => Mode::Optional,
+/// Whether a service is asked at all. Where somebody changes the own record, or a code is tried and
+/// nobody logs in, it is none that need be named: every code would be right there.
+fn is_asked(policy: &PolicyConfig, service: &str) -> bool {
+    [REAUTH_SERVICE, JUDGE_SERVICE, TEST_SERVICE].contains(&service)
+        || policy.services.include(service)
+}
+
+fn is_trusted(policy: &PolicyConfig, situation: &Situation) -> bool {
+    situation.address.is_some_and(|address| policy.trusted.contain(address))
+}
+
+/// Whether a login comes from where `allow_from` accepts nothing. This host itself is no network, so
+/// a console, `su` and `sudo` are never outside; a remote host without an address always is.
+fn is_outside(policy: &PolicyConfig, situation: &Situation) -> bool {
+    !policy.allow_from.is_empty()
+        && situation.source != Source::Local
+        && !situation.address.is_some_and(|address| policy.allow_from.contain(address))
+}
+
+/// Enrolment lets in without a second factor, as an exemption does, so sshd has to have seen a first.
+fn may_enrol(policy: &PolicyConfig, situation: &Situation) -> bool {
+    let from = &policy.enrol_from;
+    policy.enrol_at_login != EnrolAtLogin::Off
+        && (situation.service != "sshd" || situation.first_factor)
+        && (from.is_empty() || situation.address.is_some_and(|address| from.contain(address)))
+}
+
+/// The days until `required` begins; `None` where it has, or is not asked for.
+fn days_left(policy: &PolicyConfig, situation: &Situation) -> Option<u32> {
+    let days = policy.required_from.days_left(situation.now, situation.local);
+    days.filter(|_| policy.mode == Mode::Required)
+}
+
+/// `required` is `optional` until it begins, and in a stack with `nullok`.
+fn effective_mode(policy: &PolicyConfig, situation: &Situation) -> Mode {
+    match policy.mode {
+        Mode::Required if situation.nullok || days_left(policy, situation).is_some() => {
+            Mode::Optional
+        }
         mode => mode,
     }
 }
 
 fn exempt(exemption: Exemption, situation: &Situation) -> Requirement {
-    if !situation.user_exists {
+    if situation.user.is_none() {
         Requirement::Deny(Denial::UnknownUser)
     } else if situation.service == "sshd" && !situation.first_factor {
         Requirement::Deny(Denial::NoFirstFactor)
@@ -92,45 +331,4 @@ fn exempt(exemption: Exemption, situation: &Situation) -> Requirement {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use Requirement::{Challenge, Deny, Exempt};
-
-    #[test]
-    fn every_situation_has_its_requirement() {
-        let off = Exempt(Exemption::ModeOff);
-        let free = Exempt(Exemption::NotEnrolled);
-        let first = Exempt(Exemption::ReAuthentication);
-        let unproven = Deny(Denial::NoFirstFactor);
-        let unknown = Deny(Denial::UnknownUser);
-        // mode, nullok, service, exists, enrolled, first factor
-        let rows = [
-            (Mode::Off, false, "sshd", true, true, true, off),
-            (Mode::Off, false, "sshd", true, true, false, unproven),
-            (Mode::Off, false, "sshd", false, false, true, unknown),
-            (Mode::Off, false, "login", true, false, false, off),
-            (Mode::Optional, false, "sshd", true, false, true, free),
-            (Mode::Optional, false, "sshd", true, false, false, unproven),
-            (Mode::Optional, false, "sudo", true, false, false, free),
-            (Mode::Optional, false, "sudo", true, true, false, Challenge),
-            (Mode::Optional, false, "sshd", true, true, true, Challenge),
-            (Mode::Optional, false, "sshd", false, false, true, Challenge),
-            (Mode::Required, false, "sshd", true, false, true, Challenge),
-            (Mode::Required, false, "sshd", true, true, false, Challenge),
-            (Mode::Required, false, "su", false, false, true, Challenge),
-            (Mode::Required, true, "su", true, false, false, free),
-            (Mode::Required, true, "sshd", true, false, false, unproven),
-            (Mode::Required, true, "sshd", true, true, true, Challenge),
-            (Mode::Off, true, "su", true, true, true, off),
-            (Mode::Required, false, REAUTH_SERVICE, true, false, false, first),
-            (Mode::Required, false, REAUTH_SERVICE, true, true, true, first),
-            (Mode::Off, false, REAUTH_SERVICE, true, true, true, first),
-            (Mode::Required, false, REAUTH_SERVICE, false, false, true, unknown),
-        ];
-        for (mode, nullok, service, user_exists, enrolled, first_factor, expected) in rows {
-            let policy = PolicyConfig { mode, ..PolicyConfig::default() };
-            let situation = Situation { service, user_exists, enrolled, first_factor, nullok };
-            assert_eq!(requirement(&policy, &situation), expected, "{mode:?} {situation:?}");
-        }
-    }
-}
+mod tests;

@@ -14,13 +14,17 @@ use crate::factor::{Typed, codes};
 use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_store};
 use crate::judge::{Accepted, Refusal};
 use crate::lockout::Barred;
+use crate::policy;
 use crate::record::{Alteration, Altered, Invitation, UserRecord};
+use crate::situation::situation;
 use crate::source::Source;
 use crate::store::{self, Change, Owner, Store};
 use crate::world::World;
 
 /// Seconds for which a permission is good: half an hour, in which a person can install an app.
 const LIFETIME: u64 = 30 * 60;
+
+const SEE_LOG: &str = "look for lines of pam_mfa in the system log";
 
 /// What somebody is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,14 +264,19 @@ fn second_factor(
         return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
     }
     let subject = Subject::own(owner, record.clone());
-    let decision = answered(world, store, &subject, Source::Local, typed, Purpose::Change)
-        .unwrap_or_else(|error| Decision::Unavailable(error.to_string()));
     let request = LoginRequest {
         user: owner.name.clone().into_bytes(),
         service: REAUTH_SERVICE.to_owned(),
         ..LoginRequest::default()
     };
-    write_down(world.log, &request, Some(owner), &decision);
+    // What does not let in must not lead to a device that does.
+    let situation = situation(world, &request, Some(owner))
+        .map_err(|error| failure(FailureKind::Unusable, error.to_string(), SEE_LOG))?;
+    let ruling = policy::ruling(world.config, &situation);
+    let world = &World { config: &ruling.config, ..*world };
+    let decision = answered(world, store, &subject, Source::Local, typed, Purpose::Change)
+        .unwrap_or_else(|error| Decision::Unavailable(error.to_string()));
+    write_down(world.log, &request, Some(owner), Some(&ruling), &decision);
     accept(&decision, record)
 }
 
@@ -288,10 +297,10 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
             "this device was last used at a time that has not come yet",
             "nothing was changed; use a backup code",
         )),
-        Decision::Unavailable(error) => Err(failure(
-            FailureKind::Unusable,
-            error.clone(),
-            "look for lines of pam_mfa in the system log",
+        Decision::Unavailable(error) => Err(failure(FailureKind::Unusable, error.clone(), SEE_LOG)),
+        Decision::Refused { refusal: Refusal::NotAccepted, .. } => Err(refused(
+            "policy does not accept this factor",
+            "nothing was changed; use another one, or ask the administrator",
         )),
         Decision::Refused { refusal: Refusal::AnotherBatch, .. } => Err(refused(
             "the backup codes were replaced meanwhile",

@@ -14,6 +14,7 @@ use crate::attempt::Purpose;
 use crate::audit::{Line, Log, Severity};
 use crate::config::ConfigFile;
 use crate::failure::unusable;
+use crate::local_time::Zone;
 use crate::login::login;
 use crate::manage::manage;
 use crate::reauth::FirstFactor;
@@ -94,9 +95,11 @@ impl Service<'_> {
         let archive = Configured::new(&config.store, self.open_dbs);
         let world = World {
             config: &config,
+            policy_file: self.config.path(),
             archive: &archive,
             users: self.users,
             now: self.now,
+            zone: &Zone::of_this_host,
             late: &|| until.get() < Instant::now(),
             log: self.log,
             hostname: &hostname.to_string_lossy(),

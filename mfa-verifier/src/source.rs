@@ -43,7 +43,24 @@ impl Source {
     }
 }
 
-/// An address without a scope; an IPv4 address inside IPv6 is that IPv4 address.
+/// Whether `tty` is a terminal or display of this machine: a virtual or serial console, or a local X
+/// display. A pseudo-terminal is none: whoever is at its other end may be anywhere.
+#[must_use]
+pub fn is_console(tty: &str) -> bool {
+    let tty = tty.strip_prefix("/dev/").unwrap_or(tty);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some(display) = tty.strip_prefix(':') {
+        let (display, screen) = display.split_once('.').unwrap_or((display, "0"));
+        return is_number(display) && is_number(screen);
+    }
+    let device = tty.trim_end_matches(|c: char| c.is_ascii_digit());
+    let numbered = device.len() < tty.len();
+    tty == "console" || numbered && matches!(device, "tty" | "ttyS" | "ttyAMA" | "ttyUSB" | "hvc")
+}
+
+/// An address without a scope; an IPv4 address inside IPv6 is that IPv4 address. One with a scope is
+/// none: `fe80::1%eth0` is another host than `fe80::1%eth1`, and on its link everybody chooses the own
+/// one, so no policy should rest on it.
 #[must_use]
 pub fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
@@ -95,6 +112,32 @@ mod tests {
         ];
         for (rhost, expected) in rows {
             assert_eq!(Source::of("sshd", rhost).to_string(), expected, "{rhost:?}");
+        }
+    }
+
+    #[test]
+    fn terminals_and_displays_of_this_machine_are_consoles() {
+        for tty in ["tty1", "/dev/tty12", "ttyS0", "hvc0", "console", "/dev/console", ":0", ":0.0"]
+        {
+            assert!(is_console(tty), "{tty}");
+        }
+        for tty in [
+            "",
+            "ssh",
+            "tty",
+            "pts/0",
+            "/dev/pts/3",
+            "ttyp0",
+            "localhost:10.0",
+            "host:0",
+            ":",
+            ":0.",
+            ":0:1",
+            "/dev/dev/tty1",
+            "tty1x",
+            "cron",
+        ] {
+            assert!(!is_console(tty), "{tty}");
         }
     }
 

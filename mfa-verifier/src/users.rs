@@ -1,9 +1,11 @@
 //! Who is who: the system's users.
 
+use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::io;
 
 use nix::errno::Errno;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use crate::store::{Owner, is_decoy};
 
@@ -17,6 +19,13 @@ pub trait Users {
 
     /// The user of this uid.
     fn by_uid(&self, uid: u32) -> io::Result<Option<Owner>>;
+
+    /// Those of the groups that the user of this name is in. A group that the system does not know
+    /// has nobody in it.
+    fn groups(&self, user: &[u8], among: &BTreeSet<&str>) -> io::Result<BTreeSet<String>>;
+
+    /// Whether there is a group of this name.
+    fn has_group(&self, name: &str) -> io::Result<bool>;
 }
 
 /// The name service of the system (nsswitch.conf(5)).
@@ -34,7 +43,30 @@ impl Users for System {
     fn by_uid(&self, uid: u32) -> io::Result<Option<Owner>> {
         found(User::from_uid(Uid::from_raw(uid)))
     }
+
+    fn groups(&self, user: &[u8], among: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
+        let plausible = std::str::from_utf8(user).ok().filter(|name| is_plausible(name));
+        let Some((name, c_name)) = plausible.zip(CString::new(user).ok()) else {
+            return Ok(BTreeSet::new());
+        };
+        let primary = known(User::from_name(name))?.map_or(NO_GROUP, |user| user.gid);
+        let own = getgrouplist(&c_name, primary)?;
+        let mut groups = BTreeSet::new();
+        for group in among {
+            if known(Group::from_name(group))?.is_some_and(|group| own.contains(&group.gid)) {
+                groups.insert((*group).to_owned());
+            }
+        }
+        Ok(groups)
+    }
+
+    fn has_group(&self, name: &str) -> io::Result<bool> {
+        Ok(known(Group::from_name(name))?.is_some())
+    }
 }
+
+/// The gid that stands for none, chown(2).
+const NO_GROUP: Gid = Gid::from_raw(u32::MAX);
 
 /// A name that some database could know. What is not is nobody's, and never reaches NSS modules.
 fn is_plausible(name: &str) -> bool {
@@ -45,12 +77,16 @@ fn is_plausible(name: &str) -> bool {
 }
 
 fn found(result: nix::Result<Option<User>>) -> io::Result<Option<Owner>> {
+    Ok(known(result)?
+        // A decoy's uid is nobody's, and a record needs a name to be bound to.
+        .filter(|user| !is_decoy(user.uid.as_raw()) && !user.name.is_empty())
+        .map(|user| Owner { uid: user.uid.as_raw(), name: user.name }))
+}
+
+fn known<T>(result: nix::Result<Option<T>>) -> io::Result<Option<T>> {
     match result {
-        Ok(user) => Ok(user
-            // A decoy's uid is nobody's, and a record needs a name to be bound to.
-            .filter(|user| !is_decoy(user.uid.as_raw()) && !user.name.is_empty())
-            .map(|user| Owner { uid: user.uid.as_raw(), name: user.name })),
-        // Ways of saying "no such user", getpwnam(3).
+        Ok(entry) => Ok(entry),
+        // Ways of saying "no such user" or group, getpwnam(3).
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
@@ -77,6 +113,18 @@ mod tests {
         for name in names {
             assert_eq!(System.by_name(name).unwrap(), None, "{name:?}");
         }
+    }
+
+    #[test]
+    fn groups_are_those_that_the_system_has_the_user_in() {
+        let root = System.by_uid(0).unwrap().unwrap().name;
+        let among = BTreeSet::from(["root", "daemon", "no such group"]);
+        let groups = System.groups(root.as_bytes(), &among).unwrap();
+        assert_eq!(groups, BTreeSet::from(["root".to_owned()]));
+        for nobody in [&b"no such user"[..], b"../x", b"\xff", b""] {
+            assert!(System.groups(nobody, &among).unwrap().is_empty());
+        }
+        assert!(System.has_group("root").unwrap() && !System.has_group("no such group").unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! another one.
 
 use std::cell::OnceCell;
+use std::path::Path;
 
 use mfa_protocol::Secret;
 use mfa_protocol::message::{Algorithm, Failure};
@@ -9,6 +10,7 @@ use mfa_protocol::message::{Algorithm, Failure};
 use crate::audit::Log;
 use crate::config::{Config, StoreConfig};
 use crate::failure::{of_codes, of_store};
+use crate::local_time::{Zone, ZoneError};
 use crate::reauth::FirstFactor;
 use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::store::{OpenDbs, Opened, Owner, SledStore, Store, StoreError};
@@ -16,14 +18,18 @@ use crate::users::Users;
 
 /// The world as one request sees it.
 pub struct World<'a> {
-    /// The policy file's contents.
+    /// The policy file's contents; behind a ruling, what holds.
     pub config: &'a Config,
+    /// The policy file's path.
+    pub policy_file: &'a Path,
     /// The store.
     pub archive: &'a dyn Archive,
     /// The system's users.
     pub users: &'a dyn Users,
     /// The clock, seconds since the Unix epoch.
     pub now: &'a dyn Fn() -> u64,
+    /// The time zone of this host.
+    pub zone: &'a dyn Fn() -> Result<Zone, ZoneError>,
     /// Whether the face does not wait for an answer any more.
     pub late: &'a dyn Fn() -> bool,
     /// The log.

@@ -12,9 +12,9 @@ mod connection;
 use std::fmt::Debug;
 
 use mfa_protocol::message::{
-    Action, Added, Algorithm, CodeStatus, DeviceKind, DeviceStatus, Failure, FailureKind, FromFace,
-    GaveUp, Key, LoginRequest, ManageRequest, NewDevice, Outcome, Reply, Request, Status, Terminal,
-    ToFace, Verdict,
+    Action, Added, Algorithm, Checked, CodeStatus, DeviceKind, DeviceStatus, Explained,
+    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Key, LoginRequest, ManageRequest,
+    NewDevice, Outcome, Reply, Request, Status, Supposed, Terminal, ToFace, Verdict,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Prompt, Style};
@@ -64,7 +64,13 @@ fn logins_are_kept() {
 #[test]
 fn requests_about_a_record_are_kept() {
     let label = || "phone".to_owned();
-    let rows: [(Action, &[u8]); 10] = [
+    let supposed = Supposed {
+        service: "sshd".to_owned(),
+        rhost: Some("::1".to_owned()),
+        tty: None,
+        at: Some("now".to_owned()),
+    };
+    let rows: [(Action, &[u8]); 12] = [
         (Action::Status, b"\x01"),
         (Action::Remove { label: label() }, b"\x02\x05phone"),
         (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
@@ -75,6 +81,8 @@ fn requests_about_a_record_are_kept() {
         (Action::Reset, b"\x08"),
         (Action::Resync { label: label() }, b"\x09\x05phone"),
         (Action::Invite { lifetime: 3_600 }, b"\x0a\x90\x1c"),
+        (Action::Check, b"\x0b"),
+        (Action::Explain(Box::new(supposed)), b"\x0c\x04sshd\x01\x03::1\x00\x01\x03now"),
     ];
     for (action, bytes) in rows {
         let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
@@ -247,6 +255,47 @@ fn other_replies_are_kept() {
         let failure = Failure { kind, error: "no".to_owned(), hint: "look".to_owned() };
         let done = ToFace::Done(Box::new(Reply::Failed(failure)));
         is_kept(&done, &[b"\x02\x07", &[number][..], b"\x02no\x04look"].concat());
+    }
+}
+
+#[test]
+fn what_policy_says_is_kept() {
+    let checked =
+        Checked { path: "/p".to_owned(), exists: true, rules: 2, warnings: vec!["w".to_owned()] };
+    let explained = Explained {
+        user: "alice".to_owned(),
+        uid: 1_000,
+        enrolled: Some(true),
+        service: "sshd".to_owned(),
+        source: "local".to_owned(),
+        console: true,
+        at: 5,
+        local: None,
+        rules: vec![ExplainedRule {
+            number: 1,
+            name: Some("r".to_owned()),
+            line: 7,
+            mismatch: Some("time".to_owned()),
+        }],
+        rules_left_out: 0,
+        requirement: "exempt".to_owned(),
+        reason: Some("trusted".to_owned()),
+        notice: None,
+        prompt: None,
+        methods: vec!["totp".to_owned()],
+        outside: false,
+    };
+    let rows: [(Reply, &[u8]); 2] = [
+        (Reply::Checked(checked), b"\x09\x02/p\x01\x02\x01\x01w"),
+        (
+            Reply::Explained(Box::new(explained)),
+            b"\x0a\x05alice\xe8\x07\x01\x01\x04sshd\
+              \x05local\x01\x05\x00\x01\x01\x01\x01r\x07\x01\x04time\
+              \x00\x06exempt\x01\x07trusted\x00\x00\x01\x04totp\x00",
+        ),
+    ];
+    for (reply, bytes) in rows {
+        is_kept(&ToFace::Done(Box::new(reply)), &[b"\x02", bytes].concat());
     }
 }
 

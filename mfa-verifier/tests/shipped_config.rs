@@ -1,4 +1,5 @@
-//! `config/config.toml`, which `make install` lays down, against what the verifier reads.
+//! `config/config.toml`, which `make install` lays down, and the manual page `pam_mfa.toml(5)`, against
+//! what the verifier reads.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -7,6 +8,7 @@ use std::path::Path;
 use mfa_verifier::config::{Config, Mode};
 
 const SHIPPED: &str = include_str!("../../config/config.toml");
+const MANUAL: &str = include_str!("../../doc/man/pam_mfa.toml.5");
 
 /// The policy in `text`, or what is wrong with it.
 fn parse(text: &str) -> Result<Config, String> {
@@ -35,9 +37,15 @@ fn is_key(line: &str) -> bool {
     })
 }
 
-/// What may stand in `[section]`, or at the top of the file: it is in the error for what may not.
-fn keys_of(section: &str) -> BTreeSet<String> {
-    let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+/// The tables of the file; rules are a list of tables.
+fn sections() -> BTreeSet<String> {
+    let mut sections = keys_of("");
+    assert!(sections.remove("rule"), "{sections:?}");
+    sections
+}
+
+/// What may stand under this header, or at the top of the file: it is in the error for what may not.
+fn keys_of(header: &str) -> BTreeSet<String> {
     let error = parse(&format!("{header}no_such_key = 0\n")).unwrap_err();
     let (_, expected) = error.split_once("expected").unwrap();
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -57,11 +65,129 @@ fn every_line_that_is_commented_out_shows_a_default() {
 #[test]
 fn every_key_there_is_is_shown() {
     let shown: toml::Table = uncommented().parse().unwrap();
-    let sections = keys_of("");
+    let sections = sections();
     assert!(sections.contains("policy"), "{sections:?}");
     assert_eq!(shown.keys().cloned().collect::<BTreeSet<_>>(), sections);
     for section in sections {
         let keys = shown[&section].as_table().unwrap().keys();
-        assert_eq!(keys.cloned().collect::<BTreeSet<_>>(), keys_of(&section), "[{section}]");
+        assert_eq!(keys.cloned().collect::<BTreeSet<_>>(), keys_of(&format!("[{section}]\n")));
     }
+}
+
+#[test]
+fn every_key_of_a_rule_is_shown() {
+    let shown = SHIPPED.split("\n# Rules, ").nth(1).unwrap();
+    let shown = shown.to_owned() + &SHIPPED[SHIPPED.find("[policy]").unwrap()..];
+    for key in keys_of("[[rule]]\n") {
+        let lines: Vec<&str> =
+            shown.lines().map(|line| line.trim_start_matches(['#', ' '])).collect();
+        let begins = format!("{key} = ");
+        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{key}");
+    }
+    // And what is shown is a policy.
+    let rule: Vec<&str> = SHIPPED.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let rule = rule[rule.iter().position(|line| *line == "[[rule]]").unwrap()..].join("\n");
+    assert_eq!(parse(&rule).unwrap().rules.len(), 1, "{rule}");
+}
+
+/// The manual page's keys and defaults, as TOML.
+fn manual() -> String {
+    let keys = MANUAL.split(".SH KEYS\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+    let line = |line: &str| {
+        let key = line.strip_prefix(".B ").or(line.strip_prefix(".SS "));
+        key.map(|key| key.replace("\\(dq", "\"") + "\n")
+    };
+    keys.lines().filter_map(line).collect()
+}
+
+#[test]
+fn the_manual_has_every_key_with_its_default() {
+    let manual = manual();
+    assert_eq!(parse(&manual).unwrap(), Config::default(), "{manual}");
+    let shown: toml::Table = manual.parse().unwrap();
+    assert_eq!(shown.keys().cloned().collect::<BTreeSet<_>>(), sections());
+    for section in sections() {
+        let keys = shown[&section].as_table().unwrap().keys();
+        assert_eq!(keys.cloned().collect::<BTreeSet<_>>(), keys_of(&format!("[{section}]\n")));
+    }
+    let rules = MANUAL.split(".SH RULES\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+    for key in keys_of("[[rule]]\n") {
+        let named = |line: &str| {
+            let mut words = line.split(' ');
+            matches!(words.next(), Some(".B" | ".BR")) && words.next() == Some(&key)
+        };
+        assert!(rules.lines().any(named), "{key}");
+    }
+}
+
+#[test]
+fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
+    // Header, key, what is taken, what is not.
+    let rows = [
+        ("[store]", "path", "\"/srv/mfa\"", "\"srv/mfa\""),
+        ("[store]", "key_file", "\"/srv/key\"", "7"),
+        ("[policy]", "mode", "\"off\"", "\"on\""),
+        ("[policy]", "help", "\"Ask Bob.\"", "\"a\\nb\""),
+        ("[policy]", "services", "[\"sshd\", \"!cron\"]", "[\"\"]"),
+        ("[policy]", "required_from", "2026-12-01", "2026-13-01"),
+        ("[policy]", "trusted", "[\"10.0.0.0/8\"]", "[\"10.0.0.1/8\"]"),
+        ("[policy]", "allow_from", "[\"::1\"]", "[\"localhost\"]"),
+        ("[policy]", "backup_codes_anywhere", "true", "\"true\""),
+        ("[policy]", "methods", "[\"totp\"]", "[]"),
+        ("[login]", "prompt", "\"Code? \"", "\"\\u001b\""),
+        ("[login]", "echo", "true", "1"),
+        ("[self_service]", "allow", "\"first\"", "\"some\""),
+        ("[self_service]", "reauth", "\"invite\"", "\"none\""),
+        ("[totp]", "issuer", "\"a {hostname}\"", "\"a:b\""),
+        ("[totp]", "algorithm", "\"sha512\"", "\"sha384\""),
+        ("[totp]", "digits", "8", "9"),
+        ("[totp]", "period", "300", "14"),
+        ("[totp]", "window", "0", "11"),
+        ("[totp]", "resync_minutes", "0", "11"),
+        ("[hotp]", "look_ahead", "0", "101"),
+        ("[hotp]", "resync", "1000", "1001"),
+        ("[backup_codes]", "count", "1", "0"),
+        ("[backup_codes]", "low", "0", "11"),
+        ("[lockout]", "per_source", "100", "0"),
+        ("[lockout]", "per_user", "1", "101"),
+        ("[lockout]", "first_wait", "86400", "0"),
+        ("[lockout]", "longest_wait", "1", "86401"),
+        ("[lockout]", "disable_after", "100", "101"),
+        ("[lockout]", "backup_codes_per_hour", "1", "0"),
+        ("[lockout]", "known_source_days", "365", "366"),
+        ("[[rule]]", "name", "\"night shift\"", "\" \""),
+        ("[[rule]]", "users", "[\"alice\"]", "\"alice\""),
+        ("[[rule]]", "groups", "[\"wheel\"]", "[]"),
+        ("[[rule]]", "services", "[\"!sshd\"]", "[\"a b\"]"),
+        ("[[rule]]", "from", "[\"2001:db8::/32\"]", "[\"fe80::1%eth0\"]"),
+        ("[[rule]]", "console", "false", "0"),
+        ("[[rule]]", "time", "[\"Sat,Sun\"]", "[\"Someday\"]"),
+        ("[[rule]]", "mode", "\"required\"", "true"),
+        ("[[rule]]", "help", "\"\"", "[]"),
+        ("[[rule]]", "required_from", "\"\"", "\"2026-12-01\""),
+        ("[[rule]]", "trusted", "[]", "[\"0.0.0.0/33\"]"),
+        ("[[rule]]", "allow_from", "[]", "\"::1\""),
+        ("[[rule]]", "backup_codes_anywhere", "false", "0"),
+        ("[[rule]]", "methods", "[\"backup_code\"]", "[\"email\"]"),
+        ("[[rule]]", "window", "10", "-1"),
+        ("[[rule]]", "lockout", "{ per_user = 100 }", "{ per_user = 0 }"),
+    ];
+    let mut seen = BTreeSet::new();
+    for (header, key, taken, refused) in rows {
+        // A rule must be for something and set something.
+        let rest = match (header, key) {
+            ("[[rule]]", "mode") => "console = true\n",
+            ("[[rule]]", _) => "mode = \"off\"\n",
+            _ => "",
+        };
+        parse(&format!("{header}\n{rest}{key} = {taken}\n")).unwrap();
+        parse(&format!("{header}\n{rest}{key} = {refused}\n")).unwrap_err();
+        assert!(seen.insert((header.to_owned(), key.to_owned())), "{header} {key}");
+    }
+    let headers = sections().into_iter().map(|name| format!("[{name}]"));
+    let all = headers.chain(["[[rule]]".to_owned()]).flat_map(|header| {
+        let keys = keys_of(&format!("{header}\n"));
+        keys.into_iter().map(move |key| (header.clone(), key))
+    });
+    assert_eq!(all.collect::<BTreeSet<_>>(), seen);
 }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, dead_code)]
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 use mfa_protocol::conversation::{Conversation, Prompt, Scripted};
 use mfa_protocol::message::{
@@ -13,6 +15,7 @@ use mfa_protocol::{Outcome, Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::audit::{Log, Severity};
 use mfa_verifier::config::{Config, Mode};
+use mfa_verifier::local_time::Zone;
 use mfa_verifier::login::login;
 use mfa_verifier::manage::manage;
 use mfa_verifier::reauth::FirstFactor;
@@ -67,9 +70,11 @@ impl Host {
         let caller = self.caller.borrow().clone();
         act(&World {
             config: &self.config,
+            policy_file: Path::new("/etc/pam_mfa/config.toml"),
             archive: self,
             users: self,
             now: &|| self.now.replace(self.now.get() + self.tick.get()),
+            zone: &|| Zone::of_rule("CET-1CEST,M3.5.0,M10.5.0/3"),
             late: &|| self.late.get(),
             log: self,
             hostname: "host",
@@ -117,6 +122,16 @@ impl Users for Host {
 
     fn by_uid(&self, _uid: u32) -> io::Result<Option<Owner>> {
         Ok(None)
+    }
+
+    /// Alice is in `wheel`.
+    fn groups(&self, user: &[u8], among: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
+        let wheel = among.contains("wheel") && user == b"alice";
+        Ok(wheel.then(|| "wheel".to_owned()).into_iter().collect())
+    }
+
+    fn has_group(&self, name: &str) -> io::Result<bool> {
+        Ok(name == "wheel")
     }
 }
 

@@ -6,6 +6,7 @@
 //!   connection so.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -343,6 +344,14 @@ impl Users for Nobody {
 
     fn by_uid(&self, _: u32) -> io::Result<Option<Owner>> {
         panic!("nobody is known")
+    }
+
+    fn groups(&self, _: &[u8], _: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
+        panic!("no group is known")
+    }
+
+    fn has_group(&self, _: &str) -> io::Result<bool> {
+        panic!("no group is known")
     }
 }
 

@@ -30,6 +30,8 @@ mod mail;
 mod names_and_text;
 mod pam_calls;
 mod planted_files;
+mod policies_of_the_readme;
+mod policy_rules;
 mod races;
 mod readme;
 mod reauthentication;

@@ -1,0 +1,212 @@
+//! `[policy]`
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use mfa_protocol::message::DeviceKind;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::fields::line;
+use super::names::Services;
+use super::network::Networks;
+
+const DAY: i64 = 86_400;
+
+/// `[policy]`: who is asked, and what is accepted. A rule can set every key of it but `services`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// Who must give a second factor.
+    pub mode: Mode,
+    /// One line for every refusal, whoever it is; empty for none.
+    #[serde(deserialize_with = "line")]
+    pub help: String,
+    /// The PAM services that are asked at all.
+    pub services: Services,
+    /// When `required` begins; it counts as `optional` until then.
+    pub required_from: RequiredFrom,
+    /// Networks from which nothing is asked.
+    pub trusted: Networks,
+    /// Networks outside of which nothing is accepted; none: no such bound.
+    pub allow_from: Networks,
+    /// Whether backup codes are accepted outside of `allow_from`.
+    pub backup_codes_anywhere: bool,
+    /// The factors that are accepted.
+    pub methods: Methods,
+    /// Whether somebody who must give a factor and has none enrols at login. Not to be configured
+    /// before `login` can lead such an enrolment.
+    #[serde(skip)]
+    pub enrol_at_login: EnrolAtLogin,
+    /// The networks from which that may be; none: from everywhere.
+    #[serde(skip)]
+    pub enrol_from: Networks,
+}
+
+/// Who must give a second factor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nobody.
+    Off,
+    /// Who has enrolled.
+    Optional,
+    /// Everybody; who has not enrolled is refused.
+    #[default]
+    Required,
+}
+
+/// Whether somebody who must give a factor and has none enrols at login.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EnrolAtLogin {
+    /// Nobody: they are refused.
+    #[default]
+    Off,
+    /// Who has an invitation.
+    Invite,
+    /// Everybody.
+    Anybody,
+}
+
+/// The factors that are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Methods {
+    /// Time-based codes of devices.
+    pub totp: bool,
+    /// Counter-based codes of devices.
+    pub hotp: bool,
+    /// Backup codes.
+    pub backup_code: bool,
+}
+
+impl Methods {
+    /// Nothing is accepted.
+    pub const NONE: Self = Self { totp: false, hotp: false, backup_code: false };
+
+    /// Whether codes of such a device are.
+    #[must_use]
+    pub fn accept(self, kind: DeviceKind) -> bool {
+        match kind {
+            DeviceKind::Totp => self.totp,
+            DeviceKind::Hotp => self.hotp,
+        }
+    }
+
+    /// Their names, as they are configured.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [(self.totp, "totp"), (self.hotp, "hotp"), (self.backup_code, "backup_code")];
+        all.into_iter().filter(|(accepted, _)| *accepted).map(|(_, name)| name).collect()
+    }
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self { totp: true, hotp: true, backup_code: true }
+    }
+}
+
+impl<'de> Deserialize<'de> for Methods {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Method {
+            Totp,
+            Hotp,
+            BackupCode,
+        }
+        let listed = Vec::<Method>::deserialize(deserializer)?;
+        if listed.is_empty() {
+            return Err(D::Error::custom("a list of no methods lets nobody in"));
+        }
+        let mut methods = Self::NONE;
+        for method in listed {
+            match method {
+                Method::Totp => methods.totp = true,
+                Method::Hotp => methods.hotp = true,
+                Method::BackupCode => methods.backup_code = true,
+            }
+        }
+        Ok(methods)
+    }
+}
+
+/// When `required` begins: now, if nothing else is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequiredFrom {
+    written: String,
+    begins: Begins,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Begins {
+    #[default]
+    Now,
+    /// With the first minute of a day on this host.
+    On(Date),
+    /// At this moment.
+    At(Timestamp),
+}
+
+impl RequiredFrom {
+    /// As it was written.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        &self.written
+    }
+
+    /// Whether it is a day of this host's, and `days_left` needs its local time.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.begins, Begins::On(_))
+    }
+
+    /// The days until then, the one that has begun among them; none where it has come. Without the
+    /// local time a day has come.
+    #[must_use]
+    pub fn days_left(&self, now: u64, local: Option<DateTime>) -> Option<u32> {
+        let days = match self.begins {
+            Begins::Now => 0,
+            Begins::On(date) => match local {
+                Some(local) if local.date() < date => i64::from((date - local.date()).get_days()),
+                _ => 0,
+            },
+            Begins::At(at) => {
+                let left = at.as_second().saturating_sub_unsigned(now).max(0);
+                // Rounded up: an hour is left of a day, too.
+                left.saturating_add(DAY - 1) / DAY
+            }
+        };
+        u32::try_from(days).ok().filter(|days| *days > 0)
+    }
+}
+
+/// A date or a date-time with its offset from UTC; an empty string for now, so that a rule can take
+/// back what `[policy]` says.
+impl<'de> Deserialize<'de> for RequiredFrom {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Moment(toml::value::Datetime),
+            Text(String),
+        }
+        let wrong = || {
+            D::Error::custom(
+                "expected a date such as 2026-12-01, or with a time and its offset, \
+                 2026-12-01T08:00:00+01:00, without quotes",
+            )
+        };
+        let moment = match Written::deserialize(deserializer).map_err(|_| wrong())? {
+            Written::Text(text) if text.is_empty() => return Ok(Self::default()),
+            Written::Text(_) => return Err(wrong()),
+            Written::Moment(moment) => moment,
+        };
+        let written = moment.to_string();
+        let begins = match (moment.date, moment.time, moment.offset) {
+            (Some(_), None, None) => written.parse().map(Begins::On).ok(),
+            (Some(_), Some(_), Some(_)) => written.parse().map(Begins::At).ok(),
+            _ => None,
+        };
+        begins.map(|begins| Self { written, begins }).ok_or_else(wrong)
+    }
+}

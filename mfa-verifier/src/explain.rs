@@ -1,0 +1,122 @@
+//! `mfa-setup explain`: what policy would ask of somebody, found by what decides a login.
+
+use mfa_protocol::message::{
+    Explained, ExplainedRule, Failure, FailureKind, LoginRequest, Supposed,
+};
+
+use crate::decision::Decision;
+use crate::failure::{failure, of_store, usage};
+use crate::login::{grace, prompt};
+use crate::policy::{self, Exemption, Requirement, Ruling};
+use crate::situation::situation;
+use crate::store::{Owner, Store};
+use crate::world::World;
+
+/// Rules that fit into an answer.
+const MAX_RULES: usize = 400;
+
+/// Characters of a name of a rule.
+const LONGEST_NAME: usize = 64;
+
+/// What would be asked of `owner`, who has given a first factor.
+pub(crate) fn explain(
+    world: &World,
+    owner: &Owner,
+    supposed: &Supposed,
+) -> Result<Explained, Failure> {
+    let unusable = |error: String| {
+        failure(FailureKind::Unusable, error, "every login that needs it is refused; mend it")
+    };
+    let now = match &supposed.at {
+        None => (world.now)(),
+        Some(written) => {
+            let zone = (world.zone)().map_err(|error| unusable(error.to_string()))?;
+            zone.moment(written).ok_or_else(|| {
+                usage(
+                    format!("\"{}\" is no time", mfa_protocol::escape::escape(written)),
+                    "write it as 2026-12-01, \"2026-12-01 08:00\" or 2026-12-01T08:00:00Z",
+                )
+            })?
+        }
+    };
+    let now = || now;
+    let world = &World { now: &now, ..*world };
+    // As the module would send it. libpam makes the letters of a service's name small.
+    let request = LoginRequest {
+        user: owner.name.clone().into_bytes(),
+        service: supposed.service.to_ascii_lowercase(),
+        rhost: supposed.rhost.clone(),
+        tty: supposed.tty.clone(),
+        password_given: true,
+        ..LoginRequest::default()
+    };
+    let situation =
+        situation(world, &request, Some(owner)).map_err(|error| unusable(error.to_string()))?;
+    let ruling = policy::ruling(world.config, &situation);
+    let policy = &ruling.config.policy;
+    let looked_at = policy::looks_at_records(policy, &situation);
+    let enrolled = looked_at.then(|| is_enrolled(world, owner)).transpose()?;
+    let requirement = policy::requirement(policy, &situation, enrolled.unwrap_or_default());
+    let (name, reason) = match requirement {
+        Requirement::Exempt(exemption) => ("exempt", Some(Decision::Exempt(exemption))),
+        Requirement::Deny(denial) => ("deny", Some(Decision::Denied(denial))),
+        Requirement::Challenge => ("challenge", None),
+        Requirement::Enrol(_) => ("enrol", None),
+    };
+    let notice = match requirement {
+        Requirement::Exempt(Exemption::NotRequiredYet { days }) => {
+            Some(grace(&policy.required_from, days))
+        }
+        _ => None,
+    };
+    let asks = requirement == Requirement::Challenge;
+    let shown = World { config: &ruling.config, ..*world };
+    let (rules, rules_left_out) = rules(&ruling);
+    Ok(Explained {
+        user: owner.name.clone(),
+        uid: owner.uid,
+        enrolled,
+        service: request.service.clone(),
+        source: situation
+            .address
+            .map_or_else(|| situation.source.to_string(), |address| address.to_string()),
+        console: situation.console,
+        at: situation.now,
+        local: situation.local.map(|local| local.strftime("%a %F %H:%M:%S").to_string()),
+        rules,
+        rules_left_out,
+        requirement: name.to_owned(),
+        reason: reason.map(|decision| decision.reason().to_owned()),
+        notice,
+        prompt: asks.then(|| prompt(&shown, &request).text),
+        methods: if asks {
+            policy.methods.names().into_iter().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        },
+        outside: ruling.outside,
+    })
+}
+
+/// A fresh host has nobody.
+fn is_enrolled(world: &World, owner: &Owner) -> Result<bool, Failure> {
+    let load = |store: &dyn Store| store.load(owner).map_err(|error| of_store(&error));
+    let loaded = world.managed_store()?.map(load).transpose()?;
+    Ok(loaded.is_some_and(|(record, _)| record.is_enrolled()))
+}
+
+/// The rules up to the one that holds, and how many before them are too many for an answer.
+fn rules(ruling: &Ruling) -> (Vec<ExplainedRule>, u32) {
+    let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let why = ruling.passed_over.iter().map(|why| Some(why.key().to_owned()));
+    let looked_at = ruling.passed_over.len() + usize::from(ruling.rule.is_some());
+    let left_out = looked_at.saturating_sub(MAX_RULES);
+    let rules = ruling.config.rules.iter().zip(why.chain([None])).zip(1..).take(looked_at);
+    let shown = rules.skip(left_out).map(|((rule, mismatch), number)| ExplainedRule {
+        number,
+        name: rule.name.as_ref().map(|name| name.chars().take(LONGEST_NAME).collect()),
+        line: narrow(rule.line),
+        mismatch,
+    });
+    (shown.collect(), narrow(left_out))
+}

@@ -1,0 +1,56 @@
+//! What policy looks at, gathered: from the request, and from the system where a rule asks for it.
+
+use std::collections::BTreeSet;
+
+use mfa_protocol::message::LoginRequest;
+
+use crate::policy::{Situation, groups_that_matter, needs_local_time};
+use crate::source::{Source, address, is_console};
+use crate::store::Owner;
+use crate::world::World;
+
+/// The system does not say what policy has to know.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SituationError {
+    #[error("the user database fails: {0}")]
+    Groups(#[from] std::io::Error),
+    #[error(transparent)]
+    Zone(#[from] crate::local_time::ZoneError),
+}
+
+/// The situation in which `user`, or somebody whom the system does not know, asks to be let in.
+pub(crate) fn situation<'a>(
+    world: &World,
+    request: &'a LoginRequest,
+    user: Option<&'a Owner>,
+) -> Result<Situation<'a>, SituationError> {
+    let source = Source::of(&request.service, request.rhost.as_deref());
+    let now = (world.now)();
+    let local = needs_local_time(world.config).then(world.zone).transpose()?;
+    let mut situation = Situation {
+        service: &request.service,
+        user: user.map(|owner| owner.name.as_str()),
+        groups: BTreeSet::new(),
+        source,
+        address: request.rhost.as_deref().and_then(address),
+        console: source == Source::Local && request.tty.as_deref().is_some_and(is_console),
+        now,
+        local: local.map(|zone| zone.local(now)),
+        first_factor: has_first_factor(request),
+        nullok: request.nullok,
+    };
+    let groups = groups_that_matter(world.config, &situation);
+    if !groups.is_empty() {
+        // Also for whom the system does not know, so that it takes as long.
+        let name = user.map_or(request.user.as_slice(), |owner| owner.name.as_bytes());
+        situation.groups = world.users.groups(name, &groups)?;
+    }
+    Ok(situation)
+}
+
+/// A method that sshd names, which is believed of sshd alone, or a password that some module read.
+fn has_first_factor(request: &LoginRequest) -> bool {
+    let named_by_sshd = request.service == "sshd"
+        && request.ssh_auth_info.as_ref().is_some_and(|methods| !methods.trim().is_empty());
+    named_by_sshd || request.password_given
+}

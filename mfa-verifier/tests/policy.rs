@@ -1,0 +1,371 @@
+//! What comes of policies in the pipeline: with a store in memory, a scripted person, and a clock of its
+//! own. Which rule holds is `policy`'s own table.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod host;
+
+use std::path::Path;
+
+use mfa_protocol::conversation::{Scripted, Style};
+use mfa_protocol::message::{Action, Explained, FailureKind, Reply, Supposed};
+use mfa_protocol::{Secret, Verdict};
+use mfa_verifier::config::{Config, Mode};
+
+use host::{Host, alice, code, current, from, nobody};
+
+/// Monday, 18 January 2027, 09:00 in Berlin.
+const MONDAY: u64 = 1_800_259_200;
+
+/// A host with alice's phone, and this policy.
+fn host(policy: &str) -> (Host, Vec<String>) {
+    let (mut host, codes) = Host::with_alice(Mode::Required);
+    host.config = Config::parse(Path::new("config.toml"), policy).unwrap();
+    (host, codes)
+}
+
+fn failures(host: &Host) -> u32 {
+    match host.manage(Action::Status, &mut nobody()) {
+        Reply::Status(status) => status.failures,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_log_names_the_rule_that_held() {
+    let (host, _) = host(
+        "[[rule]]\nname = \"night \\\"shift\\\"\"\nusers = [\"alice\"]\nfrom = [\"192.0.2.0/24\"]\nmode = \"off\"\n\
+         [[rule]]\ngroups = [\"wheel\"]\nwindow = 0\n",
+    );
+    assert_eq!(host.login(&from("alice", "192.0.2.7"), &mut nobody()).verdict, Verdict::Exempt);
+    let line = host.last_line();
+    assert!(line.ends_with("reason=mode_off rule=\"night \\\"shift\\\"\""), "{line}");
+    assert_eq!(host.verdict("bob", "000000"), Verdict::Denied);
+    assert!(host.last_line().ends_with("reason=not_enrolled"), "{}", host.last_line());
+    let elsewhere = from("alice", "198.51.100.7");
+    assert_eq!(host.login(&elsewhere, &mut Scripted::new([current()])).verdict, Verdict::Granted);
+    assert!(host.last_line().ends_with("reason=accepted rule=2"), "{}", host.last_line());
+}
+
+#[test]
+fn exemptions_say_why() {
+    for (policy, user, reason) in [
+        ("trusted = [\"192.0.2.0/24\"]", "alice", "trusted"),
+        ("services = [\"!sshd\"]", "alice", "service_not_asked"),
+        ("mode = \"off\"", "alice", "mode_off"),
+        ("mode = \"optional\"", "bob", "not_enrolled"),
+        ("required_from = 2027-02-01", "bob", "not_required_yet"),
+    ] {
+        let (host, _) = host(&format!("[policy]\n{policy}\n"));
+        let mut request = from(user, "192.0.2.7");
+        assert_eq!(host.login(&request, &mut nobody()).verdict, Verdict::Exempt, "{policy}");
+        let line = host.last_line();
+        assert!(line.ends_with(&format!("reason={reason}")), "{line}");
+        // Whoever is let in unasked, sshd must have seen a first factor.
+        request.password_given = false;
+        assert_eq!(host.login(&request, &mut nobody()).verdict, Verdict::Denied, "{policy}");
+        assert!(host.last_line().ends_with("reason=no_first_factor"), "{}", host.last_line());
+    }
+}
+
+#[test]
+fn where_nobody_is_asked_the_store_is_not_looked_at() {
+    for policy in [
+        "[policy]\ntrusted = [\"192.0.2.0/24\"]\n",
+        "[policy]\nservices = [\"sudo\"]\n",
+        "[[rule]]\nusers = [\"alice\"]\nmode = \"off\"\n",
+    ] {
+        let (mut host, _) = host(policy);
+        host.store = None;
+        assert_eq!(host.login(&from("alice", "192.0.2.7"), &mut nobody()).verdict, Verdict::Exempt);
+    }
+}
+
+#[test]
+fn from_outside_right_wrong_and_nobodys_codes_are_refused_alike_and_none_is_counted() {
+    let (host, codes) = host("[policy]\nallow_from = [\"192.0.2.0/24\"]\nhelp = \"Ask Bob.\"\n");
+    let mut seen = Vec::new();
+    for (user, answer, reason) in [
+        ("alice", current(), "outside"),
+        ("alice", "000000".to_owned(), "outside"),
+        ("alice", codes[0].clone(), "outside"),
+        ("alice", "abcde-fghjk-23456".to_owned(), "outside"),
+        ("bob", "000000".to_owned(), "not_enrolled"),
+        ("nobody", "000000".to_owned(), "unknown_user"),
+    ] {
+        for rhost in ["198.51.100.7", "home.example.org", "192.0.2.7%eth0"] {
+            let mut script = Scripted::new([answer.as_str()]);
+            let outcome = host.login(&from(user, rhost), &mut script);
+            assert_eq!(outcome.verdict, Verdict::Denied, "{user} {rhost}");
+            let reason = format!("reason={reason}");
+            assert!(host.last_line().ends_with(&reason), "{}", host.last_line());
+            seen.push((script.asked, script.told));
+        }
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+    assert_eq!(seen[0].1, [(Style::Error, "Ask Bob.".to_owned())]);
+    assert_eq!(failures(&host), 0);
+    // Not used up, either.
+    assert_eq!(host.verdict("alice", &current()), Verdict::Granted);
+    assert_eq!(host.verdict("alice", &codes[0]), Verdict::Granted);
+}
+
+#[test]
+fn from_outside_backup_codes_alone_are_judged_where_they_are_right_anywhere() {
+    let policy = "[policy]\nallow_from = [\"192.0.2.0/24\"]\nbackup_codes_anywhere = true\n";
+    let (host, codes) = host(policy);
+    let outside = from("alice", "198.51.100.7");
+    let give = |answer: &str| host.login(&outside, &mut Scripted::new([answer])).verdict;
+    assert_eq!(give(&current()), Verdict::Denied);
+    assert!(host.last_line().ends_with("reason=outside"), "{}", host.last_line());
+    assert_eq!(give("abcde-fghjk-23456"), Verdict::Denied);
+    assert!(host.last_line().ends_with("reason=wrong_code"), "{}", host.last_line());
+    assert_eq!(give(&codes[3]), Verdict::Granted);
+    assert_eq!(give(&codes[3]), Verdict::Denied);
+}
+
+#[test]
+fn a_method_that_is_not_accepted_neither_lets_in_nor_counts() {
+    let (host, codes) = host("[policy]\nmethods = [\"totp\"]\n");
+    assert_eq!(host.verdict("alice", &codes[0]), Verdict::Denied);
+    assert!(host.last_line().ends_with("reason=method"), "{}", host.last_line());
+    assert_eq!(host.verdict("alice", &current()), Verdict::Granted);
+    let (host, codes) = self::host("[policy]\nmethods = [\"hotp\", \"backup_code\"]\n");
+    for answer in [current(), "000000".to_owned()] {
+        assert_eq!(host.verdict("alice", &answer), Verdict::Denied);
+        assert!(host.last_line().ends_with("reason=method"), "{}", host.last_line());
+    }
+    assert_eq!(failures(&host), 0);
+    assert_eq!(host.verdict("alice", &codes[0]), Verdict::Granted);
+}
+
+#[test]
+fn a_method_that_lets_nobody_in_leads_to_no_device_that_does() {
+    // In a rule, and although the service is not among those that are asked.
+    let policy =
+        "[policy]\nservices = [\"sshd\"]\n[[rule]]\nusers = [\"alice\"]\nmethods = [\"totp\"]\n";
+    let (host, codes) = host(policy);
+    *host.caller.borrow_mut() = alice();
+    let mut script = Scripted::new(["password", codes[0].as_str()]);
+    let reply = host.manage(Action::NewCodes, &mut script);
+    let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
+    assert_eq!(failure.kind, FailureKind::Refused);
+    assert!(failure.error.contains("does not accept"), "{failure:?}");
+    let mut script = Scripted::new(["password".to_owned(), current()]);
+    assert!(matches!(host.manage(Action::NewCodes, &mut script), Reply::NewCodes { .. }));
+}
+
+#[test]
+fn each_rule_counts_against_its_own_limits_and_none_shortens_the_others_waits() {
+    let (host, _) = host(
+        "[[rule]]\nservices = [\"sudo\"]\nlockout = { per_source = 2, first_wait = 1, longest_wait = 1 }\n",
+    );
+    let mut sudo = from("alice", "192.0.2.7");
+    sudo.service = "sudo".to_owned();
+    for _ in 0..5 {
+        assert_eq!(host.verdict("alice", "000000"), Verdict::Denied);
+    }
+    assert_eq!(host.verdict("alice", &current()), Verdict::Locked);
+    let until = host.last_line();
+    assert!(until.contains("not_before=2027-01-15T08:00:30Z"), "{until}");
+    let locked = host.login(&sudo, &mut Scripted::new(["000000"])).verdict;
+    assert_eq!(locked, Verdict::Locked);
+    // Half a minute stays half a minute.
+    host.now.set(host.now.get() + 29);
+    assert_eq!(host.verdict("alice", &current()), Verdict::Locked);
+}
+
+#[test]
+fn until_a_second_factor_is_required_each_login_counts_the_days() {
+    let (host, _) = host("[policy]\nrequired_from = 2027-01-18\n");
+    let told = |user: &str, now: u64| {
+        host.now.set(now);
+        let mut script = Scripted::new(["000000"]);
+        let verdict = host.login(&from(user, "192.0.2.7"), &mut script).verdict;
+        (verdict, script.told)
+    };
+    let notice = |left: &str| {
+        format!(
+            "From 2027-01-18 on nobody gets in here without a second factor; {left} left. \
+             Enrol with: mfa-setup"
+        )
+    };
+    // The day begins at 23:00 UTC of the day before.
+    let midnight = MONDAY - 9 * 3_600;
+    for (seconds, left) in [(1, "1 day is"), (86_400, "1 day is"), (86_401, "2 days are")] {
+        let (verdict, told) = told("bob", midnight - seconds);
+        assert_eq!(verdict, Verdict::Exempt);
+        assert_eq!(told, [(Style::Info, notice(left))], "{seconds}");
+    }
+    assert_eq!(told("bob", midnight), (Verdict::Denied, vec![]));
+    assert_eq!(told("alice", midnight - 1).1, [], "who is enrolled is told nothing");
+}
+
+#[test]
+fn nobody_is_told_apart_from_those_who_are_asked_by_a_list() {
+    // Groups are looked up of whom the host does not know, too, and change nothing.
+    let policy = "[policy]\nmode = \"off\"\n[[rule]]\ngroups = [\"wheel\"]\nmode = \"required\"\nhelp = \"Ask.\"\n";
+    let (mut host, _) = host(policy);
+    host.store = Host::new(Mode::Required).store;
+    let mut seen = Vec::new();
+    for (user, reason) in [("alice", "not_enrolled"), ("nobody", "unknown_user")] {
+        let mut script = Scripted::new(["000000"]);
+        assert_eq!(host.login(&from(user, "192.0.2.7"), &mut script).verdict, Verdict::Denied);
+        let line = host.last_line();
+        assert!(line.ends_with(&format!("reason={reason} rule=1")), "{line}");
+        seen.push((script.asked, script.told));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(host.login(&from("bob", "192.0.2.7"), &mut nobody()).verdict, Verdict::Exempt);
+}
+
+#[test]
+fn under_try_first_pass_what_is_not_accepted_is_asked_for_again() {
+    let (host, codes) = host("[policy]\nmethods = [\"totp\"]\n");
+    let mut request = from("alice", "192.0.2.7");
+    request.password = Some(Secret::from(codes[0].as_str()));
+    let mut script = Scripted::new([current()]);
+    assert_eq!(host.login(&request, &mut script).verdict, Verdict::Granted);
+    assert_eq!(script.asked.len(), 1);
+}
+
+fn explain(host: &Host, supposed: Supposed) -> Explained {
+    match host.manage(Action::Explain(Box::new(supposed)), &mut nobody()) {
+        Reply::Explained(explained) => *explained,
+        other => panic!("{other:?}"),
+    }
+}
+
+const EXPLAINED: &str = r#"
+[policy]
+trusted = ["203.0.113.0/24"]
+[[rule]]
+name = "night"
+time = ["22:00-06:00"]
+mode = "off"
+[[rule]]
+groups = ["wheel"]
+from = ["192.0.2.0/24"]
+methods = ["totp"]
+"#;
+
+#[test]
+fn an_explanation_is_what_a_login_does() {
+    let (host, _) = host(EXPLAINED);
+    let from = |rhost: &str, at: &str| {
+        let (rhost, at) = (Some(rhost.to_owned()), Some(at.to_owned()));
+        explain(&host, Supposed { service: "SSHD".to_owned(), rhost, tty: None, at })
+    };
+    let night = from("192.0.2.7", "2027-01-18 22:00");
+    assert_eq!((night.requirement.as_str(), night.reason.as_deref()), ("exempt", Some("mode_off")));
+    assert_eq!((night.enrolled, night.service.as_str()), (None, "sshd"));
+    assert_eq!(night.local.as_deref(), Some("Mon 2027-01-18 22:00:00"));
+    let [rule] = night.rules.as_slice() else { panic!("{night:?}") };
+    assert_eq!((rule.number, rule.line, rule.name.as_deref()), (1, 4, Some("night")));
+    assert_eq!(rule.mismatch, None);
+
+    let day = from("192.0.2.7", "2027-01-18T08:00:00Z");
+    assert_eq!((day.requirement.as_str(), day.enrolled), ("challenge", Some(true)));
+    assert_eq!(
+        (day.prompt.as_deref(), day.methods.as_slice()),
+        (Some("Verification code: "), &["totp".to_owned()][..])
+    );
+    let mismatches: Vec<_> = day.rules.iter().map(|rule| rule.mismatch.as_deref()).collect();
+    assert_eq!(mismatches, [Some("time"), None]);
+    assert_eq!(day.at, MONDAY);
+
+    let trusted = from("203.0.113.9", "2027-01-18 12:00");
+    assert_eq!(trusted.reason.as_deref(), Some("trusted"));
+    let mismatches: Vec<_> = trusted.rules.iter().map(|rule| rule.mismatch.as_deref()).collect();
+    assert_eq!(mismatches, [Some("time"), Some("from")]);
+    // Nothing of it is in the log, or changed anything.
+    assert!(host.lines.borrow().iter().all(|line| line.contains("action=add")));
+}
+
+#[test]
+fn an_explanation_is_roots_and_needs_a_time_that_is_one() {
+    let (host, _) = host(EXPLAINED);
+    let at = |at: &str| {
+        let supposed = Supposed { at: Some(at.to_owned()), ..Supposed::default() };
+        match host.manage(Action::Explain(Box::new(supposed)), &mut nobody()) {
+            Reply::Failed(failure) => failure.kind,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(at("noon"), FailureKind::Usage);
+    *host.caller.borrow_mut() = alice();
+    assert_eq!(at("2027-01-18"), FailureKind::NotPermitted);
+    let Reply::Failed(failure) = host.manage(Action::Check, &mut nobody()) else { panic!() };
+    assert_eq!(failure.kind, FailureKind::NotPermitted);
+}
+
+#[test]
+fn an_explanation_of_thousands_of_rules_fits_into_an_answer() {
+    let rule =
+        "[[rule]]\nname = \"a name of some length for a rule\"\nusers = [\"x\"]\nmode = \"off\"\n";
+    let (host, _) = host(&rule.repeat(5_000));
+    let explained = explain(&host, Supposed { service: "sshd".to_owned(), ..Supposed::default() });
+    assert_eq!((explained.rules.len(), explained.rules_left_out), (400, 4_600));
+    assert_eq!(explained.rules[399].number, 5_000);
+    let bytes = mfa_protocol::relay::encode(&explained).unwrap();
+    assert!(bytes.len() < 60 * 1024, "{}", bytes.len());
+}
+
+#[test]
+fn a_check_warns_of_what_may_not_be_meant_so() {
+    let warnings = |policy: &str| {
+        let (host, _) = host(policy);
+        match host.manage(Action::Check, &mut nobody()) {
+            Reply::Checked(checked) => checked.warnings,
+            other => panic!("{other:?}"),
+        }
+    };
+    let rows = [
+        (
+            "[[rule]]\nusers = [\"alice\", \"carol\"]\nmode = \"off\"\n",
+            "line 1: rule 1: there is no user \"carol\"",
+        ),
+        (
+            "[[rule]]\nname = \"x\"\ngroups = [\"wheel\", \"whele\"]\nmode = \"off\"\n",
+            "line 1: rule \"x\": there is no group \"whele\"",
+        ),
+        (
+            "[policy]\ntrusted = [\"0.0.0.0/0\"]\n",
+            "[policy] trusted has 0.0.0.0/0: nobody from there is asked",
+        ),
+        ("[policy]\nbackup_codes_anywhere = true\n", "does nothing without allow_from"),
+        (
+            "[policy]\nallow_from = [\"::1\"]\nbackup_codes_anywhere = true\nmethods = [\"totp\"]\n",
+            "methods has no backup_code",
+        ),
+        (
+            "[policy]\nmode = \"optional\"\nrequired_from = 2027-01-01\n",
+            "required_from does nothing",
+        ),
+        ("[policy]\nmode = \"off\"\nallow_from = [\"::1\"]\n", "allow_from does nothing"),
+        (
+            "[policy]\nmode = \"off\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
+            "who comes from an address that is not known is not asked",
+        ),
+        ("[[rule]]\nfrom = [\"::/0\"]\nmode = \"off\"\n", "matches every address of a kind"),
+        ("[[rule]]\nusers = [\"alice\"]\ntrusted = [\"::/0\"]\n", "rule 1: trusted has ::/0"),
+    ];
+    for (policy, expected) in rows {
+        let warnings = warnings(policy);
+        assert_eq!(warnings.len(), 1, "{policy}: {warnings:?}");
+        assert!(warnings[0].contains(expected), "{policy}: {warnings:?}");
+    }
+    assert_eq!(warnings(EXPLAINED), Vec::<String>::new());
+    assert_eq!(warnings(""), Vec::<String>::new());
+}
+
+#[test]
+fn an_unlock_reckons_with_the_widest_window_of_all_rules() {
+    let (host, _) = host("[[rule]]\nservices = [\"sudo\"]\nwindow = 5\n");
+    let mut sudo = from("alice", "192.0.2.7");
+    sudo.service = "sudo".to_owned();
+    let ahead = code(host.now.get() / 30 + 5);
+    assert_eq!(host.login(&sudo, &mut Scripted::new([ahead.as_str()])).verdict, Verdict::Granted);
+    host.manage(Action::Unlock, &mut nobody());
+    assert_eq!(host.login(&sudo, &mut Scripted::new([ahead.as_str()])).verdict, Verdict::Denied);
+    assert!(host.last_line().contains("reason=already_used"), "{}", host.last_line());
+}
