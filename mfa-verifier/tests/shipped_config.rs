@@ -155,6 +155,15 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
         ("[lockout]", "disable_after", "100", "101"),
         ("[lockout]", "backup_codes_per_hour", "1", "0"),
         ("[lockout]", "known_source_days", "365", "366"),
+        ("[email]", "from", "\"mfa@example.org\"", "\"mfa\""),
+        ("[email]", "sendmail", "\"/opt/bin/sendmail\"", "\"sendmail\""),
+        ("[email]", "smtp", "\"smtps://mail.example.org\"", "\"smtp://mail.example.org\""),
+        ("[email]", "password_file", "\"/etc/mail.password\"", "\"mail.password\""),
+        ("[email]", "ca_file", "\"/etc/ssl/ca.pem\"", "\"ca.pem\""),
+        ("[email]", "timeout", "1", "9"),
+        ("[email]", "code_lifetime", "10", "0"),
+        ("[email]", "per_hour", "20", "21"),
+        ("[email]", "address", "\"{user}@example.org\"", "\"all@example.org\""),
         ("[[rule]]", "name", "\"night shift\"", "\" \""),
         ("[[rule]]", "users", "[\"alice\"]", "\"alice\""),
         ("[[rule]]", "groups", "[\"wheel\"]", "[]"),
@@ -174,10 +183,15 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
     ];
     let mut seen = BTreeSet::new();
     for (header, key, taken, refused) in rows {
-        // A rule must be for something and set something.
+        // A rule must be for something and set something; mail has a sender, and a password a user.
         let rest = match (header, key) {
             ("[[rule]]", "mode") => "console = true\n",
             ("[[rule]]", _) => "mode = \"off\"\n",
+            ("[email]", "from") => "",
+            ("[email]", "password_file") => {
+                "from = \"mfa@example.org\"\nsmtp = \"smtps://mfa@mail.example.org\"\n"
+            }
+            ("[email]", _) => "from = \"mfa@example.org\"\n",
             _ => "",
         };
         parse(&format!("{header}\n{rest}{key} = {taken}\n")).unwrap();

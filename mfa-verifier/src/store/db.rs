@@ -30,6 +30,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mfa_sys::uninterrupted;
@@ -161,6 +162,12 @@ impl Db {
 
 fn open(config: &sled::Config) -> sled::Result<sled::Db> {
     static HAS_THREADS: AtomicBool = AtomicBool::new(false);
+    static FIRST: Mutex<()> = Mutex::new(());
+    if HAS_THREADS.load(Ordering::Relaxed) {
+        return config.open();
+    }
+    // Two that are not interrupted could spin on what a third one is to finish and gets no processor for.
+    let _alone = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
     if HAS_THREADS.load(Ordering::Relaxed) {
         return config.open();
     }

@@ -109,11 +109,14 @@ fn killed_at_any_moment_after_an_answer_it_has_accepted_the_code_once_or_not_at_
         let code = token.code();
         let resident = host.reside();
         let login = door.log_in("alice", "192.0.2.7").expect("a prompt");
-        let answered = login.answer(&code);
-        // A kill takes a few milliseconds to be started, and a first login some to be judged.
-        thread::sleep(Duration::from_micros(500) * (number % 10));
-        resident.kill();
-        let end = answered.end();
+        let end = thread::scope(|scope| {
+            // It takes a millisecond or some to be started.
+            let dying = scope.spawn(|| resident.kill());
+            thread::sleep(Duration::from_micros(100) * (number % 20));
+            let end = login.answer(&code).end();
+            dying.join().unwrap();
+            end
+        });
         assert!(matches!(end, End::Granted | End::Broken), "kill {number}: {end:?}");
         let accepted_again = log_in(&host, "app", "alice", &code);
         assert!(!(end == End::Granted && accepted_again), "kill {number}: accepted twice");
@@ -121,7 +124,7 @@ fn killed_at_any_moment_after_an_answer_it_has_accepted_the_code_once_or_not_at_
         used += u32::from(!accepted_again);
     }
     println!("{KILLS} kills: {used} codes were used up, {heard} of them known to their users");
-    assert!(heard < used && used < KILLS, "some moments were before the update, some behind it");
+    assert!(0 < used && used < KILLS, "some moments were before the update, some behind it");
     // The line in the log is written behind the update, and may be missing.
     let granted = host.logged_by_now("outcome=granted").len();
     assert!(granted <= KILLS as usize, "{granted}");

@@ -171,8 +171,10 @@ fn a_user_who_connects_without_end_does_not_keep_another_from_enrolling() {
     let took = start.elapsed();
     let made = churn.wait_with_output().unwrap().stdout;
     let made: usize = String::from_utf8(made).unwrap().trim().parse().unwrap();
-    println!("{made} connections in {took:?}, another's status: median {:?}", median(times));
-    assert!(made > 1000 && took < Duration::from_secs(20), "{made} in {took:?}");
+    let status = median(times);
+    println!("{made} connections in {took:?}, another's status: median {status:?}");
+    // A full queue is waited for that long.
+    assert!(made > 1000 && status < Duration::from_secs(5), "{made} in {took:?}, {status:?}");
     // What of hers waits to be accepted still is refused before.
     until("she is served herself", || host.status_of("alice").code == Some(0));
     until("all verifiers are gone", || listener.verifiers().is_empty());
