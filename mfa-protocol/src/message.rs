@@ -124,6 +124,15 @@ pub enum Action {
         /// Seconds for which it is good.
         lifetime: u64,
     },
+    /// Since version 3: make an access token. Answered by [`Reply::TokenMade`].
+    NewToken(Box<NewToken>),
+    /// Since version 3: which access tokens there are. Answered by [`Reply::Tokens`].
+    Tokens,
+    /// Since version 3: end an access token. Answered by [`Reply::Done`].
+    RevokeToken {
+        /// The token's name.
+        name: String,
+    },
 }
 
 /// The kind of a device.
@@ -183,6 +192,19 @@ pub struct NewDevice {
     pub show: bool,
     /// What the person's terminal can show.
     pub terminal: Terminal,
+}
+
+/// An access token to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewToken {
+    /// What it is called.
+    pub name: String,
+    /// `--expires`: seconds for which it is good.
+    pub lifetime: u64,
+    /// `--from`: the networks from where; none: from anywhere.
+    pub networks: Vec<String>,
+    /// `--service`: the PAM services; none: any.
+    pub services: Vec<String>,
 }
 
 /// What the person's terminal can show.
@@ -290,6 +312,15 @@ pub enum Reply {
         /// Until when it is good.
         expires: u64,
     },
+    /// Of [`Action::NewToken`].
+    TokenMade(Box<MadeToken>),
+    /// Of [`Action::Tokens`].
+    Tokens {
+        /// Whose.
+        user: String,
+        /// All of them, oldest first.
+        tokens: Vec<TokenStatus>,
+    },
 }
 
 /// The end of a login.
@@ -299,10 +330,10 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The user's name as the system has it, if there is such a user.
     pub user: Option<String>,
-    /// The factor that was given: `totp`, `hotp`, `backup_code`; `otp` where it could be either of
+    /// The factor that was given: `totp`, `hotp`, `backup_code`, `token`; `otp` where it could be either of
     /// the first two.
     pub factor: Option<String>,
-    /// The label of the device that was used.
+    /// The label of the device that was used, or the name of the access token.
     pub label: Option<String>,
 }
 
@@ -422,6 +453,36 @@ pub struct CodeStatus {
     pub used_at: Option<u64>,
     /// From where.
     pub used_from: Option<String>,
+}
+
+/// An access token was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MadeToken {
+    /// Whose.
+    pub user: String,
+    /// The token itself, shown this once.
+    pub secret: Secret,
+    /// What is known of it.
+    pub token: TokenStatus,
+}
+
+/// What is known of an access token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub made: u64,
+    /// When it ends.
+    pub expires: u64,
+    /// The networks that it may come from; none: from anywhere.
+    pub networks: Vec<String>,
+    /// The PAM services that it may be given to; none: any.
+    pub services: Vec<String>,
+    /// When it was last used.
+    pub last_used: Option<u64>,
+    /// From where: `local`, `unknown` or an address.
+    pub last_from: Option<String>,
 }
 
 /// Why something was not done, in two lines.

@@ -4,6 +4,7 @@ use mfa_protocol::message::LoginRequest;
 use mfa_protocol::{Outcome, Verdict};
 
 use crate::audit::{Line, Log, Severity, timestamp};
+use crate::factor::tokens::OutOfScope;
 use crate::judge::{Accepted, Code, Refusal};
 use crate::lockout::Barred;
 use crate::policy::{Denial, Exemption};
@@ -43,6 +44,7 @@ impl Decision {
         match self {
             Self::Granted { accepted: Accepted::Device { kind, .. }, .. } => Some(kind.name()),
             Self::Granted { accepted: Accepted::BackupCode { .. }, .. } => Some("backup_code"),
+            Self::Granted { accepted: Accepted::Token { .. }, .. } => Some("token"),
             Self::Refused { given, .. } | Self::Nobody { given, .. } => Some(given.factor),
             _ => None,
         }
@@ -50,9 +52,15 @@ impl Decision {
 
     fn label(&self) -> Option<&str> {
         match self {
-            Self::Granted { accepted: Accepted::Device { label, .. }, .. }
+            Self::Granted {
+                accepted: Accepted::Device { label, .. } | Accepted::Token { name: label },
+                ..
+            }
             | Self::Refused {
-                refusal: Refusal::UsedAhead { label } | Refusal::Used { label: Some(label) },
+                refusal:
+                    Refusal::UsedAhead { label }
+                    | Refusal::Used { label: Some(label) }
+                    | Refusal::OutOfScope { name: label, .. },
                 ..
             } => Some(label),
             Self::Refused { given, .. } => given.label.as_deref(),
@@ -79,6 +87,9 @@ impl Decision {
                 Refusal::Barred(Barred::Until(_)) => "locked",
                 Refusal::Barred(Barred::Disabled) => "too_many_failures",
                 Refusal::AnotherBatch => "replaced_batch",
+                Refusal::OutOfScope { why: OutOfScope::Expired, .. } => "token_expired",
+                Refusal::OutOfScope { why: OutOfScope::Source, .. } => "token_source",
+                Refusal::OutOfScope { why: OutOfScope::Service, .. } => "token_service",
             },
             Self::NoCode(reason) => reason,
             Self::NoAnswer => "no_answer",
@@ -92,8 +103,13 @@ impl Decision {
             verdict: self.verdict(),
             user: user.map(|owner| owner.name),
             factor: self.factor().map(str::to_owned),
-            label: self.label().map(str::to_owned),
+            label: self.label().filter(|_| !self.is_secretive()).map(str::to_owned),
         }
+    }
+
+    /// Whether a name would tell that what was given is right.
+    fn is_secretive(&self) -> bool {
+        matches!(self, Self::Refused { refusal: Refusal::OutOfScope { .. }, .. })
     }
 }
 
@@ -165,8 +181,10 @@ pub(crate) struct Given {
 impl Given {
     /// Looks at the devices that `code` could belong to.
     pub(crate) fn of(code: &Code, record: &UserRecord) -> Self {
-        let Code::OneTime(digits) = code else {
-            return Self { factor: "backup_code", label: None };
+        let digits = match code {
+            Code::OneTime(digits) => digits,
+            Code::Backup { .. } => return Self { factor: "backup_code", label: None },
+            Code::Token(_) => return Self { factor: "token", label: None },
         };
         let mut devices = record.devices.iter().filter(|d| usize::from(d.digits) == digits.len());
         match (devices.next(), devices.next()) {

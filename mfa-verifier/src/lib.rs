@@ -6,6 +6,7 @@
 //! decide without touching the world; `store` keeps what was decided.
 #![forbid(unsafe_code)]
 
+mod access_tokens;
 pub mod admission;
 pub mod alterations;
 pub mod attempt;
@@ -16,6 +17,7 @@ mod decision;
 pub mod enrol;
 pub mod factor;
 mod failure;
+pub mod growth;
 mod invite;
 pub mod judge;
 pub mod listen;

@@ -8,10 +8,10 @@ use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
-use crate::judge::Refusal;
+use crate::judge::{Accepted, Refusal};
 use crate::policy::{self, Exemption, Requirement, Situation};
 use crate::record::{Alteration, UserRecord};
-use crate::source::Source;
+use crate::source::Origin;
 use crate::store::{MemoryStore, Owner, Store, StoreError};
 use crate::world::{World, decoy};
 
@@ -30,10 +30,10 @@ pub fn login(
     purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Outcome {
-    let source = Source::of(&request.service, request.rhost.as_deref());
+    let origin = Origin::of(&request.service, request.rhost.as_deref());
     let user = world.users.by_name(&request.user);
     let decision = match &user {
-        Ok(user) => decide(world, request, user.as_ref(), source, purpose, conversation),
+        Ok(user) => decide(world, request, user.as_ref(), origin, purpose, conversation),
         Err(error) => Err(LoginError::Users(error.to_string())),
     };
     let decision = decision.unwrap_or_else(Decision::from);
@@ -49,7 +49,7 @@ fn decide(
     world: &World,
     request: &LoginRequest,
     user: Option<&Owner>,
-    source: Source,
+    origin: Origin<'_>,
     purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
@@ -71,7 +71,7 @@ fn decide(
     };
     let requirement = policy::requirement(&world.config.policy, &situation);
     if request.debug {
-        let line = Line::new().quoted("debug", &format!("{requirement:?} from {source}"));
+        let line = Line::new().quoted("debug", &format!("{requirement:?} from {}", origin.source));
         world.log.write(Severity::Debug, &line.finish());
     }
     match requirement {
@@ -84,7 +84,7 @@ fn decide(
         Requirement::Deny(denial) => Ok(Decision::Denied(denial)),
         Requirement::Challenge => {
             let subject = Subject::of(store, user, own)?;
-            challenge(world, request, store, &subject, source, purpose, conversation)
+            challenge(world, request, store, &subject, origin, purpose, conversation)
         }
     }
 }
@@ -95,13 +95,13 @@ fn challenge(
     request: &LoginRequest,
     store: &dyn Store,
     subject: &Subject,
-    source: Source,
+    origin: Origin<'_>,
     purpose: Purpose,
     conversation: &mut dyn Conversation,
 ) -> Result<Decision, LoginError> {
     if let Some(password) = &request.password {
         let typed = Typed::of(password.expose());
-        let decision = answered(world, store, subject, source, typed, purpose)?;
+        let decision = answered(world, store, subject, origin, typed, purpose)?;
         if decision.verdict() == Verdict::Granted {
             advise(world, &decision, conversation);
             return Ok(decision);
@@ -111,7 +111,7 @@ fn challenge(
         Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
         Answer::Text(text) => {
             let typed = Typed::of(text.expose());
-            answered(world, store, subject, source, typed, purpose)?
+            answered(world, store, subject, origin, typed, purpose)?
         }
     };
     advise(world, &decision, conversation);
@@ -163,6 +163,8 @@ fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversatio
         Decision::Refused { refusal: Refusal::UsedAhead { .. }, .. } => {
             conversation.tell(Style::Error, USED_AHEAD);
         }
+        // Nobody reads what a script is told.
+        Decision::Granted { accepted: Accepted::Token { .. }, .. } => {}
         Decision::Granted { codes_left, .. }
             if *codes_left <= usize::from(world.config.backup_codes.low) =>
         {

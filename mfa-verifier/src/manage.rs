@@ -5,6 +5,7 @@ use mfa_protocol::message::{
 };
 use mfa_protocol::{Conversation, Secret, escape};
 
+use crate::access_tokens::{self, Wanted};
 use crate::audit::{Line, Severity};
 use crate::enrol::{self, key};
 use crate::factor::codes;
@@ -127,6 +128,27 @@ fn act(
                 found.apply(record, device)
             })
         }
+        Action::NewToken(asked) => {
+            let record = load(world, owner)?;
+            let permitted = permit(world, owner, &record, Intent::Alter)?;
+            let wanted = Wanted::of(&record, asked)?;
+            let authority = authorise(world, owner, &record, permitted, conversation)?;
+            new_token(world, owner, &authority, &wanted)
+        }
+        Action::Tokens => {
+            let record = load(world, owner)?;
+            let tokens = access_tokens::list(&record);
+            Ok(Reply::Tokens { user: owner.name.clone(), tokens })
+        }
+        Action::RevokeToken { name } => {
+            let record = load(world, owner)?;
+            let permitted = permit(world, owner, &record, Intent::Alter)?;
+            access_tokens::known(&record, name)?;
+            let authority = authorise(world, owner, &record, permitted, conversation)?;
+            alter(world, owner, &authority, Altered::TokenRevoked, name, |record| {
+                access_tokens::revoke(record, name)
+            })
+        }
     }
 }
 
@@ -146,7 +168,10 @@ fn is_roots(action: &Action) -> bool {
         | Action::Remove { .. }
         | Action::MakeDefault { .. }
         | Action::NewCodes
-        | Action::Resync { .. } => false,
+        | Action::Resync { .. }
+        | Action::NewToken(_)
+        | Action::Tokens
+        | Action::RevokeToken { .. } => false,
     }
 }
 
@@ -158,9 +183,10 @@ fn remove(record: &mut UserRecord, label: &str) -> Result<(), Failure> {
             record.default = first.id;
         }
     } else {
-        // Codes without a device would let in somebody who counts as not enrolled.
+        // Codes and tokens without a device would let in somebody who counts as not enrolled.
         record.default = 0;
         record.backup_codes = None;
+        record.tokens.clear();
     }
     Ok(())
 }
@@ -176,6 +202,20 @@ fn new_codes(world: &World, owner: &Owner, authority: &Authority) -> Result<Repl
         Ok(())
     })?;
     Ok(Reply::NewCodes { user: owner.name.clone(), backup_codes })
+}
+
+fn new_token(
+    world: &World,
+    owner: &Owner,
+    authority: &Authority,
+    wanted: &Wanted,
+) -> Result<Reply, Failure> {
+    let (secret, hash) = access_tokens::new_token()?;
+    let now = (world.now)();
+    alter(world, owner, authority, Altered::TokenMade, wanted.name(), |record| {
+        wanted.enter(record, hash, now)
+    })?;
+    Ok(wanted.made(owner, secret, now))
 }
 
 fn show_key(world: &World, owner: &Owner, label: &str) -> Result<Reply, Failure> {
@@ -306,7 +346,7 @@ fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
 fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, Failure>) {
     let (name, label) = match action {
         // Looking changes nothing and shows no secret.
-        Action::Status | Action::Codes => return,
+        Action::Status | Action::Codes | Action::Tokens => return,
         Action::Add(_) => match result {
             Ok(Reply::Added(added)) => ("add", Some(&added.label)),
             _ => ("add", None),
@@ -319,6 +359,8 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         Action::Reset => ("reset", None),
         Action::Resync { label } => ("resync", Some(label)),
         Action::Invite { .. } => ("invite", None),
+        Action::NewToken(asked) => ("new_token", Some(&asked.name)),
+        Action::RevokeToken { name } => ("revoke_token", Some(name)),
     };
     let outcome = if result.is_ok() { "done" } else { "failed" };
     let mut line = Line::new()
@@ -344,6 +386,7 @@ mod tests {
     use crate::config::Config;
     use crate::factor::otp::Finding;
     use crate::factor::otp::tests::{code, device, examine};
+    use crate::factor::tokens::tests::token;
     use mfa_protocol::message::Algorithm;
 
     #[test]
@@ -365,21 +408,22 @@ mod tests {
     }
 
     #[test]
-    fn with_the_last_device_the_codes_go_too_and_the_default_moves_on() {
+    fn with_the_last_device_codes_and_tokens_go_too_and_the_default_moves_on() {
         let mut record = UserRecord {
             devices: vec![device(b"1", Algorithm::Sha1, 6), device(b"2", Algorithm::Sha1, 6)],
             default: 1,
             backup_codes: Some(codes::new_batch(1, 0).unwrap().0),
+            tokens: vec![token([0; 20])],
             ..UserRecord::default()
         };
         record.devices[1].id = 2;
         record.devices[1].label = "tablet".to_owned();
         remove(&mut record, "phone").unwrap();
         assert_eq!(record.default, 2);
-        assert!(record.backup_codes.is_some());
+        assert!(record.backup_codes.is_some() && !record.tokens.is_empty());
         assert!(remove(&mut record, "phone").is_err());
         remove(&mut record, "tablet").unwrap();
         assert!(!record.is_enrolled());
-        assert_eq!(record.backup_codes, None);
+        assert_eq!((record.backup_codes, record.tokens), (None, vec![]));
     }
 }

@@ -15,7 +15,7 @@ use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_store}
 use crate::judge::{Accepted, Refusal};
 use crate::lockout::Barred;
 use crate::record::{Alteration, Altered, Invitation, UserRecord};
-use crate::source::Source;
+use crate::source::{Origin, Source};
 use crate::store::{self, Change, Owner, Store};
 use crate::world::World;
 
@@ -94,6 +94,8 @@ impl Factor {
             Accepted::BackupCode { .. } => {
                 record.backup_codes.as_ref().map(|codes| Self::BackupCodes { batch: codes.batch })
             }
+            // A script's, and not its owner's.
+            Accepted::Token { .. } => None,
         }
     }
 
@@ -135,6 +137,7 @@ pub(crate) fn authorise(
 
 impl Authority {
     /// Uses the permission on the record as it is now, before it is altered, and notes what will be.
+    /// Every alteration ends all remembered logins: they stand in for what is altered.
     pub(crate) fn exercise(
         &self,
         record: &mut UserRecord,
@@ -143,6 +146,7 @@ impl Authority {
         now: u64,
     ) -> Result<(), Failure> {
         self.spend(record, now)?;
+        record.remembered.clear();
         let by_root = matches!(self, Self::Root);
         record.note(Alteration { at: now, again: None, what, label: label.to_owned(), by_root });
         Ok(())
@@ -231,6 +235,7 @@ fn judge_invitation(
             return Change::Keep(Ok(()));
         }
         record.lockout.charge_backup_code(Source::Local, now, rules);
+        record.fit();
         Change::Save(
             record,
             Err(refused("the invitation code is not right", ask_for_invitation(owner))),
@@ -259,8 +264,12 @@ fn second_factor(
     if backup_code_only && !matches!(typed, Typed::BackupCode(_)) {
         return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
     }
+    if matches!(typed, Typed::Token(_)) {
+        return Err(refused("an access token changes nothing", "give a code of a device"));
+    }
     let subject = Subject::own(owner, record.clone());
-    let decision = answered(world, store, &subject, Source::Local, typed, Purpose::Change)
+    let origin = Origin::of(REAUTH_SERVICE, None);
+    let decision = answered(world, store, &subject, origin, typed, Purpose::Change)
         .unwrap_or_else(|error| Decision::Unavailable(error.to_string()));
     let request = LoginRequest {
         user: owner.name.clone().into_bytes(),

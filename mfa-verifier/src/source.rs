@@ -43,6 +43,25 @@ impl Source {
     }
 }
 
+/// Where an attempt comes from as exactly as the scope of a token wants it, and what it is made at.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// What it is charged to.
+    pub source: Source,
+    /// The address, if it comes from one.
+    pub address: Option<IpAddr>,
+    /// The PAM service.
+    pub service: &'a str,
+}
+
+impl<'a> Origin<'a> {
+    /// Of a login by `service`, whose `PAM_RHOST` is `rhost`.
+    #[must_use]
+    pub fn of(service: &'a str, rhost: Option<&str>) -> Self {
+        Self { source: Source::of(service, rhost), address: rhost.and_then(address), service }
+    }
+}
+
 /// An address without a scope; an IPv4 address inside IPv6 is that IPv4 address.
 #[must_use]
 pub fn address(text: &str) -> Option<IpAddr> {

@@ -1,7 +1,8 @@
-//! What a person can give: one-time codes and backup codes.
+//! What can be given: one-time codes, backup codes and access tokens.
 
 pub mod codes;
 pub mod otp;
+pub mod tokens;
 mod turnstile;
 
 use zeroize::Zeroizing;
@@ -16,6 +17,8 @@ pub enum Typed {
     OneTimeCode(Zeroizing<String>),
     /// A backup code, in small letters and without its dashes.
     BackupCode(Zeroizing<String>),
+    /// An access token, in small letters and without its dashes.
+    Token(Zeroizing<String>),
     /// Nothing, or separators only.
     Empty,
     /// Something that is no code.
@@ -44,6 +47,8 @@ impl Typed {
             Self::OneTimeCode(plain)
         } else if codes::has_shape(&plain) {
             Self::BackupCode(plain)
+        } else if tokens::has_shape(&plain) {
+            Self::Token(plain)
         } else {
             Self::Misshapen
         }
@@ -69,6 +74,9 @@ mod tests {
         assert!(matches!(Typed::of(b"ABCDE-fghjk-23456"), Typed::BackupCode(_)));
         assert!(matches!(Typed::of(b"abcde fghjk 23456"), Typed::BackupCode(_)));
         assert!(matches!(Typed::of(b"abcde-fghjk-2345l"), Typed::Misshapen));
+        let token = b"MFATOK-abcdefgh-ijklmnop-qrstuvwx-yz234567";
+        assert!(matches!(Typed::of(token), Typed::Token(_)));
+        assert!(matches!(Typed::of(&token[..41]), Typed::Misshapen));
         assert!(matches!(Typed::of(b"\xff\xfe"), Typed::Misshapen));
         assert!(matches!(Typed::of(&[b'1'; 65]), Typed::Misshapen));
     }

@@ -1,0 +1,254 @@
+//! Access tokens as their owner sees them: made, listed, revoked.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use mfa_protocol::escape::escape;
+use mfa_protocol::message::{Failure, MadeToken, NewToken, Reply, TokenStatus};
+
+use crate::enrol::judge_text;
+use crate::factor::tokens;
+use crate::failure::{of_codes, usage};
+use crate::record::{MAX_SCOPES, MAX_SERVICE, MAX_TOKENS, Network, Token, UserRecord};
+use crate::store::Owner;
+
+/// Seconds for which a token may be good: a year.
+const LONGEST: u64 = 366 * 86_400;
+
+/// A token that can be made, as far as can be told before anybody is asked anything.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    name: &'a str,
+    lifetime: u64,
+    networks: Vec<Network>,
+    services: &'a [String],
+}
+
+impl<'a> Wanted<'a> {
+    /// Judges what was asked for.
+    pub(crate) fn of(record: &UserRecord, asked: &'a NewToken) -> Result<Self, Failure> {
+        if !(1..=LONGEST).contains(&asked.lifetime) {
+            return Err(usage("that is no time for a token", "choose up to a year: --expires 90d"));
+        }
+        judge_text(&asked.name, "name for a token")?;
+        if asked.networks.len() > MAX_SCOPES || asked.services.len() > MAX_SCOPES {
+            let error = format!("a token has at most {MAX_SCOPES} networks and as many services");
+            return Err(usage(error, "make two tokens"));
+        }
+        let networks = asked.networks.iter().map(|text| network(text)).collect::<Result<_, _>>()?;
+        asked.services.iter().try_for_each(|service| judge_service(service))?;
+        let (name, services) = (asked.name.as_str(), asked.services.as_slice());
+        let wanted = Self { name, lifetime: asked.lifetime, networks, services };
+        wanted.find_place(record)?;
+        Ok(wanted)
+    }
+
+    /// What it is to be called.
+    pub(crate) fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Puts the token into the record as it is now.
+    pub(crate) fn enter(
+        &self,
+        record: &mut UserRecord,
+        hash: tokens::Hash,
+        now: u64,
+    ) -> Result<(), Failure> {
+        self.find_place(record)?;
+        record.tokens.push(self.token(hash, now));
+        if record.has_room() { Ok(()) } else { Err(no_room()) }
+    }
+
+    /// What is answered: `secret` is shown this once.
+    pub(crate) fn made(&self, owner: &Owner, secret: mfa_protocol::Secret, now: u64) -> Reply {
+        let token = status(&self.token(tokens::Hash::default(), now));
+        Reply::TokenMade(Box::new(MadeToken { user: owner.name.clone(), secret, token }))
+    }
+
+    fn find_place(&self, record: &UserRecord) -> Result<(), Failure> {
+        if record.tokens.iter().any(|token| token.name == self.name) {
+            return Err(usage(
+                format!("there is a token \"{}\" already", escape(self.name)),
+                "choose another name, or revoke that one first",
+            ));
+        }
+        if record.tokens.len() >= MAX_TOKENS {
+            return Err(usage(
+                format!("there are {MAX_TOKENS} tokens, which is the most there can be"),
+                "revoke one first: mfa-setup token revoke NAME",
+            ));
+        }
+        Ok(())
+    }
+
+    fn token(&self, hash: tokens::Hash, now: u64) -> Token {
+        Token {
+            name: self.name.to_owned(),
+            hash,
+            made: now,
+            expires: now.saturating_add(self.lifetime),
+            networks: self.networks.clone(),
+            services: self.services.to_vec(),
+            last_used: None,
+        }
+    }
+}
+
+/// A new token's text and hash.
+pub(crate) fn new_token() -> Result<(mfa_protocol::Secret, tokens::Hash), Failure> {
+    tokens::new_token().map_err(|error| of_codes(&error.into()))
+}
+
+/// Takes a token away.
+pub(crate) fn revoke(record: &mut UserRecord, name: &str) -> Result<(), Failure> {
+    known(record, name)?;
+    record.tokens.retain(|token| token.name != name);
+    Ok(())
+}
+
+/// That there is a token of this name.
+pub(crate) fn known(record: &UserRecord, name: &str) -> Result<(), Failure> {
+    if record.tokens.iter().any(|token| token.name == name) {
+        return Ok(());
+    }
+    let error = format!("there is no token \"{}\"", escape(name));
+    Err(usage(error, "see which there are: mfa-setup token list"))
+}
+
+/// What the owner may know of each.
+pub(crate) fn list(record: &UserRecord) -> Vec<TokenStatus> {
+    record.tokens.iter().map(status).collect()
+}
+
+fn status(token: &Token) -> TokenStatus {
+    TokenStatus {
+        name: token.name.clone(),
+        made: token.made,
+        expires: token.expires,
+        networks: token.networks.iter().map(ToString::to_string).collect(),
+        services: token.services.clone(),
+        last_used: token.last_used.map(|used| used.at),
+        last_from: token.last_used.map(|used| used.from.to_string()),
+    }
+}
+
+/// A network, or an address, which is a network of one.
+fn network(text: &str) -> Result<Network, Failure> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match net {
+        // What comes from there is known by its IPv4 address.
+        Ok(IpNet::V6(net)) if net.addr().to_ipv4_mapped().is_some() => {
+            Err(usage(format!("{net} is IPv4 inside of IPv6"), "write it as IPv4: 10.0.0.0/8"))
+        }
+        Ok(net) => Ok(net.into()),
+        Err(_) => Err(usage(
+            format!("\"{}\" is no network", escape(text)),
+            "write it as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32",
+        )),
+    }
+}
+
+fn judge_service(service: &str) -> Result<(), Failure> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=MAX_SERVICE).contains(&service.len()) && service.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(usage(
+        format!("\"{}\" is no PAM service", escape(service)),
+        "a service is named as its file in /etc/pam.d: sshd",
+    ))
+}
+
+/// The record would have no room left for what logins note in it.
+pub(crate) fn no_room() -> Failure {
+    usage(
+        "there is no room for it in this user's record",
+        "remove a device or revoke a token that is no longer used, or choose shorter names",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::largest;
+
+    fn asked(name: &str) -> NewToken {
+        NewToken {
+            name: name.to_owned(),
+            lifetime: 90 * 86_400,
+            networks: Vec::new(),
+            services: Vec::new(),
+        }
+    }
+
+    fn error(asked: &NewToken) -> String {
+        Wanted::of(&UserRecord::default(), asked).unwrap_err().error
+    }
+
+    #[test]
+    fn what_cannot_be_a_token_is_refused_by_name() {
+        let of = |networks: &[&str], services: &[&str]| NewToken {
+            networks: networks.iter().map(ToString::to_string).collect(),
+            services: services.iter().map(ToString::to_string).collect(),
+            ..asked("backup")
+        };
+        for (wanted, expected) in [
+            (NewToken { lifetime: 0, ..asked("x") }, "no time"),
+            (NewToken { lifetime: 366 * 86_400 + 1, ..asked("x") }, "no time"),
+            (asked(""), "no name for a token"),
+            (asked("a\nb"), "no name for a token"),
+            (asked(&"x".repeat(33)), "no name for a token"),
+            (of(&["10.0.0.0/33"], &[]), "no network"),
+            (of(&["10.0.0"], &[]), "no network"),
+            (of(&["localhost"], &[]), "no network"),
+            (of(&["fe80::1%eth0"], &[]), "no network"),
+            (of(&["::ffff:10.0.0.0/104"], &[]), "inside of IPv6"),
+            (of(&["10.0.0.0/8"; 3], &[]), "at most 2 networks"),
+            (of(&[], &["sshd"; 3]), "at most 2 networks and as many services"),
+            (of(&[], &["ss hd"]), "no PAM service"),
+            (of(&[], &[""]), "no PAM service"),
+        ] {
+            assert!(error(&wanted).contains(expected), "{wanted:?}: {}", error(&wanted));
+        }
+    }
+
+    #[test]
+    fn networks_are_kept_without_the_bits_behind_their_prefix() {
+        for (text, expected) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("2001:db8::7/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn there_are_eight_of_different_names_and_no_more_than_there_is_room_for() {
+        let mut record = UserRecord::default();
+        for n in 0..8 {
+            let asked = asked(&n.to_string());
+            Wanted::of(&record, &asked).unwrap().enter(&mut record, [n; 20], 5).unwrap();
+        }
+        let again = Wanted::of(&record, &asked("ninth")).unwrap_err();
+        assert!(again.error.contains("8 tokens"), "{}", again.error);
+        record.tokens.pop();
+        let again = Wanted::of(&record, &asked("3")).unwrap_err();
+        assert!(again.error.contains("already"), "{}", again.error);
+
+        // Eight devices at their limits.
+        let mut full = largest();
+        let refused = (0..8).find_map(|n| {
+            let long = NewToken {
+                networks: vec!["2001:db8::/32".to_owned(); 2],
+                services: vec!["x".repeat(MAX_SERVICE); 2],
+                ..asked(&format!("{n:032}"))
+            };
+            Wanted::of(&full, &long).unwrap().enter(&mut full, [n; 20], 1_800_000_000).err()
+        });
+        let refused = refused.unwrap();
+        assert!(refused.error.contains("no room"), "{}", refused.error);
+    }
+}
