@@ -133,6 +133,13 @@ pub enum Action {
         /// The token's name.
         name: String,
     },
+    /// Since version 3: which logins are remembered. Answered by [`Reply::Remembered`].
+    Remembered,
+    /// Since version 3: end what is remembered. Answered by [`Reply::Done`].
+    Forget {
+        /// Which; `None` is all.
+        number: Option<u32>,
+    },
 }
 
 /// The kind of a device.
@@ -321,6 +328,13 @@ pub enum Reply {
         /// All of them, oldest first.
         tokens: Vec<TokenStatus>,
     },
+    /// Of [`Action::Remembered`].
+    Remembered {
+        /// Whose.
+        user: String,
+        /// All of them, oldest first.
+        logins: Vec<RememberedLogin>,
+    },
 }
 
 /// The end of a login.
@@ -483,6 +497,48 @@ pub struct TokenStatus {
     pub last_used: Option<u64>,
     /// From where: `local`, `unknown` or an address.
     pub last_from: Option<String>,
+}
+
+/// What is known of a remembered login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedLogin {
+    /// Its number, by which it can be forgotten.
+    pub number: u32,
+    /// The PAM service.
+    pub service: String,
+    /// From where: `local` or an address.
+    pub from: String,
+    /// By what it is known again, beside these.
+    pub by: Tie,
+    /// When its code was given.
+    pub since: u64,
+    /// When it ends.
+    pub until: u64,
+    /// When it last stood in for a code.
+    pub last_used: Option<u64>,
+}
+
+/// By what a remembered login is known again, beside user, service and source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tie {
+    /// The public key that passed as the first factor.
+    Key,
+    /// Nothing else.
+    Source,
+    /// The login session and its terminal.
+    Session,
+}
+
+impl Tie {
+    /// The name in JSON and for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Source => "address",
+            Self::Session => "session",
+        }
+    }
 }
 
 /// Why something was not done, in two lines.

@@ -60,6 +60,10 @@ pub enum Command {
     /// Make access tokens for scripts, list them or revoke them
     #[command(subcommand)]
     Token(Token),
+    /// Show which logins are remembered, and until when
+    Remembered,
+    /// End what is remembered: one login by its number, or all
+    Forget(Forget),
     /// Try a code as a login would, which uses it up and counts; with --resync, bring back a device
     Test(Test),
     /// Show a device's key again (root; audited)
@@ -175,6 +179,16 @@ pub enum Token {
 }
 
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Forget {
+    /// The login's number, as remembered shows it
+    pub number: Option<u32>,
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct NewToken {
     /// Its name in lists and in the log
     pub name: String,
@@ -242,6 +256,8 @@ impl Command {
             | Self::Default(_)
             | Self::Codes(_)
             | Self::Token(_)
+            | Self::Remembered
+            | Self::Forget(_)
             | Self::Test(_) => false,
         }
     }
@@ -346,6 +362,9 @@ mod tests {
             "mfa-setup token new backup --expires 12h --from 10.0.0.0/8 --from ::1 --service sshd",
             "mfa-setup token list",
             "mfa-setup token revoke backup",
+            "mfa-setup remembered --json",
+            "mfa-setup forget 3",
+            "mfa-setup forget --all",
             "mfa-setup test",
             "mfa-setup test phone --resync",
             "mfa-setup invite bob",
@@ -404,6 +423,9 @@ mod tests {
             "mfa-setup token new",
             "mfa-setup token new x --expires never",
             "mfa-setup token revoke",
+            "mfa-setup forget",
+            "mfa-setup forget 3 --all",
+            "mfa-setup forget phone",
             "mfa-setup invite",
             "mfa-setup invite bob --for ever",
             "mfa-setup invite bob --user bob",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use mfa_protocol::Secret;
 use mfa_protocol::message::{
-    Added, CodeStatus, DeviceStatus, Key, MadeToken, Outcome, Status, TokenStatus,
+    Added, CodeStatus, DeviceStatus, Key, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -180,6 +180,39 @@ impl<'a> TokensAnswer<'a> {
     }
 }
 
+/// Of `remembered`.
+#[derive(Serialize)]
+pub struct RememberedAnswer<'a> {
+    user: &'a str,
+    remembered: Vec<Login<'a>>,
+}
+
+#[derive(Serialize)]
+struct Login<'a> {
+    number: u32,
+    service: &'a str,
+    from: &'a str,
+    by: &'static str,
+    since: String,
+    until: String,
+    last_used: Option<String>,
+}
+
+impl<'a> RememberedAnswer<'a> {
+    pub fn new(user: &'a str, logins: &'a [RememberedLogin]) -> Self {
+        let logins = logins.iter().map(|login| Login {
+            number: login.number,
+            service: &login.service,
+            from: &login.from,
+            by: login.by.name(),
+            since: rfc3339(login.since),
+            until: rfc3339(login.until),
+            last_used: login.last_used.map(rfc3339),
+        });
+        Self { user, remembered: logins.collect() }
+    }
+}
+
 /// Of `status`.
 #[derive(Serialize)]
 pub struct StatusAnswer<'a> {
@@ -265,7 +298,7 @@ impl<'a> OutcomeAnswer<'a> {
     }
 }
 
-/// Of `remove`, `default`, `token revoke`, `unlock` and `reset`.
+/// Of `remove`, `default`, `token revoke`, `forget`, `unlock` and `reset`.
 #[derive(Serialize)]
 pub struct DoneAnswer<'a> {
     user: &'a str,
@@ -282,7 +315,7 @@ impl<'a> DoneAnswer<'a> {
 mod tests {
     use super::*;
     use mfa_protocol::Verdict;
-    use mfa_protocol::message::DeviceKind;
+    use mfa_protocol::message::{DeviceKind, Tie};
 
     fn written(answer: &impl Serialize) -> String {
         String::from_utf8(line(answer).unwrap().to_vec()).unwrap()
@@ -364,6 +397,27 @@ mod tests {
              \"from\":[\"10.0.0.0/8\"],\"services\":[],\
              \"last_used\":\"1970-01-01T00:01:00Z\",\"last_from\":\"10.0.0.7\"}]}\n"
         );
+    }
+
+    #[test]
+    fn remembered_logins_say_by_what_they_are_known() {
+        let login = RememberedLogin {
+            number: 3,
+            service: "sshd".into(),
+            from: "192.0.2.7".into(),
+            by: Tie::Key,
+            since: 0,
+            until: 60,
+            last_used: None,
+        };
+        assert_eq!(
+            written(&RememberedAnswer::new("alice", &[login])),
+            "{\"user\":\"alice\",\"remembered\":[{\"number\":3,\"service\":\"sshd\",\
+             \"from\":\"192.0.2.7\",\"by\":\"key\",\"since\":\"1970-01-01T00:00:00Z\",\
+             \"until\":\"1970-01-01T00:01:00Z\",\"last_used\":null}]}\n"
+        );
+        let names = [Tie::Key, Tie::Source, Tie::Session].map(Tie::name);
+        assert_eq!(names, ["key", "address", "session"]);
     }
 
     #[test]

@@ -131,7 +131,19 @@ impl Session<'_> {
         }
     }
 
-    /// `remove`, `default`, `token revoke`, `unlock`, `reset` and `test --resync`: what is answered by no more than
+    /// `remembered`.
+    pub fn remembered(&mut self) -> Result<u8, Problem> {
+        match self.manage(Action::Remembered, "use a terminal")? {
+            Reply::Remembered { user, logins } => {
+                let answer = json::RememberedAnswer::new(&user, &logins);
+                self.answer(&answer, || text::remembered(&user, &logins))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `remove`, `default`, `token revoke`, `forget`, `unlock`, `reset` and `test --resync`: what is answered by no more than
     /// that it is done. `what` is to be confirmed first.
     pub fn change(&mut self, what: Option<&str>, action: Action) -> Result<u8, Problem> {
         if let Some(what) = what {

@@ -31,6 +31,10 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
             let question = format!("Revoke token \"{}\"", printed(name.as_ref()));
             session.change(Some(&question), Action::RevokeToken { name: name.clone() })
         }
+        Some(Command::Remembered) => session.remembered(),
+        Some(Command::Forget(forget)) => {
+            session.change(None, Action::Forget { number: forget.number })
+        }
         Some(Command::Test(Test { label: Some(label), .. })) => {
             session.change(None, Action::Resync { label: label.clone() })
         }

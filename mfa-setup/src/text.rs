@@ -6,7 +6,7 @@ use std::fmt::Write;
 use mfa_protocol::Secret;
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{
-    Added, CodeStatus, DeviceStatus, Key, MadeToken, Outcome, Status, TokenStatus,
+    Added, CodeStatus, DeviceStatus, Key, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
 };
 use zeroize::Zeroizing;
 
@@ -210,6 +210,26 @@ pub fn tokens(user: &str, tokens: &[TokenStatus]) -> Zeroizing<String> {
     ))
 }
 
+/// Of `remembered`.
+pub fn remembered(user: &str, logins: &[RememberedLogin]) -> Zeroizing<String> {
+    if logins.is_empty() {
+        return Zeroizing::new(format!("No login of {} is remembered.\n", escape(user)));
+    }
+    let columns = ["NUMBER", "SERVICE", "FROM", "BY", "SINCE (UTC)", "UNTIL", "LAST USED"];
+    let row = |login: &RememberedLogin| {
+        [
+            login.number.to_string(),
+            escape(&login.service),
+            escape(&login.from),
+            login.by.name().to_owned(),
+            short(login.since),
+            short(login.until),
+            login.last_used.map_or("never".to_owned(), short),
+        ]
+    };
+    Zeroizing::new(table(columns, logins.iter().map(row)))
+}
+
 /// From where, and for which services.
 fn scope(token: &TokenStatus) -> (String, String) {
     let list = |items: &[String], all: &str| {
@@ -384,6 +404,24 @@ x            2026-11-22 02:31  anywhere                   any service  never    
             "Access token \"x\" of alice, good until 2026-11-22 02:31 UTC\n\
              from anywhere, for any service. It is shown only now:\n\n  mfatok-a\n"
         );
+    }
+
+    #[test]
+    fn remembered_logins_are_a_table() {
+        let login = RememberedLogin {
+            number: 3,
+            service: "ss\nhd".into(),
+            from: "192.0.2.7".into(),
+            by: mfa_protocol::message::Tie::Key,
+            since: 0,
+            until: 60,
+            last_used: None,
+        };
+        let expected = r"NUMBER  SERVICE    FROM       BY   SINCE (UTC)       UNTIL             LAST USED
+3       ss\u{a}hd  192.0.2.7  key  1970-01-01 00:00  1970-01-01 00:01  never
+";
+        assert_eq!(remembered("alice", &[login]).as_str(), expected);
+        assert_eq!(remembered("alice", &[]).as_str(), "No login of alice is remembered.\n");
     }
 
     #[test]

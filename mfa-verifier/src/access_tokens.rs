@@ -3,21 +3,76 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use mfa_protocol::Conversation;
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{Failure, MadeToken, NewToken, Reply, TokenStatus};
 
+use crate::change::{alter, load};
 use crate::enrol::judge_text;
 use crate::factor::tokens;
 use crate::failure::{of_codes, usage};
-use crate::record::{MAX_SCOPES, MAX_SERVICE, MAX_TOKENS, Network, Token, UserRecord};
+use crate::record::{Altered, MAX_SCOPES, MAX_SERVICE, MAX_TOKENS, Network, Token, UserRecord};
+use crate::self_service::{Intent, authorise, permit};
 use crate::store::Owner;
+use crate::world::World;
 
 /// Seconds for which a token may be good: a year.
 const LONGEST: u64 = 366 * 86_400;
 
+/// Makes one, which is shown this once.
+pub(crate) fn make(
+    world: &World,
+    owner: &Owner,
+    asked: &NewToken,
+    conversation: &mut dyn Conversation,
+) -> Result<Reply, Failure> {
+    let record = load(world, owner)?;
+    let permitted = permit(world, owner, &record, Intent::Alter)?;
+    let wanted = Wanted::of(&record, asked)?;
+    let authority = authorise(world, owner, &record, permitted, conversation)?;
+    let (secret, hash) = tokens::new_token().map_err(|error| of_codes(&error.into()))?;
+    let token = wanted.token(hash, (world.now)());
+    alter(world, owner, &authority, Altered::TokenMade, wanted.name, |record| {
+        wanted.enter(record, token.clone())
+    })?;
+    let token = status(&token);
+    Ok(Reply::TokenMade(Box::new(MadeToken { user: owner.name.clone(), secret, token })))
+}
+
+/// What the owner may know of each.
+pub(crate) fn list(world: &World, owner: &Owner) -> Result<Reply, Failure> {
+    let tokens = load(world, owner)?.tokens.iter().map(status).collect();
+    Ok(Reply::Tokens { user: owner.name.clone(), tokens })
+}
+
+/// Ends one.
+pub(crate) fn revoke(
+    world: &World,
+    owner: &Owner,
+    name: &str,
+    conversation: &mut dyn Conversation,
+) -> Result<Reply, Failure> {
+    let record = load(world, owner)?;
+    let permitted = permit(world, owner, &record, Intent::Alter)?;
+    find(&record, name)?;
+    let authority = authorise(world, owner, &record, permitted, conversation)?;
+    alter(world, owner, &authority, Altered::TokenRevoked, name, |record| {
+        let index = find(record, name)?;
+        record.tokens.remove(index);
+        Ok(())
+    })
+}
+
+fn find(record: &UserRecord, name: &str) -> Result<usize, Failure> {
+    record.tokens.iter().position(|token| token.name == name).ok_or_else(|| {
+        let error = format!("there is no token \"{}\"", escape(name));
+        usage(error, "see which there are: mfa-setup token list")
+    })
+}
+
 /// A token that can be made, as far as can be told before anybody is asked anything.
 #[derive(Debug)]
-pub(crate) struct Wanted<'a> {
+struct Wanted<'a> {
     name: &'a str,
     lifetime: u64,
     networks: Vec<Network>,
@@ -26,7 +81,7 @@ pub(crate) struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     /// Judges what was asked for.
-    pub(crate) fn of(record: &UserRecord, asked: &'a NewToken) -> Result<Self, Failure> {
+    fn of(record: &UserRecord, asked: &'a NewToken) -> Result<Self, Failure> {
         if !(1..=LONGEST).contains(&asked.lifetime) {
             return Err(usage("that is no time for a token", "choose up to a year: --expires 90d"));
         }
@@ -43,27 +98,11 @@ impl<'a> Wanted<'a> {
         Ok(wanted)
     }
 
-    /// What it is to be called.
-    pub(crate) fn name(&self) -> &str {
-        self.name
-    }
-
     /// Puts the token into the record as it is now.
-    pub(crate) fn enter(
-        &self,
-        record: &mut UserRecord,
-        hash: tokens::Hash,
-        now: u64,
-    ) -> Result<(), Failure> {
+    fn enter(&self, record: &mut UserRecord, token: Token) -> Result<(), Failure> {
         self.find_place(record)?;
-        record.tokens.push(self.token(hash, now));
+        record.tokens.push(token);
         if record.has_room() { Ok(()) } else { Err(no_room()) }
-    }
-
-    /// What is answered: `secret` is shown this once.
-    pub(crate) fn made(&self, owner: &Owner, secret: mfa_protocol::Secret, now: u64) -> Reply {
-        let token = status(&self.token(tokens::Hash::default(), now));
-        Reply::TokenMade(Box::new(MadeToken { user: owner.name.clone(), secret, token }))
     }
 
     fn find_place(&self, record: &UserRecord) -> Result<(), Failure> {
@@ -93,32 +132,6 @@ impl<'a> Wanted<'a> {
             last_used: None,
         }
     }
-}
-
-/// A new token's text and hash.
-pub(crate) fn new_token() -> Result<(mfa_protocol::Secret, tokens::Hash), Failure> {
-    tokens::new_token().map_err(|error| of_codes(&error.into()))
-}
-
-/// Takes a token away.
-pub(crate) fn revoke(record: &mut UserRecord, name: &str) -> Result<(), Failure> {
-    known(record, name)?;
-    record.tokens.retain(|token| token.name != name);
-    Ok(())
-}
-
-/// That there is a token of this name.
-pub(crate) fn known(record: &UserRecord, name: &str) -> Result<(), Failure> {
-    if record.tokens.iter().any(|token| token.name == name) {
-        return Ok(());
-    }
-    let error = format!("there is no token \"{}\"", escape(name));
-    Err(usage(error, "see which there are: mfa-setup token list"))
-}
-
-/// What the owner may know of each.
-pub(crate) fn list(record: &UserRecord) -> Vec<TokenStatus> {
-    record.tokens.iter().map(status).collect()
 }
 
 fn status(token: &Token) -> TokenStatus {
@@ -230,7 +243,8 @@ mod tests {
         let mut record = UserRecord::default();
         for n in 0..8 {
             let asked = asked(&n.to_string());
-            Wanted::of(&record, &asked).unwrap().enter(&mut record, [n; 20], 5).unwrap();
+            let wanted = Wanted::of(&record, &asked).unwrap();
+            wanted.enter(&mut record, wanted.token([n; 20], 5)).unwrap();
         }
         let again = Wanted::of(&record, &asked("ninth")).unwrap_err();
         assert!(again.error.contains("8 tokens"), "{}", again.error);
@@ -246,7 +260,8 @@ mod tests {
                 services: vec!["x".repeat(MAX_SERVICE); 2],
                 ..asked(&format!("{n:032}"))
             };
-            Wanted::of(&full, &long).unwrap().enter(&mut full, [n; 20], 1_800_000_000).err()
+            let wanted = Wanted::of(&full, &long).unwrap();
+            wanted.enter(&mut full, wanted.token([n; 20], 1_800_000_000)).err()
         });
         let refused = refused.unwrap();
         assert!(refused.error.contains("no room"), "{}", refused.error);

@@ -39,6 +39,16 @@ impl Subject {
     pub(crate) fn own(owner: &Owner, record: UserRecord) -> Self {
         Self { owner: owner.clone(), record, stands_for: None }
     }
+
+    /// Whose record it is.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The record, where it is the user's own.
+    pub(crate) fn own_record(&self) -> Option<&UserRecord> {
+        self.stands_for.is_none().then_some(&self.record)
+    }
 }
 
 /// What the answer was asked for.

@@ -67,6 +67,14 @@ pub struct PolicyConfig {
     /// One line for every refusal, whoever it is; empty for none.
     #[serde(deserialize_with = "line")]
     pub help: String,
+    /// Seconds for which a login may be remembered, if its owner says yes; 0: not at all.
+    #[serde(deserialize_with = "span::<{ 14 * 86_400 }, _>")]
+    pub remember: u64,
+    /// Whether a login without a public key may be, by its address alone.
+    pub without_key: bool,
+    /// Seconds for which `sudo` and `su` are remembered in a login session; 0: not at all.
+    #[serde(deserialize_with = "span::<86_400, _>")]
+    pub remember_session: u64,
 }
 
 /// Who must give a second factor.
@@ -370,6 +378,21 @@ where
         })
 }
 
+/// Seconds of a time such as "12h"; "0" is none.
+fn span<'de, const LONGEST: u64, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "0" {
+        return Ok(0);
+    }
+    let seconds = humantime::parse_duration(&text).map_or(0, |time| time.as_secs());
+    if (60..=LONGEST).contains(&seconds) {
+        return Ok(seconds);
+    }
+    let days = LONGEST / 86_400;
+    let expected = format!("\"0\", or a time from \"1m\" to \"{days}d\" such as \"12h\"");
+    Err(D::Error::invalid_value(Unexpected::Str(&text), &expected.as_str()))
+}
+
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = line(deserializer)?;
     let path = PathBuf::from(&text);
@@ -431,6 +454,9 @@ mod tests {
             [policy]
             mode = "required"
             help = ""
+            remember = "0"
+            without_key = false
+            remember_session = "0"
             [login]
             prompt = "Verification code: "
             echo = false
@@ -460,6 +486,18 @@ mod tests {
     }
 
     #[test]
+    fn times_are_written_as_people_write_them() {
+        for (text, seconds) in
+            [("0", 0), ("1m", 60), ("90m", 5_400), ("12h", 43_200), ("14d", 1_209_600)]
+        {
+            let config = parse(&format!("[policy]\nremember = \"{text}\"")).unwrap();
+            assert_eq!(config.policy.remember, seconds, "{text}");
+        }
+        let session = parse("[policy]\nremember_session = \"24h\"").unwrap();
+        assert_eq!(session.policy.remember_session, 86_400);
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_place() {
         let rows = [
             ("[policy]\nmod = \"off\"", ":2:1: ", "unknown field `mod`"),
@@ -474,6 +512,12 @@ mod tests {
             ("[totp]\nissuer = \"a:b\"", ":2:10: ", "without colon"),
             ("[totp]\nissuer = \"{host}\"", ":2:10: ", "{hostname}"),
             ("[policy]\nhelp = \"a\\nb\"", ":2:8: ", "control"),
+            ("[policy]\nremember = \"15d\"", ":2:12: ", "a time from \"1m\" to \"14d\""),
+            ("[policy]\nremember = \"59s\"", ":2:12: ", "a time from \"1m\" to \"14d\""),
+            ("[policy]\nremember = \"ever\"", ":2:12: ", "a time from \"1m\" to \"14d\""),
+            ("[policy]\nremember = 12", ":2:12: ", "invalid type"),
+            ("[policy]\nwithout_key = \"yes\"", ":2:15: ", "invalid type"),
+            ("[policy]\nremember_session = \"25h\"", ":2:20: ", "a time from \"1m\" to \"1d\""),
             ("[totp]\nalgorithm = \"md5\"", ":2:13: ", "unknown variant `md5`"),
             ("[policy\n", ":1:8: ", ""),
         ];

@@ -8,6 +8,7 @@ use crate::factor::tokens::OutOfScope;
 use crate::judge::{Accepted, Code, Refusal};
 use crate::lockout::Barred;
 use crate::policy::{Denial, Exemption};
+use crate::recall::Recalled;
 use crate::record::{Alteration, UserRecord};
 use crate::store::Owner;
 
@@ -17,6 +18,7 @@ pub(crate) enum Decision {
     Exempt(Exemption),
     Denied(Denial),
     Granted { accepted: Accepted, codes_left: usize, news: Vec<Alteration> },
+    Remembered(Recalled),
     Refused { given: Given, refusal: Refusal },
     Nobody { given: Given, nobody: Nobody },
     NoCode(&'static str),
@@ -28,7 +30,7 @@ impl Decision {
     /// What PAM and the log are told.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
-            Self::Granted { .. } => Verdict::Granted,
+            Self::Granted { .. } | Self::Remembered(_) => Verdict::Granted,
             Self::Exempt(_) => Verdict::Exempt,
             Self::Refused { refusal: Refusal::Barred(_), .. } => Verdict::Locked,
             Self::Denied(_)
@@ -71,6 +73,7 @@ impl Decision {
     fn reason(&self) -> &str {
         match self {
             Self::Granted { .. } => "accepted",
+            Self::Remembered(_) => "remembered",
             Self::Exempt(Exemption::ModeOff) => "mode_off",
             Self::Exempt(Exemption::ReAuthentication) => "reauthentication",
             Self::Exempt(Exemption::NotEnrolled)
@@ -148,6 +151,11 @@ pub(crate) fn write_down(
         Decision::Granted {
             accepted: Accepted::Device { learned_drift: Some(drift), .. }, ..
         } => line = line.value("drift", Some(&drift.to_string())),
+        Decision::Remembered(Recalled { since, until, .. }) => {
+            line = line
+                .value("since", Some(&timestamp(*since)))
+                .value("until", Some(&timestamp(*until)));
+        }
         Decision::Unavailable(error) => line = line.quoted("error", error),
         _ => {}
     }

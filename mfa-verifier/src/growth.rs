@@ -118,8 +118,9 @@ mod tests {
     use crate::record::tests::largest;
     use crate::record::{
         MAX_DEVICES, MAX_ENCODED, MAX_REMEMBERED, MAX_SERVICE, MAX_TOKENS, Network, Remembered,
-        Tie, Token,
+        Token,
     };
+    use mfa_protocol::message::Tie;
 
     /// A token with everything at its limit.
     fn large_token() -> Token {

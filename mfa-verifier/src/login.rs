@@ -10,6 +10,7 @@ use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
 use crate::judge::{Accepted, Refusal};
 use crate::policy::{self, Exemption, Requirement, Situation};
+use crate::recall::{self, Offer, recall};
 use crate::record::{Alteration, UserRecord};
 use crate::source::Origin;
 use crate::store::{MemoryStore, Owner, Store, StoreError};
@@ -32,19 +33,23 @@ pub fn login(
 ) -> Outcome {
     let origin = Origin::of(&request.service, request.rhost.as_deref());
     let user = world.users.by_name(&request.user);
-    let decision = match &user {
+    let decided = match &user {
         Ok(user) => decide(world, request, user.as_ref(), origin, purpose, conversation),
         Err(error) => Err(LoginError::Users(error.to_string())),
     };
-    let decision = decision.unwrap_or_else(Decision::from);
+    let (decision, offer) = decided.unwrap_or_else(|error| (error.into(), None));
     if !matches!(decision.verdict(), Verdict::Granted | Verdict::Exempt) {
         refuse_with_help(world, conversation);
     }
     let user = user.ok().flatten();
     write_down(world.log, request, user.as_ref(), &decision);
+    if let (Some(owner), Some(offer)) = (&user, offer) {
+        recall::offer(world, owner, request, &offer, conversation);
+    }
     decision.outcome(user)
 }
 
+/// The decision, and what may be remembered of it.
 fn decide(
     world: &World,
     request: &LoginRequest,
@@ -52,7 +57,7 @@ fn decide(
     origin: Origin<'_>,
     purpose: Purpose,
     conversation: &mut dyn Conversation,
-) -> Result<Decision, LoginError> {
+) -> Result<(Decision, Option<Offer>), LoginError> {
     let stand_in;
     let store = if let Some(store) = open_store(world, request)? {
         store
@@ -79,17 +84,34 @@ fn decide(
             if exemption == Exemption::NotEnrolled {
                 inform(&own.news((world.now)()), conversation);
             }
-            Ok(Decision::Exempt(exemption))
+            Ok((Decision::Exempt(exemption), None))
         }
-        Requirement::Deny(denial) => Ok(Decision::Denied(denial)),
+        Requirement::Deny(denial) => Ok((Decision::Denied(denial), None)),
         Requirement::Challenge => {
             let subject = Subject::of(store, user, own)?;
-            challenge(world, request, store, &subject, origin, purpose, conversation)
+            let bond = recall::bond(world, request, purpose);
+            if let Some(bond) = &bond
+                && let Some(recalled) = recall(world, store, &subject, bond)?
+            {
+                inform(&recalled.news, conversation);
+                return Ok((Decision::Remembered(recalled), None));
+            }
+            let (decision, asked) =
+                challenge(world, request, store, &subject, origin, purpose, conversation)?;
+            let offer = match &decision {
+                // A script remembers nothing.
+                Decision::Granted { accepted: Accepted::Token { .. }, .. } => None,
+                Decision::Granted { .. } => bond.and_then(|b| Offer::new(world, &subject, b)),
+                _ => None,
+            };
+            // Who brought the code along may have no way to answer a question.
+            Ok((decision, offer.filter(|offer| asked || !offer.asks())))
         }
     }
 }
 
-/// Asks for a code and judges it. Nothing is locked while a person types.
+/// Asks for a code and judges it, and says whether it had to ask. Nothing is locked while a person
+/// types.
 fn challenge(
     world: &World,
     request: &LoginRequest,
@@ -98,13 +120,13 @@ fn challenge(
     origin: Origin<'_>,
     purpose: Purpose,
     conversation: &mut dyn Conversation,
-) -> Result<Decision, LoginError> {
+) -> Result<(Decision, bool), LoginError> {
     if let Some(password) = &request.password {
         let typed = Typed::of(password.expose());
         let decision = answered(world, store, subject, origin, typed, purpose)?;
         if decision.verdict() == Verdict::Granted {
             advise(world, &decision, conversation);
-            return Ok(decision);
+            return Ok((decision, false));
         }
     }
     let decision = match conversation.ask(&prompt(world, request))? {
@@ -115,7 +137,7 @@ fn challenge(
         }
     };
     advise(world, &decision, conversation);
-    Ok(decision)
+    Ok((decision, true))
 }
 
 /// The store, if there is one to look at: a fresh host has none, and with the policy off nothing is

@@ -5,16 +5,18 @@ use mfa_protocol::message::{
 };
 use mfa_protocol::{Conversation, Secret, escape};
 
-use crate::access_tokens::{self, Wanted};
+use crate::access_tokens;
 use crate::audit::{Line, Severity};
+use crate::change::{alter, change, done, load};
 use crate::enrol::{self, key};
 use crate::factor::codes;
 use crate::failure::{failure, not_enrolled, of_codes, of_store, usage};
 use crate::invite::invite;
+use crate::recall;
 use crate::record::{Altered, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::resync::resync;
 use crate::self_service::{Authority, Intent, authorise, permit};
-use crate::store::{self, Change, Owner};
+use crate::store::Owner;
 use crate::world::World;
 
 /// Does what was asked, and writes down who asked for what.
@@ -128,27 +130,12 @@ fn act(
                 found.apply(record, device)
             })
         }
-        Action::NewToken(asked) => {
-            let record = load(world, owner)?;
-            let permitted = permit(world, owner, &record, Intent::Alter)?;
-            let wanted = Wanted::of(&record, asked)?;
-            let authority = authorise(world, owner, &record, permitted, conversation)?;
-            new_token(world, owner, &authority, &wanted)
-        }
-        Action::Tokens => {
-            let record = load(world, owner)?;
-            let tokens = access_tokens::list(&record);
-            Ok(Reply::Tokens { user: owner.name.clone(), tokens })
-        }
-        Action::RevokeToken { name } => {
-            let record = load(world, owner)?;
-            let permitted = permit(world, owner, &record, Intent::Alter)?;
-            access_tokens::known(&record, name)?;
-            let authority = authorise(world, owner, &record, permitted, conversation)?;
-            alter(world, owner, &authority, Altered::TokenRevoked, name, |record| {
-                access_tokens::revoke(record, name)
-            })
-        }
+        Action::NewToken(asked) => access_tokens::make(world, owner, asked, conversation),
+        Action::Tokens => access_tokens::list(world, owner),
+        Action::RevokeToken { name } => access_tokens::revoke(world, owner, name, conversation),
+        Action::Remembered => recall::list(world, owner),
+        // Nobody has to show who they are to be asked for a code again.
+        Action::Forget { number } => recall::forget(world, owner, *number),
     }
 }
 
@@ -171,7 +158,9 @@ fn is_roots(action: &Action) -> bool {
         | Action::Resync { .. }
         | Action::NewToken(_)
         | Action::Tokens
-        | Action::RevokeToken { .. } => false,
+        | Action::RevokeToken { .. }
+        | Action::Remembered
+        | Action::Forget { .. } => false,
     }
 }
 
@@ -187,6 +176,7 @@ fn remove(record: &mut UserRecord, label: &str) -> Result<(), Failure> {
         record.default = 0;
         record.backup_codes = None;
         record.tokens.clear();
+        record.remembered.clear();
     }
     Ok(())
 }
@@ -202,20 +192,6 @@ fn new_codes(world: &World, owner: &Owner, authority: &Authority) -> Result<Repl
         Ok(())
     })?;
     Ok(Reply::NewCodes { user: owner.name.clone(), backup_codes })
-}
-
-fn new_token(
-    world: &World,
-    owner: &Owner,
-    authority: &Authority,
-    wanted: &Wanted,
-) -> Result<Reply, Failure> {
-    let (secret, hash) = access_tokens::new_token()?;
-    let now = (world.now)();
-    alter(world, owner, authority, Altered::TokenMade, wanted.name(), |record| {
-        wanted.enter(record, hash, now)
-    })?;
-    Ok(wanted.made(owner, secret, now))
 }
 
 fn show_key(world: &World, owner: &Owner, label: &str) -> Result<Reply, Failure> {
@@ -246,47 +222,6 @@ fn unlock(record: &mut UserRecord, now: u64, window: i64) {
     }
 }
 
-/// [`change`]s a record so that its owner learns of it.
-fn alter(
-    world: &World,
-    owner: &Owner,
-    authority: &Authority,
-    what: Altered,
-    label: &str,
-    mut alteration: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
-) -> Result<Reply, Failure> {
-    change(world, owner, |record| {
-        authority.exercise(record, what, label, (world.now)())?;
-        alteration(record)
-    })
-}
-
-/// Changes the record of somebody who is enrolled.
-fn change(
-    world: &World,
-    owner: &Owner,
-    mut decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
-) -> Result<Reply, Failure> {
-    let Some(store) = world.managed_store()? else { return Err(not_enrolled(owner)) };
-    store::update(store, owner, |mut record| {
-        if !record.is_enrolled() {
-            return Change::Keep(Err(not_enrolled(owner)));
-        }
-        match decide(&mut record) {
-            Ok(()) => Change::Save(record, Ok(())),
-            Err(failure) => Change::Keep(Err(failure)),
-        }
-    })
-    .map_err(|error| of_store(&error))??;
-    Ok(done(owner))
-}
-
-fn load(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
-    let Some(store) = world.managed_store()? else { return Ok(UserRecord::default()) };
-    let (record, _) = store.load(owner).map_err(|error| of_store(&error))?;
-    Ok(record)
-}
-
 fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> {
     record.device(label).ok_or_else(|| {
         let known: Vec<String> =
@@ -298,10 +233,6 @@ fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> 
         };
         usage(format!("there is no device \"{}\"", escape::escape(label)), hint)
     })
-}
-
-fn done(owner: &Owner) -> Reply {
-    Reply::Done { user: owner.name.clone() }
 }
 
 fn status(record: &UserRecord, owner: &Owner, now: u64) -> Status {
@@ -346,7 +277,7 @@ fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
 fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, Failure>) {
     let (name, label) = match action {
         // Looking changes nothing and shows no secret.
-        Action::Status | Action::Codes | Action::Tokens => return,
+        Action::Status | Action::Codes | Action::Tokens | Action::Remembered => return,
         Action::Add(_) => match result {
             Ok(Reply::Added(added)) => ("add", Some(&added.label)),
             _ => ("add", None),
@@ -360,6 +291,7 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         Action::Resync { label } => ("resync", Some(label)),
         Action::Invite { .. } => ("invite", None),
         Action::NewToken(asked) => ("new_token", Some(&asked.name)),
+        Action::Forget { .. } => ("forget", None),
         Action::RevokeToken { name } => ("revoke_token", Some(name)),
     };
     let outcome = if result.is_ok() { "done" } else { "failed" };

@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mfa_protocol::Secret;
-use mfa_protocol::message::{Algorithm, DeviceKind};
+use mfa_protocol::message::{Algorithm, DeviceKind, Tie};
 use serde::{Deserialize, Serialize};
 
 pub use format::{FORMAT, MAX_ENCODED, RecordError};
@@ -338,17 +338,6 @@ pub struct Remembered {
     pub until: u64,
     /// When it last stood in for a code.
     pub last_used: Option<u64>,
-}
-
-/// By what a remembered login is known again, beside user, service and source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Tie {
-    /// The public key that passed as the first factor.
-    Key,
-    /// Nothing else.
-    Source,
-    /// The login session and its terminal.
-    Session,
 }
 
 impl UserRecord {
