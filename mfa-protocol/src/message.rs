@@ -20,8 +20,9 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether nothing comes of it but a question, or an outcome that changes nothing, until a frame of
-    /// the face's follows: a login that brings no answer along.
+    /// Whether nothing comes of it but a question, or an outcome that uses nothing up, until a frame of
+    /// the face's follows: a login that brings no answer along. One that is remembered may be noted
+    /// twice so, which is as good as once.
     #[must_use]
     pub fn begins_with_a_question(&self) -> bool {
         match self {

@@ -45,6 +45,11 @@ impl Subject {
         &self.owner
     }
 
+    /// The record, which may be a decoy's.
+    pub(crate) fn record(&self) -> &UserRecord {
+        &self.record
+    }
+
     /// The record, where it is the user's own.
     pub(crate) fn own_record(&self) -> Option<&UserRecord> {
         self.stands_for.is_none().then_some(&self.record)

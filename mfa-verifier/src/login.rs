@@ -98,14 +98,8 @@ fn decide(
             }
             let (decision, asked) =
                 challenge(world, request, store, &subject, origin, purpose, conversation)?;
-            let offer = match &decision {
-                // A script remembers nothing.
-                Decision::Granted { accepted: Accepted::Token { .. }, .. } => None,
-                Decision::Granted { .. } => bond.and_then(|b| Offer::new(world, &subject, b)),
-                _ => None,
-            };
-            // Who brought the code along may have no way to answer a question.
-            Ok((decision, offer.filter(|offer| asked || !offer.asks())))
+            let offer = bond.and_then(|bond| Offer::of(world, &subject, bond, &decision, asked));
+            Ok((decision, offer))
         }
     }
 }

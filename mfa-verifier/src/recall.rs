@@ -6,7 +6,9 @@ use mfa_protocol::{Answer, Conversation, Prompt};
 use crate::attempt::{AttemptError, Purpose, Subject};
 use crate::audit::{Line, Severity, timestamp};
 use crate::change::{change, load};
+use crate::decision::Decision;
 use crate::failure::usage;
+use crate::judge::Accepted;
 use crate::record::{Alteration, Remembered};
 use crate::remember::{Bond, is_by_session};
 use crate::store::{self, Change, Owner, Store, StoreError};
@@ -33,14 +35,24 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    pub(crate) fn new(world: &World, subject: &Subject, bond: Bond) -> Option<Self> {
+    /// Of a decision; `asked` says whether the code was asked for.
+    pub(crate) fn of(
+        world: &World,
+        subject: &Subject,
+        bond: Bond,
+        decision: &Decision,
+        asked: bool,
+    ) -> Option<Self> {
+        let by_a_person = match decision {
+            Decision::Granted { accepted, .. } => !matches!(accepted, Accepted::Token { .. }),
+            _ => false,
+        };
+        // Who brought the code along may have no way to answer a question.
+        if !by_a_person || !asked && bond.question().is_some() {
+            return None;
+        }
         let bound_to = bond.digest(subject.own_record()?);
         Some(Self { bond, bound_to, since: (world.now)() })
-    }
-
-    /// Whether somebody is asked first.
-    pub(crate) fn asks(&self) -> bool {
-        self.bond.question().is_some()
     }
 }
 
@@ -59,14 +71,17 @@ pub(crate) fn recall(
     subject: &Subject,
     bond: &Bond,
 ) -> Result<Option<Recalled>, AttemptError> {
-    // A look at the record that is there already spares everybody else the lock.
-    let remembered = subject.own_record().map(|record| &record.remembered);
-    if remembered.is_none_or(Vec::is_empty) {
+    // Looked for in the record that is there already, a decoy's too, so that who is asked afterwards
+    // has waited for no lock, and all of them equally long.
+    let found = subject.record().recall(bond, (world.now)());
+    if found.is_none() || subject.own_record().is_none() {
         return Ok(None);
     }
     let recalled = store::update(store, subject.owner(), |mut record| {
         let now = (world.now)();
-        let Some(login) = record.recall(bond, now) else { return Change::Keep(None) };
+        let found = record.recall(bond, now);
+        let login = found.and_then(|index| record.remembered.get_mut(index));
+        let Some(login) = login else { return Change::Keep(None) };
         login.last_used = Some(now);
         let (since, until) = (login.since, login.until);
         let recalled = Recalled { since, until, news: record.news(now) };

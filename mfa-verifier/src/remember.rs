@@ -125,19 +125,18 @@ impl Hash {
 }
 
 impl UserRecord {
-    /// The remembered login that stands in for a code where `bond` holds.
+    /// The place of the remembered login that stands in for a code where `bond` holds.
     ///
     /// A clock that was set back behind anything that this record has seen proves nothing about how
     /// much time has passed.
-    pub fn recall(&mut self, bond: &Bond, now: u64) -> Option<&mut Remembered> {
-        if now < self.last_seen() {
-            return None;
-        }
+    #[must_use]
+    pub fn recall(&self, bond: &Bond, now: u64) -> Option<usize> {
         let bound_to = bond.digest(self);
-        self.remembered.iter_mut().find(|login| {
+        let found = self.remembered.iter().position(|login| {
             let is_this = bool::from(login.bound_to.ct_eq(&bound_to));
             is_this && (login.since..login.end(bond.lifetime)).contains(&now)
-        })
+        });
+        found.filter(|_| now >= self.last_seen())
     }
 
     /// Remembers a login that was given a code at `since`. Where there are too many, the oldest goes.
@@ -291,7 +290,7 @@ mod tests {
     }
 
     fn recalls(record: &UserRecord, request: &LoginRequest, now: u64) -> bool {
-        bond(request).is_some_and(|bond| record.clone().recall(&bond, now).is_some())
+        bond(request).is_some_and(|bond| record.recall(&bond, now).is_some())
     }
 
     #[test]
@@ -367,7 +366,7 @@ mod tests {
         for other in others {
             let shown = format!("{other:?}");
             let bond = Bond::of(&policy(), &by_sudo(), Purpose::Login, Some(other)).unwrap();
-            assert!(record.clone().recall(&bond, NOW).is_none(), "{shown}");
+            assert!(record.recall(&bond, NOW).is_none(), "{shown}");
         }
         for other in [
             LoginRequest { service: "su".to_owned(), ..by_sudo() },
@@ -388,7 +387,7 @@ mod tests {
         let recalls = |lifetime, now| {
             let policy = PolicyConfig { remember: lifetime, ..policy() };
             Bond::of(&policy, &by_key(KEY), Purpose::Login, None)
-                .is_some_and(|bond| record.clone().recall(&bond, now).is_some())
+                .is_some_and(|bond| record.recall(&bond, now).is_some())
         };
         let end = NOW + 12 * HOUR;
         assert!(recalls(12 * HOUR, end - 1) && !recalls(12 * HOUR, end));
