@@ -51,6 +51,25 @@ pub fn default_priority() {
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
 }
 
+/// Does some short work in a thread that ordinary ones do not interrupt (`SCHED_FIFO`, sched(7)), where the
+/// system allows it; threads that are made meanwhile are ordinary ones.
+///
+/// For work that others wait for spinning: interrupted, it would wait for them, and they for it.
+pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
+    struct Ordinary;
+    impl Drop for Ordinary {
+        fn drop(&mut self) {
+            default_priority();
+        }
+    }
+    let first = libc::sched_param { sched_priority: 1 };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: 0 is the calling thread, and `first` outlives the call that reads it.
+    let allowed = unsafe { libc::sched_setscheduler(0, policy, &raw const first) } == 0;
+    let _ordinary = allowed.then_some(Ordinary);
+    work()
+}
+
 /// The listening socket that systemd has passed to this program (`sd_listen_fds(3)`), if it has. Whoever
 /// asks first gets it.
 ///
@@ -103,6 +122,24 @@ pub fn settle_malloc() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn policy() -> i32 {
+        // SAFETY: a number only, which stands for the calling thread.
+        unsafe { libc::sched_getscheduler(0) }
+    }
+
+    #[test]
+    fn a_thread_is_uninterrupted_for_its_work_alone_and_those_that_it_makes_are_not() {
+        let (here, there) =
+            uninterrupted(|| (policy(), std::thread::spawn(policy).join().unwrap()));
+        // Who is not root may not.
+        let expected = if nix::unistd::geteuid().is_root() {
+            libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK
+        } else {
+            libc::SCHED_OTHER
+        };
+        assert_eq!((here, there, policy()), (expected, libc::SCHED_OTHER, libc::SCHED_OTHER));
+    }
 
     #[test]
     fn an_idle_thread_becomes_an_ordinary_one() {

@@ -4,6 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::unistd::sync;
+
 /// Waits for something that another process does.
 #[track_caller]
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -17,5 +19,8 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 /// Held by tests that measure times, or take all that the machine has.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // What others have written does not go to the disk meanwhile.
+    sync();
+    alone
 }

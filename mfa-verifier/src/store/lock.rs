@@ -27,6 +27,9 @@ use super::files::{self, Access, FileError, Patience};
 use super::seal::Unsealed;
 use super::{LOCK_BOUND, Owner, StoreError};
 
+/// How many dbs more than there is room for may stay open until the next [`Tenures::write`].
+pub(super) const CROWD: usize = 32;
+
 /// What a thread has of a user while it holds the lock. Fields are dropped in this order: the db
 /// is closed before the lock is released.
 pub(super) struct Tenure {
@@ -180,6 +183,14 @@ impl Tenures {
                 self.give_up(uid);
             }
         }
+        // One after the other: each closes with a sync.
+        while let Some(beyond) = self.beyond_its_room() {
+            self.close(Some(beyond));
+        }
+    }
+
+    fn beyond_its_room(&self) -> Option<Kept> {
+        whole(&self.entries).oldest_beyond(self.room)
     }
 
     /// Does what may be stuck in a disk without anybody's lock: what is stuck there keeps the db from
@@ -258,7 +269,11 @@ impl Tenures {
         let mut entries = whole(&self.entries);
         let wanted = entries.held.remove(&uid).is_none_or(|holder| holder.wanted);
         let closing = match kept {
-            Some(kept) if !wanted => entries.keep(self.room, uid, kept),
+            Some(kept) if !wanted => {
+                entries.keep(uid, kept);
+                // Nobody's login waits for another user's db to be closed, unless too many come at once.
+                entries.oldest_beyond(self.room + CROWD)
+            }
             kept => kept,
         };
         drop(entries);
@@ -289,10 +304,13 @@ impl Tenures {
 }
 
 impl Entries {
-    /// Keeps one more, and returns one that there is no more room for.
-    fn keep(&mut self, room: usize, uid: u32, kept: Kept) -> Option<Kept> {
+    fn keep(&mut self, uid: u32, kept: Kept) {
         self.turn += 1;
         self.kept.insert(uid, Kept { turn: self.turn, ..kept });
+    }
+
+    /// Takes out the one that was used longest ago, if there are more than that.
+    fn oldest_beyond(&mut self, room: usize) -> Option<Kept> {
         if self.kept.len() <= room {
             return None;
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::{Home, copy_tree};
 use crate::store::contract::{alice, number, numbered, save};
+use crate::store::lock::CROWD;
 use crate::store::{Change, OpenDbs, Owner, Revision, Saved, SledStore, Store, StoreError, update};
 
 /// Dbs that are kept, and given up when others ring.
@@ -221,9 +222,25 @@ fn the_dbs_of_the_last_users_stay_open_and_no_more() {
     for uid in [1, 2, 3, 4, 5, 1, 2, 3, 4, 3, 5] {
         log_in(uid);
     }
+    // No login closes the db of another user.
+    assert_eq!(open_dbs_of(&home), ["1", "2", "3", "4", "5"]);
+    dbs.write();
     assert_eq!(open_dbs_of(&home), ["3", "4", "5"]);
     log_in(1);
+    dbs.write();
     assert_eq!(open_dbs_of(&home), ["1", "3", "5"]);
+}
+
+#[test]
+fn a_crowd_that_nobody_closes_dbs_behind_closes_them_itself() {
+    let home = Home::new();
+    let dbs = OpenDbs::with_room(3).unwrap();
+    for uid in 1..=50 {
+        let owner = Owner { uid, name: format!("user{uid}") };
+        count_up(&resident(&home, &dbs), &owner);
+        count_up(&resident(&home, &dbs), &owner);
+    }
+    assert_eq!(open_dbs_of(&home).len(), 3 + CROWD);
 }
 
 #[test]

@@ -9,14 +9,12 @@ use mfa_protocol::message::{Action, LoginRequest, Request};
 use mfa_tests::peer::{GENEROUS, host_with_peers};
 use mfa_tests::requests::{bytes_of, framed, login, manage, new_device};
 use mfa_tests::traced::VERIFIER;
-use mfa_tests::waiting::alone;
 
 const REQUIRED: &str = "[policy]\nmode = \"required\"\n";
 
 #[test]
 fn garbage_is_refused_with_one_short_line_each() {
     const CONNECTIONS: usize = 1000;
-    let _alone = alone();
     let host = host_with_peers(REQUIRED).start();
     let _listener = host.listen_for_users();
     let mut peer = host.peer("alice");
@@ -45,7 +43,6 @@ fn garbage_is_refused_with_one_short_line_each() {
 fn no_bytes_crash_a_verifier_or_make_it_store_anything() {
     const SOCKET: &str = "/run/fuzz.sock";
     const TRIES: usize = 2500;
-    let _alone = alone();
     let host = host_with_peers(GENEROUS).start();
     host.enrol_with("bob", &["hotp"]);
     let mut served = host.serve(SOCKET, VERIFIER);

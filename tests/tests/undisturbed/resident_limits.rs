@@ -9,7 +9,7 @@ use mfa_tests::peer::{hold_many, host_with_peers};
 use mfa_tests::resident::{ROOT_SOCKET, Resident};
 use mfa_tests::root_face::{Answered, AtPrompt, Door, End};
 use mfa_tests::traced::VERIFIER;
-use mfa_tests::waiting::until;
+use mfa_tests::waiting::{alone, until};
 use mfa_tests::{Device, Host, Running};
 
 /// With no counter looked ahead, a token's code is right only if the record holds exactly the
@@ -76,6 +76,7 @@ fn until_given_back(resident: &Resident, [threads, descriptors]: [u64; 2]) {
 
 #[test]
 fn one_login_more_than_it_has_places_for_is_served_by_another_verifier_without_delay() {
+    let _alone = alone();
     hold_many();
     let host = host();
     let (mut alice, mut bob) = (token(&host, "alice"), token(&host, "bob"));
@@ -98,6 +99,7 @@ fn one_login_more_than_it_has_places_for_is_served_by_another_verifier_without_d
 
 #[test]
 fn out_of_descriptors_it_hangs_up_at_once_until_it_has_some() {
+    let _alone = alone();
     let host = host();
     let (mut alice, mut bob) = (token(&host, "alice"), token(&host, "bob"));
     let resident = host.reside();
@@ -139,6 +141,7 @@ fn out_of_descriptors_it_hangs_up_at_once_until_it_has_some() {
 
 #[test]
 fn out_of_threads_it_serves_with_those_it_has_and_hangs_up_on_the_rest() {
+    let _alone = alone();
     let host = host();
     let (mut alice, mut bob) = (token(&host, "alice"), token(&host, "bob"));
     let resident = host.reside();
@@ -175,6 +178,7 @@ fn out_of_threads_it_serves_with_those_it_has_and_hangs_up_on_the_rest() {
 
 #[test]
 fn out_of_memory_it_refuses_or_ends_and_others_serve() {
+    let _alone = alone();
     let host = host();
     let (mut alice, enrolled) = (token(&host, "alice"), host.enrol_with("bob", &["hotp"]));
     let (mut bob, mut backup) = (enrolled.device, enrolled.backup);
@@ -230,6 +234,7 @@ fn assert_accepted_once(host: &Running, user: &str, code: &str, ends: &[End]) {
 
 #[test]
 fn who_is_not_root_is_hung_up_on_and_never_greeted() {
+    let _alone = alone();
     let host = host_with_peers(CONFIG).start();
     let mut alice = token(&host, "alice");
     let _resident = host.reside();
@@ -246,6 +251,7 @@ fn who_is_not_root_is_hung_up_on_and_never_greeted() {
 
 #[test]
 fn faces_that_say_nothing_are_given_up_after_ten_seconds_and_delay_nobody() {
+    let _alone = alone();
     let host = host();
     let mut alice = token(&host, "alice");
     let resident = host.reside();

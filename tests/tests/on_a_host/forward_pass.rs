@@ -482,7 +482,7 @@ fn one_line_before_the_usual_ones_is_enough_and_can_be_taken_out_again() {
     let mut phone = host.enrol("alice").device;
     let command = "sed -i '/^@include common-auth/i auth       required     pam_mfa.so forward_pass' \
                    /etc/pam.d/sshd";
-    assert!(include_str!("../../README.md").contains(&format!("\n# {command}\n")));
+    assert!(include_str!("../../../README.md").contains(&format!("\n# {command}\n")));
     host.shell(command);
     ssh(&host, "alice", &format!("rabbit hole{}", phone.code())).let_in("alice");
     ssh(&host, "alice", &format!("looking glass{}", phone.code())).refused();

@@ -18,7 +18,7 @@ use mfa_tests::ssh::Ended;
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::{Device, Host, Output, Person, Running, cache};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// The directory of README.md in the container.
 const HERE: &str = "/root/pam_mfa";
@@ -298,7 +298,7 @@ fn installed() -> Running {
 fn built() -> PathBuf {
     // Whoever was first has built it.
     let _ = cache::stage();
-    // target/debug/deps/readme-…
+    // target/debug/deps/on_a_host-…
     let program = std::env::current_exe().unwrap();
     let built = program.ancestors().nth(3).unwrap().join("release");
     assert!(built.join("pam_mfa.paths").exists(), "{}: make first", built.display());

@@ -137,6 +137,7 @@ fn there_are_never_more_verifiers_than_sixty_four_and_root_needs_none_of_them() 
 
 #[test]
 fn uids_that_nobody_has_take_no_place_of_those_who_are_somebody() {
+    let _alone = alone();
     hold_many();
     let host = host_with_peers(REQUIRED).start();
     let listener = host.listen_for_users();

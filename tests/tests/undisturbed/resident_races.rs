@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mfa_tests::pam::{self, Attempt, Plan, Report};
 use mfa_tests::root_face::{Answered, End};
 use mfa_tests::traced::VERIFIER;
-use mfa_tests::waiting::until;
+use mfa_tests::waiting::{alone, until};
 use mfa_tests::{Device, Host, Running, USED};
 
 /// With no counter looked ahead, a token's code is right only if the record holds exactly the
@@ -56,17 +56,20 @@ fn race(services: [&str; 2]) -> Duration {
 
 #[test]
 fn one_of_64_logins_with_one_code_gets_in_through_the_resident_in_each_of_100_rounds() {
+    let _alone = alone();
     race(["door", "door"]);
 }
 
 #[test]
 fn one_of_64_gets_in_when_half_of_them_have_verifiers_of_their_own_in_each_of_100_rounds() {
+    let _alone = alone();
     race(["door", "spawn"]);
 }
 
 #[test]
 fn fifty_users_whose_dbs_are_open_get_in_all_at_once() {
     const ROUNDS: usize = 5;
+    let _alone = alone();
     let users = numbered(50);
     let host = host_of(&users, CONFIG);
     let _resident = host.reside();
@@ -92,6 +95,7 @@ fn fifty_users_whose_dbs_are_open_get_in_all_at_once() {
 fn a_thousand_faces_that_hang_up_after_their_answer_are_charged_and_leave_nothing() {
     // Nobody may fail more often.
     const EACH: usize = 100;
+    let _alone = alone();
     let limits = "[lockout]\nper_source = 100\nper_user = 100\ndisable_after = 100\n";
     let users = numbered(10);
     let host = host_of(&users, &format!("{CONFIG}{limits}"));

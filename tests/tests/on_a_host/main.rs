@@ -1,0 +1,45 @@
+//! What happens on a host: logins, enrolments, attacks, faults, each test in a container of its own.
+//!
+//! All of it is one program, so that the tests keep the processors busy to the end. What must have the
+//! machine for itself is in `undisturbed`.
+
+mod booted_host;
+mod booted_resident;
+mod booted_self_service;
+mod command_line;
+mod command_line_errors;
+mod command_line_files;
+mod crashes;
+mod damage;
+mod demo;
+mod durability;
+mod enrolment;
+mod every_call;
+mod fail_closed;
+mod failing_disks;
+mod forward_pass;
+mod hostile_bytes;
+mod hostile_callers;
+mod hostile_users;
+mod hosts;
+mod installation;
+mod lockout;
+mod login_at_a_terminal;
+mod login_over_ssh;
+mod names_and_text;
+mod pam_calls;
+mod planted_files;
+mod races;
+mod readme;
+mod reauthentication;
+mod replay;
+mod resident;
+mod resident_beside;
+mod resident_deaths;
+mod same_words;
+mod screen_lockers;
+mod self_service;
+mod self_service_accounts;
+mod self_service_interrupted;
+mod self_service_refused;
+mod users_listener;
