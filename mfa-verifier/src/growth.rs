@@ -28,6 +28,10 @@ impl UserRecord {
     /// notices, the latest first. Never devices, codes or tokens. Of a record that
     /// [`Self::has_room`] nothing is dropped but remembered logins.
     pub fn fit(&mut self) {
+        // Without these the largest record there can be is far below the bound.
+        if self.tokens.is_empty() && self.remembered.is_empty() {
+            return;
+        }
         while self.encode().is_err_and(|error| error == RecordError::TooLarge) {
             let sources = &mut self.lockout.sources;
             if !self.remembered.is_empty() {
@@ -176,6 +180,11 @@ mod tests {
         usual.tokens.extend(vec![Token { services: vec!["sshd".to_owned()], ..here }; 4]);
         assert_eq!((usual.devices.len(), usual.tokens.len()), (MAX_DEVICES, MAX_TOKENS));
         assert!(usual.has_room());
+    }
+
+    #[test]
+    fn without_tokens_and_remembered_logins_no_record_is_too_large() {
+        assert!(grown(&largest()).encode().is_ok());
     }
 
     #[test]
