@@ -20,8 +20,9 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether nothing comes of it but a question, or an outcome that changes nothing, until a frame of
-    /// the face's follows: a login that brings no answer along.
+    /// Whether nothing comes of it but a question, or an outcome that uses nothing up, until a frame of
+    /// the face's follows: a login that brings no answer along. One that is remembered may be noted
+    /// twice so, which is as good as once.
     #[must_use]
     pub fn begins_with_a_question(&self) -> bool {
         match self {
@@ -129,6 +130,22 @@ pub enum Action {
     Check,
     /// Since version 3: what policy would ask of the user (root). Answered by [`Reply::Explained`].
     Explain(Box<Supposed>),
+    /// Since version 3: make an access token. Answered by [`Reply::TokenMade`].
+    NewToken(Box<NewToken>),
+    /// Since version 3: which access tokens there are. Answered by [`Reply::Tokens`].
+    Tokens,
+    /// Since version 3: end an access token. Answered by [`Reply::Done`].
+    RevokeToken {
+        /// The token's name.
+        name: String,
+    },
+    /// Since version 3: which logins are remembered. Answered by [`Reply::Remembered`].
+    Remembered,
+    /// Since version 3: end what is remembered. Answered by [`Reply::Done`].
+    Forget {
+        /// Which; `None` is all.
+        number: Option<u32>,
+    },
 }
 
 /// A login that is only supposed, behind a first factor.
@@ -201,6 +218,19 @@ pub struct NewDevice {
     pub show: bool,
     /// What the person's terminal can show.
     pub terminal: Terminal,
+}
+
+/// An access token to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewToken {
+    /// What it is called.
+    pub name: String,
+    /// `--expires`: seconds for which it is good.
+    pub lifetime: u64,
+    /// `--from`: the networks from where; none: from anywhere.
+    pub networks: Vec<String>,
+    /// `--service`: the PAM services; none: any.
+    pub services: Vec<String>,
 }
 
 /// What the person's terminal can show.
@@ -312,6 +342,22 @@ pub enum Reply {
     Checked(Checked),
     /// Of [`Action::Explain`].
     Explained(Box<Explained>),
+    /// Of [`Action::NewToken`].
+    TokenMade(Box<MadeToken>),
+    /// Of [`Action::Tokens`].
+    Tokens {
+        /// Whose.
+        user: String,
+        /// All of them, oldest first.
+        tokens: Vec<TokenStatus>,
+    },
+    /// Of [`Action::Remembered`].
+    Remembered {
+        /// Whose.
+        user: String,
+        /// All of them, oldest first.
+        logins: Vec<RememberedLogin>,
+    },
 }
 
 /// A policy file that can be read.
@@ -384,10 +430,10 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The user's name as the system has it, if there is such a user.
     pub user: Option<String>,
-    /// The factor that was given: `totp`, `hotp`, `backup_code`; `otp` where it could be either of
+    /// The factor that was given: `totp`, `hotp`, `backup_code`, `token`; `otp` where it could be either of
     /// the first two.
     pub factor: Option<String>,
-    /// The label of the device that was used.
+    /// The label of the device that was used, or the name of the access token.
     pub label: Option<String>,
 }
 
@@ -507,6 +553,78 @@ pub struct CodeStatus {
     pub used_at: Option<u64>,
     /// From where.
     pub used_from: Option<String>,
+}
+
+/// An access token was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MadeToken {
+    /// Whose.
+    pub user: String,
+    /// The token itself, shown this once.
+    pub secret: Secret,
+    /// What is known of it.
+    pub token: TokenStatus,
+}
+
+/// What is known of an access token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub made: u64,
+    /// When it ends.
+    pub expires: u64,
+    /// The networks that it may come from; none: from anywhere.
+    pub networks: Vec<String>,
+    /// The PAM services that it may be given to; none: any.
+    pub services: Vec<String>,
+    /// When it was last used.
+    pub last_used: Option<u64>,
+    /// From where: `local`, `unknown` or an address.
+    pub last_from: Option<String>,
+}
+
+/// What is known of a remembered login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedLogin {
+    /// Its number, by which it can be forgotten.
+    pub number: u32,
+    /// The PAM service.
+    pub service: String,
+    /// From where: `local` or an address.
+    pub from: String,
+    /// By what it is known again, beside these.
+    pub by: Tie,
+    /// When its code was given.
+    pub since: u64,
+    /// When it ends.
+    pub until: u64,
+    /// When it last stood in for a code.
+    pub last_used: Option<u64>,
+}
+
+/// By what a remembered login is known again, beside user, service and source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tie {
+    /// The public key that passed as the first factor.
+    Key,
+    /// Nothing else.
+    Source,
+    /// The login session and its terminal.
+    Session,
+}
+
+impl Tie {
+    /// The name in JSON and for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Source => "address",
+            Self::Session => "session",
+        }
+    }
 }
 
 /// Why something was not done, in two lines.

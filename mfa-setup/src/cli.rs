@@ -51,19 +51,26 @@ pub enum Command {
     Add(Add),
     /// Show the devices, the backup codes left and the lockout
     Status,
-    /// Remove a device; with the last one the backup codes go too
+    /// Remove a device; with the last one backup codes and tokens go too
     Remove(Label),
     /// Make a device the default
     Default(Label),
     /// Show which backup codes are left, or make new ones
     Codes(Codes),
+    /// Make access tokens for scripts, list them or revoke them
+    #[command(subcommand)]
+    Token(Token),
+    /// Show which logins are remembered, and until when
+    Remembered,
+    /// End what is remembered: one login by its number, or all
+    Forget(Forget),
     /// Try a code as a login would, which uses it up and counts; with --resync, bring back a device
     Test(Test),
     /// Show a device's key again (root; audited)
     ShowKey(Label),
     /// Forget failures and waits (root; audited)
     Unlock,
-    /// Forget every device and code (root; audited)
+    /// Forget every device, code and token (root; audited)
     Reset,
     /// Make a one-time code by which a user without a password can enrol (root; audited)
     Invite(Invite),
@@ -162,6 +169,49 @@ pub enum CodesCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token, which a script gives where a person gives a code; it is shown once
+    New(NewToken),
+    /// Show the tokens: for what, until when, when last used and from where
+    List,
+    /// End a token
+    Revoke {
+        /// The token's name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Forget {
+    /// The login's number, as remembered shows it
+    pub number: Option<u32>,
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NewToken {
+    /// Its name in lists and in the log
+    pub name: String,
+    /// How long it is good: 12h, 90d, up to a year
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "90d",
+        value_parser = humantime::parse_duration
+    )]
+    pub expires: Duration,
+    /// A network or an address that it is good from; may be given twice. None: from anywhere
+    #[arg(long, value_name = "NET")]
+    pub from: Vec<String>,
+    /// A PAM service that it is good for; may be given twice. None: any
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct Test {
     /// The device to bring back
@@ -227,9 +277,14 @@ impl Command {
             | Self::Check
             | Self::Explain(_) => true,
             Self::Add(add) => add.secret_file.is_some() || add.no_confirm,
-            Self::Status | Self::Remove(_) | Self::Default(_) | Self::Codes(_) | Self::Test(_) => {
-                false
-            }
+            Self::Status
+            | Self::Remove(_)
+            | Self::Default(_)
+            | Self::Codes(_)
+            | Self::Token(_)
+            | Self::Remembered
+            | Self::Forget(_)
+            | Self::Test(_) => false,
         }
     }
 }
@@ -333,6 +388,13 @@ mod tests {
             "mfa-setup default phone",
             "mfa-setup codes",
             "mfa-setup codes new --output page.txt",
+            "mfa-setup token new backup",
+            "mfa-setup token new backup --expires 12h --from 10.0.0.0/8 --from ::1 --service sshd",
+            "mfa-setup token list",
+            "mfa-setup token revoke backup",
+            "mfa-setup remembered --json",
+            "mfa-setup forget 3",
+            "mfa-setup forget --all",
             "mfa-setup test",
             "mfa-setup test phone --resync",
             "mfa-setup invite bob",
@@ -390,6 +452,13 @@ mod tests {
             "mfa-setup judge",
             "mfa-setup test phone",
             "mfa-setup test --resync",
+            "mfa-setup token",
+            "mfa-setup token new",
+            "mfa-setup token new x --expires never",
+            "mfa-setup token revoke",
+            "mfa-setup forget",
+            "mfa-setup forget 3 --all",
+            "mfa-setup forget phone",
             "mfa-setup invite",
             "mfa-setup invite bob --for ever",
             "mfa-setup invite bob --user bob",

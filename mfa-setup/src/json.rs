@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use mfa_protocol::Secret;
 use mfa_protocol::message::{
-    Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, Key, Outcome, Status,
+    Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, Key, MadeToken, Outcome,
+    RememberedLogin, Status, TokenStatus,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -123,6 +124,96 @@ impl<'a> CodesAnswer<'a> {
     }
 }
 
+/// Of `token new`.
+#[derive(Serialize)]
+pub struct MadeTokenAnswer<'a> {
+    user: &'a str,
+    token: Cow<'a, str>,
+    name: &'a str,
+    expires: String,
+    from: &'a [String],
+    services: &'a [String],
+}
+
+impl<'a> From<&'a MadeToken> for MadeTokenAnswer<'a> {
+    fn from(made: &'a MadeToken) -> Self {
+        Self {
+            user: &made.user,
+            token: shown(&made.secret),
+            name: &made.token.name,
+            expires: rfc3339(made.token.expires),
+            from: &made.token.networks,
+            services: &made.token.services,
+        }
+    }
+}
+
+/// Of `token list`.
+#[derive(Serialize)]
+pub struct TokensAnswer<'a> {
+    user: &'a str,
+    tokens: Vec<Token<'a>>,
+}
+
+#[derive(Serialize)]
+struct Token<'a> {
+    name: &'a str,
+    made: String,
+    expires: String,
+    from: &'a [String],
+    services: &'a [String],
+    last_used: Option<String>,
+    last_from: Option<&'a str>,
+}
+
+impl<'a> TokensAnswer<'a> {
+    pub fn new(user: &'a str, tokens: &'a [TokenStatus]) -> Self {
+        let tokens = tokens.iter().map(|token| Token {
+            name: &token.name,
+            made: rfc3339(token.made),
+            expires: rfc3339(token.expires),
+            from: &token.networks,
+            services: &token.services,
+            last_used: token.last_used.map(rfc3339),
+            last_from: token.last_from.as_deref(),
+        });
+        Self { user, tokens: tokens.collect() }
+    }
+}
+
+/// Of `remembered`.
+#[derive(Serialize)]
+pub struct RememberedAnswer<'a> {
+    user: &'a str,
+    remembered: Vec<Login<'a>>,
+}
+
+#[derive(Serialize)]
+struct Login<'a> {
+    number: u32,
+    service: &'a str,
+    from: &'a str,
+    by: &'static str,
+    since: String,
+    until: String,
+    last_used: Option<String>,
+}
+
+impl<'a> RememberedAnswer<'a> {
+    pub fn new(user: &'a str, logins: &'a [RememberedLogin]) -> Self {
+        let logins = logins.iter().map(|login| Login {
+            number: login.number,
+            service: &login.service,
+            from: &login.from,
+            by: login.by.name(),
+            since: rfc3339(login.since),
+            until: rfc3339(login.until),
+            last_used: login.last_used.map(rfc3339),
+        });
+        Self { user, remembered: logins.collect() }
+    }
+}
+
 /// Of `status`.
 #[derive(Serialize)]
 pub struct StatusAnswer<'a> {
@@ -208,7 +299,7 @@ impl<'a> OutcomeAnswer<'a> {
     }
 }
 
-/// Of `remove`, `default`, `unlock` and `reset`.
+/// Of `remove`, `default`, `token revoke`, `forget`, `unlock` and `reset`.
 #[derive(Serialize)]
 pub struct DoneAnswer<'a> {
     user: &'a str,
@@ -310,7 +401,7 @@ impl<'a> From<&'a Explained> for ExplainedAnswer<'a> {
 mod tests {
     use super::*;
     use mfa_protocol::Verdict;
-    use mfa_protocol::message::DeviceKind;
+    use mfa_protocol::message::{DeviceKind, Tie};
 
     fn written(answer: &impl Serialize) -> String {
         String::from_utf8(line(answer).unwrap().to_vec()).unwrap()
@@ -366,6 +457,53 @@ mod tests {
              \"kind\":\"hotp\"},\"secret\":\"JBSW\",\"uri\":\"otpauth://hotp/x\",\
              \"backup_codes\":[\"aaaa-bbbb\"]}\n"
         );
+    }
+
+    #[test]
+    fn a_token_is_written_with_its_scope_and_lists_never_show_it() {
+        let token = TokenStatus {
+            name: "backup".into(),
+            made: 0,
+            expires: 1_795_314_688,
+            networks: vec!["10.0.0.0/8".into()],
+            services: Vec::new(),
+            last_used: Some(60),
+            last_from: Some("10.0.0.7".into()),
+        };
+        let made = MadeToken { user: "alice".into(), secret: "mfatok-a".into(), token };
+        assert_eq!(
+            written(&MadeTokenAnswer::from(&made)),
+            "{\"user\":\"alice\",\"token\":\"mfatok-a\",\"name\":\"backup\",\
+             \"expires\":\"2026-11-22T02:31:28Z\",\"from\":[\"10.0.0.0/8\"],\"services\":[]}\n"
+        );
+        assert_eq!(
+            written(&TokensAnswer::new("alice", &[made.token])),
+            "{\"user\":\"alice\",\"tokens\":[{\"name\":\"backup\",\
+             \"made\":\"1970-01-01T00:00:00Z\",\"expires\":\"2026-11-22T02:31:28Z\",\
+             \"from\":[\"10.0.0.0/8\"],\"services\":[],\
+             \"last_used\":\"1970-01-01T00:01:00Z\",\"last_from\":\"10.0.0.7\"}]}\n"
+        );
+    }
+
+    #[test]
+    fn remembered_logins_say_by_what_they_are_known() {
+        let login = RememberedLogin {
+            number: 3,
+            service: "sshd".into(),
+            from: "192.0.2.7".into(),
+            by: Tie::Key,
+            since: 0,
+            until: 60,
+            last_used: None,
+        };
+        assert_eq!(
+            written(&RememberedAnswer::new("alice", &[login])),
+            "{\"user\":\"alice\",\"remembered\":[{\"number\":3,\"service\":\"sshd\",\
+             \"from\":\"192.0.2.7\",\"by\":\"key\",\"since\":\"1970-01-01T00:00:00Z\",\
+             \"until\":\"1970-01-01T00:01:00Z\",\"last_used\":null}]}\n"
+        );
+        let names = [Tie::Key, Tie::Source, Tie::Session].map(Tie::name);
+        assert_eq!(names, ["key", "address", "session"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mfa_protocol::Reply;
-use mfa_protocol::message::Action;
+use mfa_protocol::message::{Action, NewToken};
 use zeroize::Zeroizing;
 
 use crate::problem::{DONE, Problem};
@@ -98,7 +98,52 @@ impl Session<'_> {
         }
     }
 
-    /// `remove`, `default`, `unlock`, `reset` and `test --resync`: what is answered by no more than
+    /// `token new`.
+    pub fn new_token(&mut self, new: &cli::NewToken) -> Result<u8, Problem> {
+        let action = Action::NewToken(Box::new(NewToken {
+            name: new.name.clone(),
+            lifetime: new.expires.as_secs(),
+            networks: new.from.clone(),
+            services: new.service.clone(),
+        }));
+        match self.manage(action, "use a terminal")? {
+            Reply::TokenMade(made) => {
+                self.answer(&json::MadeTokenAnswer::from(&*made), || text::token_made(&made))
+                    .map_err(|problem| {
+                        let made = format!("token \"{}\" is made", printed(new.name.as_ref()));
+                        problem.after(&made, "revoke it, and make it again once that is mended")
+                    })?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `token list`.
+    pub fn tokens(&mut self) -> Result<u8, Problem> {
+        match self.manage(Action::Tokens, "use a terminal")? {
+            Reply::Tokens { user, tokens } => {
+                let answer = json::TokensAnswer::new(&user, &tokens);
+                self.answer(&answer, || text::tokens(&user, &tokens))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `remembered`.
+    pub fn remembered(&mut self) -> Result<u8, Problem> {
+        match self.manage(Action::Remembered, "use a terminal")? {
+            Reply::Remembered { user, logins } => {
+                let answer = json::RememberedAnswer::new(&user, &logins);
+                self.answer(&answer, || text::remembered(&user, &logins))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
+    /// `remove`, `default`, `token revoke`, `forget`, `unlock`, `reset` and `test --resync`: what is answered by no more than
     /// that it is done. `what` is to be confirmed first.
     pub fn change(&mut self, what: Option<&str>, action: Action) -> Result<u8, Problem> {
         if let Some(what) = what {

@@ -1,6 +1,6 @@
 //! From a command to what does it.
 
-use crate::cli::{Cli, Codes, CodesCommand, Command, Test};
+use crate::cli::{Cli, Codes, CodesCommand, Command, Test, Token};
 use crate::problem::Problem;
 use crate::session::{Session, printed};
 use mfa_protocol::message::Action;
@@ -25,6 +25,16 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
         Some(Command::Codes(Codes { command: Some(CodesCommand::New { output }) })) => {
             session.new_codes(output.as_deref())
         }
+        Some(Command::Token(Token::New(new))) => session.new_token(new),
+        Some(Command::Token(Token::List)) => session.tokens(),
+        Some(Command::Token(Token::Revoke { name })) => {
+            let question = format!("Revoke token \"{}\"", printed(name.as_ref()));
+            session.change(Some(&question), Action::RevokeToken { name: name.clone() })
+        }
+        Some(Command::Remembered) => session.remembered(),
+        Some(Command::Forget(forget)) => {
+            session.change(None, Action::Forget { number: forget.number })
+        }
         Some(Command::Test(Test { label: Some(label), .. })) => {
             session.change(None, Action::Resync { label: label.clone() })
         }
@@ -32,7 +42,9 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
         Some(Command::Invite(invite)) => session.invite(invite),
         Some(Command::ShowKey(key)) => session.show_key(&key.label),
         Some(Command::Unlock) => session.change(None, Action::Unlock),
-        Some(Command::Reset) => session.change(Some("Forget every device and code"), Action::Reset),
+        Some(Command::Reset) => {
+            session.change(Some("Forget every device, code and token"), Action::Reset)
+        }
         Some(Command::Judge(judge)) => session.judge(judge),
         Some(Command::Check) => session.check(),
         Some(Command::Explain(explain)) => session.explain(explain),

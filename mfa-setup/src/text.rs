@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use mfa_protocol::Secret;
 use mfa_protocol::escape::escape;
-use mfa_protocol::message::{Added, CodeStatus, DeviceStatus, Key, Outcome, Status};
+use mfa_protocol::message::{
+    Added, CodeStatus, DeviceStatus, Key, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
+};
 use zeroize::Zeroizing;
 
 use crate::time::short;
@@ -132,9 +134,16 @@ const COLUMNS: [&str; 8] =
     ["LABEL", "KIND", "ADDED", "LAST USED (UTC)", "FROM", "DRIFT", "FAILURES", ""];
 
 fn devices(devices: &[DeviceStatus]) -> String {
-    let rows: Vec<[String; 8]> =
-        std::iter::once(COLUMNS.map(str::to_owned)).chain(devices.iter().map(device)).collect();
-    let mut widths = [0; 8];
+    table(COLUMNS, devices.iter().map(device))
+}
+
+/// Rows under their columns' names.
+pub fn table<const N: usize>(
+    columns: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(columns.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -164,6 +173,69 @@ fn device(device: &DeviceStatus) -> [String; 8] {
         device.failures.to_string(),
         notes.join(", "),
     ]
+}
+
+/// Of `token new`.
+pub fn token_made(made: &MadeToken) -> Zeroizing<String> {
+    let mut out = roomy();
+    let (user, token) = (escape(&made.user), &made.token);
+    let (name, until) = (escape(&token.name), short(token.expires));
+    line(&mut out, format_args!("Access token \"{name}\" of {user}, good until {until} UTC"));
+    let (from, services) = scope(token);
+    line(&mut out, format_args!("from {from}, for {services}. It is shown only now:\n"));
+    line(&mut out, format_args!("  {}", shown(&made.secret)));
+    out
+}
+
+/// Of `token list`.
+pub fn tokens(user: &str, tokens: &[TokenStatus]) -> Zeroizing<String> {
+    let user = escape(user);
+    if tokens.is_empty() {
+        return Zeroizing::new(format!("{user} has no access tokens.\n"));
+    }
+    let columns = ["NAME", "EXPIRES (UTC)", "FROM", "FOR", "LAST USED (UTC)", "LAST FROM"];
+    Zeroizing::new(table(
+        columns,
+        tokens.iter().map(|token| {
+            let (from, services) = scope(token);
+            [
+                escape(&token.name),
+                short(token.expires),
+                from,
+                services,
+                token.last_used.map_or("never".to_owned(), short),
+                token.last_from.as_deref().map_or("-".to_owned(), escape),
+            ]
+        }),
+    ))
+}
+
+/// Of `remembered`.
+pub fn remembered(user: &str, logins: &[RememberedLogin]) -> Zeroizing<String> {
+    if logins.is_empty() {
+        return Zeroizing::new(format!("No login of {} is remembered.\n", escape(user)));
+    }
+    let columns = ["NUMBER", "SERVICE", "FROM", "BY", "SINCE (UTC)", "UNTIL", "LAST USED"];
+    let row = |login: &RememberedLogin| {
+        [
+            login.number.to_string(),
+            escape(&login.service),
+            escape(&login.from),
+            login.by.name().to_owned(),
+            short(login.since),
+            short(login.until),
+            login.last_used.map_or("never".to_owned(), short),
+        ]
+    };
+    Zeroizing::new(table(columns, logins.iter().map(row)))
+}
+
+/// From where, and for which services.
+fn scope(token: &TokenStatus) -> (String, String) {
+    let list = |items: &[String], all: &str| {
+        if items.is_empty() { all.to_owned() } else { escape(&items.join(", ")) }
+    };
+    (list(&token.networks, "anywhere"), list(&token.services, "any service"))
 }
 
 /// Of `invite`.
@@ -299,6 +371,57 @@ to\u{1b}[2J\u{a}ken  hotp  2026-11-22 02:31  never             -          0     
             "Backup codes of alice: 1 of 2 left.\n\n   1  used 1970-01-01 00:00 UTC from local\n   2  left\n"
         );
         assert_eq!(codes("alice", &[]).as_str(), "alice has no backup codes.\n");
+    }
+
+    #[test]
+    fn tokens_are_a_table_and_a_new_one_is_shown_with_its_scope() {
+        let token = TokenStatus {
+            name: "back\nup".into(),
+            made: 0,
+            expires: 1_795_314_688,
+            networks: vec!["10.0.0.0/8".into(), "2001:db8::/32".into()],
+            services: vec!["sshd".into()],
+            last_used: Some(60),
+            last_from: Some("10.0.0.7".into()),
+        };
+        let other = TokenStatus {
+            name: "x".into(),
+            networks: Vec::new(),
+            services: Vec::new(),
+            last_used: None,
+            last_from: None,
+            ..token.clone()
+        };
+        let expected = r"NAME         EXPIRES (UTC)     FROM                       FOR          LAST USED (UTC)   LAST FROM
+back\u{a}up  2026-11-22 02:31  10.0.0.0/8, 2001:db8::/32  sshd         1970-01-01 00:01  10.0.0.7
+x            2026-11-22 02:31  anywhere                   any service  never             -
+";
+        assert_eq!(tokens("alice", &[token, other.clone()]).as_str(), expected);
+        assert_eq!(tokens("alice", &[]).as_str(), "alice has no access tokens.\n");
+        let made = MadeToken { user: "alice".into(), secret: "mfatok-a".into(), token: other };
+        assert_eq!(
+            token_made(&made).as_str(),
+            "Access token \"x\" of alice, good until 2026-11-22 02:31 UTC\n\
+             from anywhere, for any service. It is shown only now:\n\n  mfatok-a\n"
+        );
+    }
+
+    #[test]
+    fn remembered_logins_are_a_table() {
+        let login = RememberedLogin {
+            number: 3,
+            service: "ss\nhd".into(),
+            from: "192.0.2.7".into(),
+            by: mfa_protocol::message::Tie::Key,
+            since: 0,
+            until: 60,
+            last_used: None,
+        };
+        let expected = r"NUMBER  SERVICE    FROM       BY   SINCE (UTC)       UNTIL             LAST USED
+3       ss\u{a}hd  192.0.2.7  key  1970-01-01 00:00  1970-01-01 00:01  never
+";
+        assert_eq!(remembered("alice", &[login]).as_str(), expected);
+        assert_eq!(remembered("alice", &[]).as_str(), "No login of alice is remembered.\n");
     }
 
     #[test]

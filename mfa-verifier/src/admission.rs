@@ -19,6 +19,8 @@ use crate::users::Users;
 pub struct Admitted {
     /// Who asks, as the kernel has it.
     pub caller: Owner,
+    /// The process that asks, likewise.
+    pub pid: i32,
     /// What is asked, without what is not to be believed.
     pub request: Request,
     /// What a caller who is not root takes up of the places for users, until this is dropped.
@@ -35,14 +37,14 @@ pub fn admit(
     log: &dyn Log,
 ) -> Result<Admitted, TurnedAway> {
     let gate = Gate { log, uid: None };
-    let uid = match getsockopt(stream, sockopt::PeerCredentials) {
-        Ok(peer) => peer.uid(),
+    let (uid, pid) = match getsockopt(stream, sockopt::PeerCredentials) {
+        Ok(peer) => (peer.uid(), peer.pid()),
         Err(errno) => return Err(gate.hang_up(&format!("the peer is not known: {errno}"))),
     };
     let gate = Gate { log, uid: Some(uid) };
     if uid == 0 {
         let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
-        return Ok(Admitted { caller: root(users, &request), request, _place: None });
+        return Ok(Admitted { caller: root(users, &request), pid, request, _place: None });
     }
     let place = gate.place(uid)?;
     // Before anything is waited for: a user may have thousands of uids without a name (subuid(5)),
@@ -55,7 +57,7 @@ pub fn admit(
     let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
     let request = confine(request, &caller, users)
         .map_err(|reply| gate.refuse("another user's record was asked for", *reply))?;
-    Ok(Admitted { caller, request, _place: Some(place) })
+    Ok(Admitted { caller, pid, request, _place: Some(place) })
 }
 
 /// Root under the name that the system has for it. A login is not root's own, and asks for no name.

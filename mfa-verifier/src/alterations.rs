@@ -37,6 +37,8 @@ impl UserRecord {
         let since = match accepted {
             Accepted::Device { label, .. } => self.device(label).map(|device| device.added),
             Accepted::BackupCode { .. } => self.backup_codes.as_ref().map(|batch| batch.made),
+            // Nobody has read it.
+            Accepted::Token { .. } => None,
         };
         let oldest = news.iter().map(|alteration| alteration.at).min();
         if since.zip(oldest).is_some_and(|(since, oldest)| since < oldest) {
@@ -66,7 +68,9 @@ pub fn tell(news: &[Alteration]) -> Option<String> {
     let mut text = String::new();
     for alteration in news {
         let time = timestamp(alteration.at);
-        let device = format!("device \"{}\"", escape(&alteration.label));
+        let label = escape(&alteration.label);
+        let device = format!("device \"{label}\"");
+        let token = format!("access token \"{label}\"");
         let what = match alteration.what {
             Altered::Added => format!("{device} was added"),
             Altered::Replaced => format!("{device} was replaced"),
@@ -74,6 +78,8 @@ pub fn tell(news: &[Alteration]) -> Option<String> {
             Altered::Default => format!("{device} became the default"),
             Altered::Resynchronised => format!("{device} was resynchronised"),
             Altered::NewCodes => "new backup codes were made".to_owned(),
+            Altered::TokenMade => format!("{token} was made"),
+            Altered::TokenRevoked => format!("{token} was revoked"),
         };
         let by = if alteration.by_root { " by root" } else { "" };
         let again = alteration.again.map(timestamp);

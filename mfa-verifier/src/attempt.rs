@@ -3,9 +3,10 @@
 use crate::decision::{Decision, Given, Nobody};
 use crate::factor::Typed;
 use crate::factor::codes::{self, CodesError};
-use crate::judge::{Attempt, Code, Judgement, Refusal, judge};
+use crate::factor::tokens;
+use crate::judge::{Accepted, Attempt, Code, GivenToken, Judgement, Refusal, judge};
+use crate::policy::Situation;
 use crate::record::{BackupCodes, UserRecord};
-use crate::source::Source;
 use crate::store::{self, Change, Owner, Store, StoreError};
 use crate::world::World;
 
@@ -38,6 +39,21 @@ impl Subject {
     pub(crate) fn own(owner: &Owner, record: UserRecord) -> Self {
         Self { owner: owner.clone(), record, stands_for: None }
     }
+
+    /// Whose record it is.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The record, which may be a decoy's.
+    pub(crate) fn record(&self) -> &UserRecord {
+        &self.record
+    }
+
+    /// The record, where it is the user's own.
+    pub(crate) fn own_record(&self) -> Option<&UserRecord> {
+        self.stands_for.is_none().then_some(&self.record)
+    }
 }
 
 /// What the answer was asked for.
@@ -56,7 +72,7 @@ pub(crate) fn answered(
     world: &World,
     store: &dyn Store,
     subject: &Subject,
-    source: Source,
+    situation: &Situation,
     typed: Typed,
     purpose: Purpose,
 ) -> Result<Decision, AttemptError> {
@@ -66,9 +82,14 @@ pub(crate) fn answered(
         Typed::OneTimeCode(code) => Code::OneTime(code),
         // Slow, so it is done before the lock is taken.
         Typed::BackupCode(plain) => hash(&plain, &subject.record)?,
+        Typed::Token(plain) => Code::Token(GivenToken {
+            hash: tokens::hash(&plain),
+            from: situation.address,
+            service: situation.service.to_owned(),
+        }),
     };
     let given = Given::of(&code, &subject.record);
-    let attempt = Attempt { code, source };
+    let attempt = Attempt { code, source: situation.source };
     let judged = store::update(store, &subject.owner, |record| {
         if (world.late)() {
             return Change::Keep(None);
@@ -81,7 +102,10 @@ pub(crate) fn answered(
         let now = (world.now)();
         let (judgement, mut record) = judge(record, &attempt, now, world.config);
         let codes_left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
+        record.fit();
         let news = match (&judgement, purpose) {
+            // Nobody reads what a script is told.
+            (Judgement::Accepted(Accepted::Token { .. }), _) => Vec::new(),
             (Judgement::Accepted(accepted), Purpose::Login) => record.take_news(accepted, now),
             (Judgement::Accepted(_), Purpose::Unseen) => record.news(now),
             _ => Vec::new(),

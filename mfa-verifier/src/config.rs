@@ -23,8 +23,8 @@ use serde::Deserialize;
 
 pub use email::EmailConfig;
 pub use hours::Hours;
-pub use names::{Names, Services};
-pub use network::Networks;
+pub use names::{Names, Services, service};
+pub use network::{Networks, network};
 pub use policy::{EnrolAtLogin, Methods, Mode, PolicyConfig, RequiredFrom};
 pub use rule::{Matchers, Rule, Rules};
 
@@ -401,6 +401,9 @@ mod tests {
             [policy]
             mode = "required"
             help = ""
+            remember = "0"
+            without_key = false
+            remember_session = "0"
             [login]
             prompt = "Verification code: "
             echo = false
@@ -498,6 +501,9 @@ mod tests {
             allow_from = ["192.0.2.0/24"]
             backup_codes_anywhere = true
             methods = ["hotp", "backup_code"]
+            remember = "12h"
+            without_key = true
+            remember_session = "10m"
             window = 0
             lockout = { per_source = 1, per_user = 2, first_wait = 3, longest_wait = 4, disable_after = 5, backup_codes_per_hour = 6, known_source_days = 7 }
             [[rule]]
@@ -505,7 +511,7 @@ mod tests {
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.rules.len(), 2);
-        assert_eq!((config.rules[0].line, config.rules[1].line), (2, 19));
+        assert_eq!((config.rules[0].line, config.rules[1].line), (2, 22));
         let changed = config.rules[0].applied_to(&config);
         let lockout = LockoutConfig {
             per_source: 1,
@@ -520,9 +526,24 @@ mod tests {
         assert_eq!((changed.policy.mode, changed.totp.window), (Mode::Optional, 0));
         assert_eq!(changed.policy.methods.names(), ["hotp", "backup_code"]);
         assert!(changed.policy.backup_codes_anywhere);
+        let remembering = &changed.policy;
+        assert_eq!((remembering.remember, remembering.remember_session), (43_200, 600));
+        assert!(remembering.without_key);
         let from = changed.policy.required_from;
         assert_eq!(from.written(), "2026-12-01");
         assert!(from.is_local());
+    }
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        for (text, seconds) in
+            [("0", 0), ("1m", 60), ("90m", 5_400), ("12h", 43_200), ("14d", 1_209_600)]
+        {
+            let config = parse(&format!("[policy]\nremember = \"{text}\"")).unwrap();
+            assert_eq!(config.policy.remember, seconds, "{text}");
+        }
+        let session = parse("[policy]\nremember_session = \"24h\"").unwrap();
+        assert_eq!(session.policy.remember_session, 86_400);
     }
 
     #[test]
@@ -540,6 +561,12 @@ mod tests {
             ("[totp]\nissuer = \"a:b\"", ":2:10: ", "without colon"),
             ("[totp]\nissuer = \"{host}\"", ":2:10: ", "{hostname}"),
             ("[policy]\nhelp = \"a\\nb\"", ":2:8: ", "control"),
+            ("[policy]\nremember = \"15d\"", ":2:12: ", "a time from \"1m\" to \"14d\""),
+            ("[policy]\nremember = \"59s\"", ":2:12: ", "a time from \"1m\" to \"14d\""),
+            ("[policy]\nremember = \"ever\"", ":2:12: ", "a time from \"1m\" to \"14d\""),
+            ("[policy]\nremember = 12", ":2:12: ", "invalid type"),
+            ("[policy]\nwithout_key = \"yes\"", ":2:15: ", "invalid type"),
+            ("[policy]\nremember_session = \"25h\"", ":2:20: ", "a time from \"1m\" to \"1d\""),
             ("[totp]\nalgorithm = \"md5\"", ":2:13: ", "unknown variant `md5`"),
             ("[policy\n", ":1:8: ", ""),
             ("[email]\nfrom = \"mfa\"", ":2:8: ", "exactly one @"),

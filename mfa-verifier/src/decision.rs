@@ -4,9 +4,12 @@ use mfa_protocol::message::LoginRequest;
 use mfa_protocol::{Outcome, Verdict};
 
 use crate::audit::{Line, Log, Severity, timestamp};
+use crate::factor::Method;
+use crate::factor::tokens::OutOfScope;
 use crate::judge::{Accepted, Code, Refusal};
 use crate::lockout::Barred;
 use crate::policy::{Denial, Exemption, Ruling};
+use crate::recall::Recalled;
 use crate::record::{Alteration, UserRecord};
 use crate::store::Owner;
 
@@ -16,6 +19,7 @@ pub(crate) enum Decision {
     Exempt(Exemption),
     Denied(Denial),
     Granted { accepted: Accepted, codes_left: usize, news: Vec<Alteration> },
+    Remembered(Recalled),
     Refused { given: Given, refusal: Refusal },
     Nobody { given: Given, nobody: Nobody },
     NoCode(&'static str),
@@ -27,7 +31,7 @@ impl Decision {
     /// What PAM and the log are told.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
-            Self::Granted { .. } => Verdict::Granted,
+            Self::Granted { .. } | Self::Remembered(_) => Verdict::Granted,
             Self::Exempt(_) => Verdict::Exempt,
             Self::Refused { refusal: Refusal::Barred(_), .. } => Verdict::Locked,
             Self::Denied(_)
@@ -41,8 +45,7 @@ impl Decision {
 
     fn factor(&self) -> Option<&str> {
         match self {
-            Self::Granted { accepted: Accepted::Device { kind, .. }, .. } => Some(kind.name()),
-            Self::Granted { accepted: Accepted::BackupCode { .. }, .. } => Some("backup_code"),
+            Self::Granted { accepted, .. } => Some(accepted.method().name()),
             Self::Refused { given, .. } | Self::Nobody { given, .. } => Some(given.factor),
             _ => None,
         }
@@ -50,9 +53,15 @@ impl Decision {
 
     fn label(&self) -> Option<&str> {
         match self {
-            Self::Granted { accepted: Accepted::Device { label, .. }, .. }
+            Self::Granted {
+                accepted: Accepted::Device { label, .. } | Accepted::Token { name: label },
+                ..
+            }
             | Self::Refused {
-                refusal: Refusal::UsedAhead { label } | Refusal::Used { label: Some(label) },
+                refusal:
+                    Refusal::UsedAhead { label }
+                    | Refusal::Used { label: Some(label) }
+                    | Refusal::OutOfScope { name: label, .. },
                 ..
             } => Some(label),
             Self::Refused { given, .. } => given.label.as_deref(),
@@ -63,6 +72,7 @@ impl Decision {
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Granted { .. } => "accepted",
+            Self::Remembered(_) => "remembered",
             Self::Exempt(Exemption::ModeOff) => "mode_off",
             Self::Exempt(Exemption::Service) => "service_not_asked",
             Self::Exempt(Exemption::Trusted) => "trusted",
@@ -83,6 +93,9 @@ impl Decision {
                 Refusal::Barred(Barred::Disabled) => "too_many_failures",
                 Refusal::AnotherBatch => "replaced_batch",
                 Refusal::NotAccepted => "method",
+                Refusal::OutOfScope { why: OutOfScope::Expired, .. } => "token_expired",
+                Refusal::OutOfScope { why: OutOfScope::Source, .. } => "token_source",
+                Refusal::OutOfScope { why: OutOfScope::Service, .. } => "token_service",
             },
             Self::NoCode(reason) => reason,
             Self::NoAnswer => "no_answer",
@@ -96,8 +109,13 @@ impl Decision {
             verdict: self.verdict(),
             user: user.map(|owner| owner.name),
             factor: self.factor().map(str::to_owned),
-            label: self.label().map(str::to_owned),
+            label: self.label().filter(|_| !self.is_secretive()).map(str::to_owned),
         }
+    }
+
+    /// Whether a name would tell that what was given is right.
+    fn is_secretive(&self) -> bool {
+        matches!(self, Self::Refused { refusal: Refusal::OutOfScope { .. }, .. })
     }
 }
 
@@ -137,6 +155,11 @@ pub(crate) fn write_down(
         Decision::Granted {
             accepted: Accepted::Device { learned_drift: Some(drift), .. }, ..
         } => line = line.value("drift", Some(&drift.to_string())),
+        Decision::Remembered(Recalled { since, until, .. }) => {
+            line = line
+                .value("since", Some(&timestamp(*since)))
+                .value("until", Some(&timestamp(*until)));
+        }
         Decision::Unavailable(error) => line = line.quoted("error", error),
         _ => {}
     }
@@ -187,8 +210,10 @@ pub(crate) struct Given {
 impl Given {
     /// Looks at the devices that `code` could belong to.
     pub(crate) fn of(code: &Code, record: &UserRecord) -> Self {
-        let Code::OneTime(digits) = code else {
-            return Self { factor: "backup_code", label: None };
+        let digits = match code {
+            Code::OneTime(digits) => digits,
+            Code::Backup { .. } => return Self::unlabelled(Method::BackupCode),
+            Code::Token(_) => return Self::unlabelled(Method::Token),
         };
         let mut devices = record.devices.iter().filter(|d| usize::from(d.digits) == digits.len());
         match (devices.next(), devices.next()) {
@@ -197,9 +222,13 @@ impl Given {
                 Self { factor: only.kind().name(), label }
             }
             (Some(one), Some(other)) if one.kind() == other.kind() => {
-                Self { factor: one.kind().name(), label: None }
+                Self::unlabelled(one.kind().into())
             }
             _ => Self { factor: "otp", label: None },
         }
+    }
+
+    fn unlabelled(method: Method) -> Self {
+        Self { factor: method.name(), label: None }
     }
 }

@@ -1,15 +1,13 @@
 //! `mfa-setup explain`: what policy would ask of somebody, found by what decides a login.
 
-use mfa_protocol::message::{
-    Explained, ExplainedRule, Failure, FailureKind, LoginRequest, Supposed,
-};
+use mfa_protocol::message::{Explained, ExplainedRule, Failure, LoginRequest, Supposed};
 
 use crate::decision::Decision;
-use crate::failure::{failure, of_store, usage};
-use crate::login::{grace, prompt};
+use crate::failure::{of_situation, of_store, usage};
 use crate::policy::{self, Exemption, Requirement, Ruling};
 use crate::situation::situation;
 use crate::store::{Owner, Store};
+use crate::words::{grace, prompt};
 use crate::world::World;
 
 /// Rules that fit into an answer.
@@ -24,13 +22,10 @@ pub(crate) fn explain(
     owner: &Owner,
     supposed: &Supposed,
 ) -> Result<Explained, Failure> {
-    let unusable = |error: String| {
-        failure(FailureKind::Unusable, error, "every login that needs it is refused; mend it")
-    };
     let now = match &supposed.at {
         None => (world.now)(),
         Some(written) => {
-            let zone = (world.zone)().map_err(|error| unusable(error.to_string()))?;
+            let zone = (world.zone)().map_err(|error| of_situation(&error.into()))?;
             zone.moment(written).ok_or_else(|| {
                 usage(
                     format!("\"{}\" is no time", mfa_protocol::escape::escape(written)),
@@ -51,7 +46,7 @@ pub(crate) fn explain(
         ..LoginRequest::default()
     };
     let situation =
-        situation(world, &request, Some(owner)).map_err(|error| unusable(error.to_string()))?;
+        situation(world, &request, Some(owner)).map_err(|error| of_situation(&error))?;
     let ruling = policy::ruling(world.config, &situation);
     let policy = &ruling.config.policy;
     let looked_at = policy::looks_at_records(policy, &situation);

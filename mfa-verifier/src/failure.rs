@@ -6,6 +6,7 @@ use mfa_protocol::{ConversationError, Outcome, Verdict};
 
 use crate::factor::codes::CodesError;
 use crate::record::RecordError;
+use crate::situation::SituationError;
 use crate::store::{Owner, StoreError};
 
 /// An error and what to do about it.
@@ -61,6 +62,13 @@ pub fn of_store(error: &StoreError) -> Failure {
         }
         StoreError::Io(_) => "look at free space (df), quotas and the permissions of the store",
     };
+    failure(FailureKind::Unusable, error.to_string(), hint)
+}
+
+/// The system does not say what policy has to know.
+#[must_use]
+pub(crate) fn of_situation(error: &SituationError) -> Failure {
+    let hint = "every login that needs it is refused; mend it";
     failure(FailureKind::Unusable, error.to_string(), hint)
 }
 

@@ -1,12 +1,15 @@
 //! Judging an attempt. Pure: a record, an attempt and the time go in; a judgement and the record to
 //! save come out.
 
+use std::net::IpAddr;
+
 use mfa_protocol::message::DeviceKind;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::factor::codes;
 use crate::factor::otp::{self, Admitted, Finding};
+use crate::factor::tokens::{self, OutOfScope};
+use crate::factor::{Method, codes};
 use crate::lockout::Barred;
 use crate::record::{Device, MovingFactor, Use, UserRecord};
 use crate::source::Source;
@@ -33,6 +36,19 @@ pub enum Code {
         /// Argon2id of the code.
         hash: [u8; 16],
     },
+    /// An access token.
+    Token(GivenToken),
+}
+
+/// An access token that somebody gave, and what its scope is held against.
+#[derive(Debug)]
+pub struct GivenToken {
+    /// Its hash.
+    pub hash: tokens::Hash,
+    /// The address that it comes from, if it comes from one.
+    pub from: Option<IpAddr>,
+    /// The PAM service that it was given to.
+    pub service: String,
 }
 
 /// What an attempt is.
@@ -61,6 +77,23 @@ pub enum Accepted {
         /// Its number in the batch, from 1.
         number: usize,
     },
+    /// By an access token.
+    Token {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Accepted {
+    /// What was given.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Device { kind, .. } => Method::from(*kind),
+            Self::BackupCode { .. } => Method::BackupCode,
+            Self::Token { .. } => Method::Token,
+        }
+    }
 }
 
 /// Why an attempt is refused.
@@ -86,6 +119,14 @@ pub enum Refusal {
     AnotherBatch,
     /// Policy does not accept this factor here: compared in vain, and not charged.
     NotAccepted,
+    /// A right access token that is not good here and now. Charged like a wrong one, since it is to
+    /// be told from it by the log alone.
+    OutOfScope {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: OutOfScope,
+    },
 }
 
 /// Judges `attempt`. The same comparisons are made whatever comes of them, so that the time taken
@@ -103,6 +144,7 @@ pub fn judge(
         Code::Backup { batch, hash } => {
             judge_backup(record, *batch, hash, attempt.source, now, config)
         }
+        Code::Token(given) => judge_token(record, given, attempt.source, now, config),
     }
 }
 
@@ -170,7 +212,7 @@ fn examine_all(
 }
 
 fn is_accepted(device: &Device, config: &Config) -> bool {
-    config.policy.methods.accept(device.kind())
+    config.policy.methods.accept(device.kind().into())
 }
 
 fn accept_device(
@@ -226,7 +268,7 @@ fn judge_backup(
     let admitted = record.lockout.admit_backup_code(source, now, rules);
     let found = record.backup_codes.as_ref().and_then(|codes| codes::position(codes, hash));
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
-    if !config.policy.methods.backup_code {
+    if !config.policy.methods.accept(Method::BackupCode) {
         return refused(Refusal::NotAccepted, record);
     }
     if let Err(barred) = admitted {
@@ -251,11 +293,46 @@ fn judge_backup(
     }
 }
 
+/// A token has the budget of backup codes. A right one takes off no failure and makes no source known:
+/// who has stolen a token for one service must not gain tries at the codes for others by it.
+fn judge_token(
+    mut record: UserRecord,
+    given: &GivenToken,
+    source: Source,
+    now: u64,
+    config: &Config,
+) -> (Judgement, UserRecord) {
+    let rules = &config.lockout;
+    let admitted = record.lockout.admit_backup_code(source, now, rules);
+    let found = tokens::position(&record.tokens, &given.hash);
+    if !config.policy.methods.accept(Method::Token) {
+        return (Judgement::Refused(Refusal::NotAccepted), record);
+    }
+    if let Err(barred) = admitted {
+        return (Judgement::Refused(Refusal::Barred(barred)), record);
+    }
+    let refusal = match found.and_then(|index| record.tokens.get_mut(index)) {
+        None => Refusal::Wrong,
+        Some(token) => match token.admit(now, given.from, &given.service) {
+            Ok(()) => {
+                token.last_used = Some(Use { at: now, from: source });
+                let name = token.name.clone();
+                return (Judgement::Accepted(Accepted::Token { name }), record);
+            }
+            Err(why) => Refusal::OutOfScope { name: token.name.clone(), why },
+        },
+    };
+    record.lockout.charge_backup_code(source, now, rules);
+    (Judgement::Refused(refusal), record)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::factor::Typed;
     use crate::factor::otp::tests::{code, device};
+    use crate::factor::tokens::tests::token;
+    use crate::record::Token;
     use mfa_protocol::Secret;
     use mfa_protocol::message::Algorithm;
 
@@ -417,6 +494,79 @@ mod tests {
             assert_eq!(judgement, Judgement::Refused(Refusal::AnotherBatch));
             assert_eq!(after.lockout, record.lockout);
         }
+    }
+
+    /// A record with a token for sshd from [`HOME`], and the attempt that gives it.
+    fn with_token(service: &str, source: Source) -> (UserRecord, Attempt) {
+        let (mut record, _) = enrolled();
+        let here: ipnet::IpNet = "192.0.2.0/24".parse().unwrap();
+        record.tokens.push(Token {
+            networks: vec![here.into()],
+            services: vec!["sshd".to_owned()],
+            ..token([7; 20])
+        });
+        (record, give([7; 20], service, source))
+    }
+
+    fn give(hash: tokens::Hash, service: &str, source: Source) -> Attempt {
+        let Source::V4(octets) = source else { panic!() };
+        let given =
+            GivenToken { hash, from: Some(IpAddr::from(octets)), service: service.to_owned() };
+        Attempt { code: Code::Token(given), source }
+    }
+
+    #[test]
+    fn a_token_is_accepted_again_and_again_and_notes_its_last_use_alone() {
+        let (mut record, attempt) = with_token("sshd", HOME);
+        record.lockout.charge_otp(HOME, NOW, &Config::default().lockout);
+        let before = record.lockout.clone();
+        for later in 0..3 {
+            let (judgement, after) = judge(record, &attempt, NOW + later, &Config::default());
+            let name = "backup".to_owned();
+            assert_eq!(judgement, Judgement::Accepted(Accepted::Token { name }));
+            assert_eq!(after.tokens[0].last_used, Some(Use { at: NOW + later, from: HOME }));
+            // Neither failures nor known sources.
+            assert_eq!(after.lockout, before);
+            record = after;
+        }
+    }
+
+    #[test]
+    fn a_token_out_of_its_scope_is_refused_and_charged_like_a_wrong_one() {
+        let elsewhere = Source::V4([198, 51, 100, 7]);
+        let (record, _) = with_token("sshd", HOME);
+        let out = |why| Refusal::OutOfScope { name: "backup".to_owned(), why };
+        for (hash, service, source, now, expected) in [
+            ([8; 20], "sshd", HOME, NOW, Refusal::Wrong),
+            ([7; 20], "sudo", HOME, NOW, out(OutOfScope::Service)),
+            ([7; 20], "sshd", elsewhere, NOW, out(OutOfScope::Source)),
+            ([7; 20], "sshd", HOME, NOW + 86_400, out(OutOfScope::Expired)),
+        ] {
+            let attempt = give(hash, service, source);
+            let (judgement, after) = judge(record.clone(), &attempt, now, &Config::default());
+            assert_eq!(judgement, Judgement::Refused(expected.clone()));
+            assert_eq!(after.lockout.sources[0].wrong_codes, 1, "{expected:?}");
+            assert_eq!(after.lockout.failures, 0, "{expected:?}");
+            assert_eq!(after.tokens, record.tokens);
+        }
+    }
+
+    #[test]
+    fn tokens_have_the_budget_of_backup_codes_and_leave_devices_alone() {
+        let (mut record, right) = with_token("sshd", HOME);
+        let config = Config::default();
+        for n in 0..10 {
+            let (judgement, after) = judge(record, &give([n + 10; 20], "sshd", HOME), NOW, &config);
+            assert_eq!(judgement, Judgement::Refused(Refusal::Wrong));
+            record = after;
+        }
+        let (judgement, record) = judge(record, &right, NOW + 3_599, &config);
+        let barred = Barred::Until(NOW + 3_600);
+        assert_eq!(judgement, Judgement::Refused(Refusal::Barred(barred)));
+        let (judgement, _) = judge(record.clone(), &right, NOW + 3_600, &config);
+        assert!(matches!(judgement, Judgement::Accepted(_)));
+        let code = one_time(&current(&record, NOW), HOME);
+        assert!(matches!(judge(record, &code, NOW, &config).0, Judgement::Accepted(_)));
     }
 
     #[test]

@@ -7,10 +7,12 @@
 //! `mail` sends codes and notices.
 #![forbid(unsafe_code)]
 
+mod access_tokens;
 pub mod admission;
 pub mod alterations;
 pub mod attempt;
 pub mod audit;
+mod change;
 mod check;
 pub mod config;
 pub mod confine;
@@ -19,6 +21,7 @@ pub mod enrol;
 mod explain;
 pub mod factor;
 mod failure;
+pub mod growth;
 mod invite;
 pub mod judge;
 pub mod listen;
@@ -31,14 +34,18 @@ pub mod places;
 pub mod policy;
 pub mod process;
 pub mod reauth;
+mod recall;
 pub mod record;
+pub mod remember;
 pub mod resident;
 mod resync;
 mod self_service;
 pub mod serve;
+pub mod session;
 mod situation;
 mod socket;
 pub mod source;
 pub mod store;
 pub mod users;
+mod words;
 pub mod world;

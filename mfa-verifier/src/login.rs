@@ -1,28 +1,19 @@
 //! One login, from top to bottom.
 
 use mfa_protocol::message::LoginRequest;
-use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Prompt, Style, Verdict};
+use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Secret, Verdict};
 
-use crate::alterations::tell;
 use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
-use crate::config::RequiredFrom;
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
-use crate::judge::Refusal;
-use crate::policy::{self, Exemption, Requirement, Situation};
-use crate::record::{Alteration, UserRecord};
+use crate::policy::{self, Requirement, Situation};
+use crate::recall::{self, Offer, recall};
+use crate::record::UserRecord;
 use crate::situation::{SituationError, situation};
-use crate::source::Source;
 use crate::store::{MemoryStore, Owner, Store, StoreError};
+use crate::words::{advise, announce, inform, prompt, refuse};
 use crate::world::{World, decoy};
-
-/// What somebody is told whose code was accepted before.
-pub const ALREADY_USED: &str = "This code was already used; wait for the next one.";
-
-/// What somebody is told whose device was used before the clock was set back.
-const USED_AHEAD: &str =
-    "This device was last used at a time that has not come yet; use a backup code.";
 
 /// Decides one login: who, which rule holds, what policy asks, what is given, whether it is right. The
 /// outcome is returned only after the record is durable and the log line is written.
@@ -35,180 +26,138 @@ pub fn login(
     let user = world.users.by_name(&request.user);
     let known = user.as_ref().ok().and_then(Option::as_ref);
     let situation = match &user {
-        Ok(user) => situation(world, request, user.as_ref()).map_err(LoginError::from),
+        Ok(_) => situation(world, request, known).map_err(LoginError::from),
         Err(error) => Err(LoginError::Users(error.to_string())),
     };
     let ruling = situation.as_ref().ok().map(|situation| policy::ruling(world.config, situation));
     let world = &World { config: ruling.as_ref().map_or(world.config, |r| &r.config), ..*world };
-    let decision =
-        situation.and_then(|it| decide(world, request, known, &it, purpose, conversation));
-    let decision = decision.unwrap_or_else(Decision::from);
+    let decided = situation.and_then(|situation| {
+        Login { world, request, user: known, situation, purpose }.decide(conversation)
+    });
+    let (decision, offer) = decided.unwrap_or_else(|error| (error.into(), None));
     if !matches!(decision.verdict(), Verdict::Granted | Verdict::Exempt) {
-        refuse_with_help(world, conversation);
+        refuse(world, conversation);
     }
     write_down(world.log, request, known, ruling.as_ref(), &decision);
+    if let Some((owner, offer)) = known.zip(offer) {
+        recall::offer(world, owner, request, &offer, conversation);
+    }
     decision.outcome(user.ok().flatten())
 }
 
-/// `world.config` is what holds in `situation`.
-fn decide(
-    world: &World,
-    request: &LoginRequest,
-    user: Option<&Owner>,
-    situation: &Situation,
+/// A login, and what holds for it.
+struct Login<'a> {
+    /// Its configuration is the ruling's.
+    world: &'a World<'a>,
+    request: &'a LoginRequest,
+    user: Option<&'a Owner>,
+    situation: Situation<'a>,
     purpose: Purpose,
-    conversation: &mut dyn Conversation,
-) -> Result<Decision, LoginError> {
-    let stand_in;
-    let store = if let Some(store) = open_store(world, situation)? {
-        store
-    } else {
-        let record = decoy(world.config)?;
-        stand_in = MemoryStore::of_decoys(&record).map_err(StoreError::from)?;
-        &stand_in
-    };
-    let own = load(store, user)?;
-    let source = situation.source;
-    let requirement = policy::requirement(&world.config.policy, situation, own.is_enrolled());
-    if request.debug {
-        let line = Line::new().quoted("debug", &format!("{requirement:?} from {source}"));
-        world.log.write(Severity::Debug, &line.finish());
-    }
-    match requirement {
-        Requirement::Exempt(exemption) => {
-            announce(world, exemption, &own, conversation);
-            Ok(Decision::Exempt(exemption))
-        }
-        Requirement::Deny(denial) => Ok(Decision::Denied(denial)),
-        // An enrolment at login is not led yet: who would have one is refused as everybody is who has
-        // not enrolled.
-        Requirement::Challenge | Requirement::Enrol(_) => {
-            let subject = Subject::of(store, user, own)?;
-            challenge(world, request, store, &subject, source, purpose, conversation)
-        }
-    }
 }
 
-/// Asks for a code and judges it. Nothing is locked while a person types.
-fn challenge(
-    world: &World,
-    request: &LoginRequest,
-    store: &dyn Store,
-    subject: &Subject,
-    source: Source,
-    purpose: Purpose,
-    conversation: &mut dyn Conversation,
-) -> Result<Decision, LoginError> {
-    if let Some(password) = &request.password {
-        let typed = Typed::of(password.expose());
-        let decision = answered(world, store, subject, source, typed, purpose)?;
-        if decision.verdict() == Verdict::Granted {
-            advise(world, &decision, conversation);
-            return Ok(decision);
+impl Login<'_> {
+    /// The decision, and what may be remembered of it.
+    fn decide(
+        &self,
+        conversation: &mut dyn Conversation,
+    ) -> Result<(Decision, Option<Offer>), LoginError> {
+        let stand_in;
+        let store = if let Some(store) = self.open_store()? {
+            store
+        } else {
+            let record = decoy(self.world.config)?;
+            stand_in = MemoryStore::of_decoys(&record).map_err(StoreError::from)?;
+            &stand_in
+        };
+        let own = self.load(store)?;
+        let policy = &self.world.config.policy;
+        let requirement = policy::requirement(policy, &self.situation, own.is_enrolled());
+        self.debug(requirement);
+        match requirement {
+            Requirement::Exempt(exemption) => {
+                announce(self.world, exemption, &own, conversation);
+                Ok((Decision::Exempt(exemption), None))
+            }
+            Requirement::Deny(denial) => Ok((Decision::Denied(denial), None)),
+            // An enrolment at login is not led yet: who would have one is refused as everybody is who
+            // has not enrolled.
+            Requirement::Challenge | Requirement::Enrol(_) => {
+                let subject = Subject::of(store, self.user, own)?;
+                self.challenge(store, &subject, conversation)
+            }
         }
     }
-    let decision = match conversation.ask(&prompt(world, request))? {
-        Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
-        Answer::Text(text) => {
-            let typed = Typed::of(text.expose());
-            answered(world, store, subject, source, typed, purpose)?
-        }
-    };
-    advise(world, &decision, conversation);
-    Ok(decision)
-}
 
-/// The store, if there is one to look at: a fresh host has none, and where policy asks nobody nothing
-/// is looked up, so that this way out works when all else is broken.
-fn open_store<'a>(
-    world: &World<'a>,
-    situation: &Situation,
-) -> Result<Option<&'a dyn Store>, StoreError> {
-    let needed = policy::looks_at_records(&world.config.policy, situation);
-    if needed { world.archive.open() } else { Ok(None) }
-}
-
-fn load(store: &dyn Store, user: Option<&Owner>) -> Result<UserRecord, StoreError> {
-    match user {
-        Some(owner) => Ok(store.load(owner)?.0),
-        None => Ok(UserRecord::default()),
-    }
-}
-
-pub(crate) fn prompt(world: &World, request: &LoginRequest) -> Prompt {
-    let text = request.prompt.as_deref().unwrap_or(&world.config.login.prompt);
-    if request.echo || world.config.login.echo {
-        Prompt::visible(text)
-    } else {
-        Prompt::hidden(text)
-    }
-}
-
-/// What the person learns beside the outcome.
-fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversation) {
-    if let Decision::Granted { news, .. } = decision {
-        inform(news, conversation);
-    }
-    match decision {
-        Decision::Refused { refusal: Refusal::Used { .. }, .. } => {
-            conversation.tell(Style::Error, ALREADY_USED);
-        }
-        Decision::Refused { refusal: Refusal::UsedAhead { .. }, .. } => {
-            conversation.tell(Style::Error, USED_AHEAD);
-        }
-        Decision::Granted { codes_left, .. }
-            if *codes_left <= usize::from(world.config.backup_codes.low) =>
+    /// Asks nothing where a login is remembered, and else for a code.
+    fn challenge(
+        &self,
+        store: &dyn Store,
+        subject: &Subject,
+        conversation: &mut dyn Conversation,
+    ) -> Result<(Decision, Option<Offer>), LoginError> {
+        let bond = recall::bond(self.world, self.request, self.purpose);
+        if let Some(bond) = &bond
+            && let Some(recalled) = recall(self.world, store, subject, bond)?
         {
-            let text = match codes_left {
-                0 => "No backup codes are left; make new ones with: mfa-setup codes new".to_owned(),
-                1 => "1 backup code is left; make new ones with: mfa-setup codes new".to_owned(),
-                n => format!("{n} backup codes are left; make new ones with: mfa-setup codes new"),
-            };
-            conversation.tell(Style::Info, &text);
+            inform(&recalled.news, conversation);
+            return Ok((Decision::Remembered(recalled), None));
         }
-        _ => {}
+        let (decision, asked) = self.ask(store, subject, conversation)?;
+        advise(self.world, &decision, conversation);
+        let offer = bond.and_then(|bond| Offer::of(self.world, subject, bond, &decision, asked));
+        Ok((decision, offer))
     }
-}
 
-/// What somebody learns who is let in without a code for want of a device.
-fn announce(
-    world: &World,
-    exemption: Exemption,
-    own: &UserRecord,
-    conversation: &mut dyn Conversation,
-) {
-    match exemption {
-        Exemption::NotEnrolled => inform(&own.news((world.now)()), conversation),
-        Exemption::NotRequiredYet { days } => {
-            inform(&own.news((world.now)()), conversation);
-            let from = &world.config.policy.required_from;
-            conversation.tell(Style::Info, &grace(from, days));
+    /// Judges the code that came along, or asks for one, and says whether it asked. Nothing is locked
+    /// while a person types.
+    fn ask(
+        &self,
+        store: &dyn Store,
+        subject: &Subject,
+        conversation: &mut dyn Conversation,
+    ) -> Result<(Decision, bool), LoginError> {
+        if let Some(brought) = &self.request.password {
+            let decision = self.judge(store, subject, brought)?;
+            if decision.verdict() == Verdict::Granted {
+                return Ok((decision, false));
+            }
         }
-        _ => {}
+        let decision = match conversation.ask(&prompt(self.world, self.request))? {
+            Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
+            Answer::Text(text) => self.judge(store, subject, &text)?,
+        };
+        Ok((decision, true))
     }
-}
 
-/// Until when nothing is asked, and what to do until then.
-#[must_use]
-pub(crate) fn grace(from: &RequiredFrom, days: u32) -> String {
-    let left = if days == 1 { "1 day is".to_owned() } else { format!("{days} days are") };
-    format!(
-        "From {} on nobody gets in here without a second factor; {left} left. Enrol with: mfa-setup",
-        from.written()
-    )
-}
-
-/// What was altered since the last login.
-fn inform(news: &[Alteration], conversation: &mut dyn Conversation) {
-    if let Some(text) = tell(news) {
-        conversation.tell(Style::Info, &text);
+    fn judge(
+        &self,
+        store: &dyn Store,
+        subject: &Subject,
+        given: &Secret,
+    ) -> Result<Decision, AttemptError> {
+        let typed = Typed::of(given.expose());
+        answered(self.world, store, subject, &self.situation, typed, self.purpose)
     }
-}
 
-/// The same words for everybody who is refused.
-fn refuse_with_help(world: &World, conversation: &mut dyn Conversation) {
-    if !world.config.policy.help.is_empty() {
-        conversation.tell(Style::Error, &world.config.policy.help);
+    /// The store, if there is one to look at: a fresh host has none, and where policy asks nobody nothing
+    /// is looked up, so that this way out works when all else is broken.
+    fn open_store(&self) -> Result<Option<&dyn Store>, StoreError> {
+        let needed = policy::looks_at_records(&self.world.config.policy, &self.situation);
+        if needed { self.world.archive.open() } else { Ok(None) }
+    }
+
+    fn load(&self, store: &dyn Store) -> Result<UserRecord, StoreError> {
+        match self.user {
+            Some(owner) => Ok(store.load(owner)?.0),
+            None => Ok(UserRecord::default()),
+        }
+    }
+
+    fn debug(&self, requirement: Requirement) {
+        if self.request.debug {
+            let text = format!("{requirement:?} from {}", self.situation.source);
+            self.world.log.write(Severity::Debug, &Line::new().quoted("debug", &text).finish());
+        }
     }
 }
 

@@ -5,17 +5,20 @@ use mfa_protocol::message::{
 };
 use mfa_protocol::{Conversation, Secret, escape};
 
+use crate::access_tokens;
 use crate::audit::{Line, Severity};
+use crate::change::{alter, change, done, load};
 use crate::check::check;
 use crate::enrol::{self, key};
 use crate::explain::explain;
 use crate::factor::codes;
 use crate::failure::{failure, not_enrolled, of_codes, of_store, usage};
 use crate::invite::invite;
+use crate::recall;
 use crate::record::{Altered, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::resync::resync;
 use crate::self_service::{Authority, Intent, authorise, permit};
-use crate::store::{self, Change, Owner};
+use crate::store::Owner;
 use crate::world::World;
 
 /// Does what was asked, and writes down who asked for what.
@@ -133,6 +136,12 @@ fn act(
                 found.apply(record, device)
             })
         }
+        Action::NewToken(asked) => access_tokens::make(world, owner, asked, conversation),
+        Action::Tokens => access_tokens::list(world, owner),
+        Action::RevokeToken { name } => access_tokens::revoke(world, owner, name, conversation),
+        Action::Remembered => recall::list(world, owner),
+        // Nobody has to show who they are to be asked for a code again.
+        Action::Forget { number } => recall::forget(world, owner, *number),
     }
 }
 
@@ -157,7 +166,12 @@ fn is_roots(action: &Action) -> bool {
         | Action::Remove { .. }
         | Action::MakeDefault { .. }
         | Action::NewCodes
-        | Action::Resync { .. } => false,
+        | Action::Resync { .. }
+        | Action::NewToken(_)
+        | Action::Tokens
+        | Action::RevokeToken { .. }
+        | Action::Remembered
+        | Action::Forget { .. } => false,
     }
 }
 
@@ -169,9 +183,11 @@ fn remove(record: &mut UserRecord, label: &str) -> Result<(), Failure> {
             record.default = first.id;
         }
     } else {
-        // Codes without a device would let in somebody who counts as not enrolled.
+        // Codes and tokens without a device would let in somebody who counts as not enrolled.
         record.default = 0;
         record.backup_codes = None;
+        record.tokens.clear();
+        record.remembered.clear();
     }
     Ok(())
 }
@@ -217,47 +233,6 @@ fn unlock(record: &mut UserRecord, now: u64, window: i64) {
     }
 }
 
-/// [`change`]s a record so that its owner learns of it.
-fn alter(
-    world: &World,
-    owner: &Owner,
-    authority: &Authority,
-    what: Altered,
-    label: &str,
-    mut alteration: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
-) -> Result<Reply, Failure> {
-    change(world, owner, |record| {
-        authority.exercise(record, what, label, (world.now)())?;
-        alteration(record)
-    })
-}
-
-/// Changes the record of somebody who is enrolled.
-fn change(
-    world: &World,
-    owner: &Owner,
-    mut decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
-) -> Result<Reply, Failure> {
-    let Some(store) = world.managed_store()? else { return Err(not_enrolled(owner)) };
-    store::update(store, owner, |mut record| {
-        if !record.is_enrolled() {
-            return Change::Keep(Err(not_enrolled(owner)));
-        }
-        match decide(&mut record) {
-            Ok(()) => Change::Save(record, Ok(())),
-            Err(failure) => Change::Keep(Err(failure)),
-        }
-    })
-    .map_err(|error| of_store(&error))??;
-    Ok(done(owner))
-}
-
-fn load(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
-    let Some(store) = world.managed_store()? else { return Ok(UserRecord::default()) };
-    let (record, _) = store.load(owner).map_err(|error| of_store(&error))?;
-    Ok(record)
-}
-
 fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> {
     record.device(label).ok_or_else(|| {
         let known: Vec<String> =
@@ -269,10 +244,6 @@ fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> 
         };
         usage(format!("there is no device \"{}\"", escape::escape(label)), hint)
     })
-}
-
-fn done(owner: &Owner) -> Reply {
-    Reply::Done { user: owner.name.clone() }
 }
 
 fn status(record: &UserRecord, owner: &Owner, now: u64) -> Status {
@@ -317,7 +288,12 @@ fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
 fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, Failure>) {
     let (name, label) = match action {
         // Looking changes nothing and shows no secret.
-        Action::Status | Action::Codes | Action::Check | Action::Explain(_) => return,
+        Action::Status
+        | Action::Codes
+        | Action::Check
+        | Action::Explain(_)
+        | Action::Tokens
+        | Action::Remembered => return,
         Action::Add(_) => match result {
             Ok(Reply::Added(added)) => ("add", Some(&added.label)),
             _ => ("add", None),
@@ -330,6 +306,9 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         Action::Reset => ("reset", None),
         Action::Resync { label } => ("resync", Some(label)),
         Action::Invite { .. } => ("invite", None),
+        Action::NewToken(asked) => ("new_token", Some(&asked.name)),
+        Action::Forget { .. } => ("forget", None),
+        Action::RevokeToken { name } => ("revoke_token", Some(name)),
     };
     let outcome = if result.is_ok() { "done" } else { "failed" };
     let mut line = Line::new()
@@ -355,6 +334,7 @@ mod tests {
     use crate::config::Config;
     use crate::factor::otp::Finding;
     use crate::factor::otp::tests::{code, device, examine};
+    use crate::factor::tokens::tests::token;
     use mfa_protocol::message::Algorithm;
 
     #[test]
@@ -376,21 +356,22 @@ mod tests {
     }
 
     #[test]
-    fn with_the_last_device_the_codes_go_too_and_the_default_moves_on() {
+    fn with_the_last_device_codes_and_tokens_go_too_and_the_default_moves_on() {
         let mut record = UserRecord {
             devices: vec![device(b"1", Algorithm::Sha1, 6), device(b"2", Algorithm::Sha1, 6)],
             default: 1,
             backup_codes: Some(codes::new_batch(1, 0).unwrap().0),
+            tokens: vec![token([0; 20])],
             ..UserRecord::default()
         };
         record.devices[1].id = 2;
         record.devices[1].label = "tablet".to_owned();
         remove(&mut record, "phone").unwrap();
         assert_eq!(record.default, 2);
-        assert!(record.backup_codes.is_some());
+        assert!(record.backup_codes.is_some() && !record.tokens.is_empty());
         assert!(remove(&mut record, "phone").is_err());
         remove(&mut record, "tablet").unwrap();
         assert!(!record.is_enrolled());
-        assert_eq!(record.backup_codes, None);
+        assert_eq!((record.backup_codes, record.tokens), (None, vec![]));
     }
 }

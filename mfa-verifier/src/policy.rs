@@ -154,6 +154,8 @@ pub fn ruling<'a>(config: &'a Config, situation: &Situation) -> Ruling<'a> {
         let policy = &mut config.to_mut().policy;
         let anywhere = policy.backup_codes_anywhere && policy.methods.backup_code;
         policy.methods = Methods { backup_code: anywhere, ..Methods::NONE };
+        // What is remembered would not have let in here.
+        (policy.remember, policy.remember_session) = (0, 0);
     }
     Ruling { config, rule, passed_over, outside }
 }

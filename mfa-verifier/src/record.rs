@@ -4,23 +4,29 @@
 //!
 //! A record is one byte of format version and then the [`UserRecord`] of that version in
 //! [postcard](https://postcard.jamesmunns.com/wire-format), fields in the order in which they stand
-//! here. Version 2 is this file's; version 1 ended with `lockout`, and is still read. The bytes are
-//! sealed before they reach a disk (`store::seal`).
+//! here. Version 3 is this file's; version 1 ended with `lockout`, version 2 with `alterations`, and
+//! both are still read. The bytes are sealed before they reach a disk (`store::seal`).
 //!
 //! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
-//! [`MAX_SOURCES`] sources, [`MAX_ALTERATIONS`] alterations, ten backup codes; labels and keys have
-//! limits of their own. Its encoding stays below [`MAX_ENCODED`] bytes, since sled puts larger values
-//! into files that it never syncs.
+//! [`MAX_TOKENS`] tokens, [`MAX_REMEMBERED`] remembered logins, [`MAX_SOURCES`] sources,
+//! [`MAX_ALTERATIONS`] alterations, ten backup codes; labels, names and keys have limits of their
+//! own. Its encoding stays below [`MAX_ENCODED`] bytes, since sled puts larger values into files that
+//! it never syncs: `growth` sees to it.
 
+mod format;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use mfa_protocol::Secret;
-use mfa_protocol::message::{Algorithm, DeviceKind};
+use mfa_protocol::message::{Algorithm, DeviceKind, Tie};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
+pub use format::{FORMAT, MAX_ENCODED, RecordError};
+
+use crate::factor::Method;
 use crate::source::Source;
-
-/// The version that is written.
-pub const FORMAT: u8 = 2;
 
 /// Devices of one user.
 pub const MAX_DEVICES: usize = 8;
@@ -37,8 +43,17 @@ pub const MAX_LABEL: usize = 32;
 /// Bytes of a device's key: SHA-512's block would allow 128, but no app shows more than 64.
 pub const MAX_KEY: usize = 64;
 
-/// Bytes of an encoded record: sealed, it must stay below a quarter of sled's segment of 16 KiB.
-pub const MAX_ENCODED: usize = 3_900;
+/// Access tokens of one user.
+pub const MAX_TOKENS: usize = 8;
+
+/// Networks of one token, and services.
+pub const MAX_SCOPES: usize = 2;
+
+/// Bytes of the name of a service that a token is for.
+pub const MAX_SERVICE: usize = 32;
+
+/// Remembered logins of one user.
+pub const MAX_REMEMBERED: usize = 8;
 
 /// Everything that is known of one user.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -57,30 +72,10 @@ pub struct UserRecord {
     pub invitation: Option<Invitation>,
     /// Since version 2: what was altered and is still to be told, oldest first.
     pub alterations: Vec<Alteration>,
-}
-
-/// The fields of version 1.
-#[derive(Deserialize)]
-struct Version1 {
-    devices: Vec<Device>,
-    next_id: u32,
-    default: u32,
-    backup_codes: Option<BackupCodes>,
-    lockout: Lockout,
-}
-
-impl From<Version1> for UserRecord {
-    fn from(old: Version1) -> Self {
-        Self {
-            devices: old.devices,
-            next_id: old.next_id,
-            default: old.default,
-            backup_codes: old.backup_codes,
-            lockout: old.lockout,
-            invitation: None,
-            alterations: Vec::new(),
-        }
-    }
+    /// Since version 3: the access tokens, oldest first.
+    pub tokens: Vec<Token>,
+    /// Since version 3: the logins that are remembered, oldest first.
+    pub remembered: Vec<Remembered>,
 }
 
 /// One enrolled authenticator.
@@ -256,6 +251,96 @@ pub enum Altered {
     Resynchronised,
     /// There are new backup codes.
     NewCodes,
+    /// Since version 3: an access token was made.
+    TokenMade,
+    /// Since version 3: an access token was revoked.
+    TokenRevoked,
+}
+
+/// What a script gives in place of a code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// What the person calls it.
+    pub name: String,
+    /// The first 160 bits of SHA-256 of it: it has no more itself.
+    pub hash: [u8; 20],
+    /// When it was made.
+    pub made: u64,
+    /// When it ends.
+    pub expires: u64,
+    /// From where it may be given; none: from anywhere. At most [`MAX_SCOPES`].
+    pub networks: Vec<Network>,
+    /// To which PAM services; none: to any. At most [`MAX_SCOPES`].
+    pub services: Vec<String>,
+    /// Its last use.
+    pub last_used: Option<Use>,
+}
+
+/// A network: an address in which the bits behind the prefix are zero, and the prefix's length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// IPv4.
+    V4([u8; 4], u8),
+    /// IPv6.
+    V6([u8; 16], u8),
+}
+
+impl Network {
+    /// Whether `address` is in it.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.net().is_some_and(|net| net.contains(&address.to_canonical()))
+    }
+
+    /// None where the prefix is longer than an address, which no record of ours has.
+    fn net(self) -> Option<IpNet> {
+        let (address, prefix) = match self {
+            Self::V4(octets, prefix) => (IpAddr::from(octets), prefix),
+            Self::V6(octets, prefix) => (IpAddr::from(octets), prefix),
+        };
+        IpNet::new(address, prefix).ok()
+    }
+}
+
+impl From<IpNet> for Network {
+    fn from(net: IpNet) -> Self {
+        match net.trunc() {
+            IpNet::V4(net) => Self::V4(net.addr().octets(), net.prefix_len()),
+            IpNet::V6(net) => Self::V6(net.addr().octets(), net.prefix_len()),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.net() {
+            Some(net) => write!(f, "{net}"),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+/// A login that need not be given a code for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Its number, by which it can be forgotten.
+    pub number: u32,
+    /// What it is bound to, hashed; see [`crate::remember`].
+    pub bound_to: [u8; 16],
+    /// By what it is known, for the list.
+    pub by: Tie,
+    /// The PAM service, for the list.
+    pub service: String,
+    /// From where, for the list.
+    pub from: Source,
+    /// What was given.
+    pub given: Method,
+    /// When.
+    pub since: u64,
+    /// When it ends at the latest.
+    pub until: u64,
+    /// When it last stood in for a code.
+    pub last_used: Option<u64>,
 }
 
 impl UserRecord {
@@ -288,48 +373,6 @@ impl Device {
         match self.moving {
             MovingFactor::Time { drift, .. } => drift,
             MovingFactor::Counter { .. } => 0,
-        }
-    }
-}
-
-/// Why bytes are no record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// Written by a newer program.
-    #[error("the record has format {0}, which is newer than this program")]
-    Newer(u8),
-    /// Not a record, although the seal was whole.
-    #[error("the record cannot be decoded")]
-    Malformed,
-    /// More than [`MAX_ENCODED`] bytes.
-    #[error("the record would grow beyond its bound")]
-    TooLarge,
-}
-
-impl UserRecord {
-    /// The bytes to seal.
-    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, RecordError> {
-        let mut bytes = Vec::with_capacity(MAX_ENCODED);
-        bytes.push(FORMAT);
-        let bytes = postcard::to_extend(self, bytes)
-            .map(Zeroizing::new)
-            .map_err(|_| RecordError::Malformed)?;
-        if bytes.len() > MAX_ENCODED { Err(RecordError::TooLarge) } else { Ok(bytes) }
-    }
-
-    /// The record in unsealed bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        match bytes {
-            [FORMAT, rest @ ..] => match postcard::take_from_bytes(rest) {
-                Ok((record, [])) => Ok(record),
-                _ => Err(RecordError::Malformed),
-            },
-            [1, rest @ ..] => match postcard::take_from_bytes::<Version1>(rest) {
-                Ok((record, [])) => Ok(record.into()),
-                _ => Err(RecordError::Malformed),
-            },
-            [newer, ..] if *newer > FORMAT => Err(RecordError::Newer(*newer)),
-            _ => Err(RecordError::Malformed),
         }
     }
 }
@@ -404,43 +447,9 @@ pub(crate) mod tests {
                 };
                 MAX_ALTERATIONS
             ],
+            // What is kept while there is room. See `growth`, and its tests.
+            tokens: Vec::new(),
+            remembered: Vec::new(),
         }
-    }
-
-    #[test]
-    fn the_largest_record_stays_within_its_bound() {
-        let bytes = largest().encode().unwrap();
-        println!("largest record: {} bytes", bytes.len());
-        assert!(UserRecord::decode(&bytes).is_ok());
-    }
-
-    #[test]
-    fn what_was_encoded_is_decoded() {
-        let record = largest();
-        let again = UserRecord::decode(&record.encode().unwrap()).unwrap();
-        assert_eq!(again.encode().unwrap(), record.encode().unwrap());
-        assert_eq!(again.lockout, record.lockout);
-    }
-
-    #[test]
-    fn a_record_of_version_1_is_read_and_has_nothing_to_tell() {
-        // What version 1 wrote: a device "a" with a key of one byte, no codes, no failures.
-        let device = [1, 1, b'a', 1, 0xaa, 0, 6, 0, 30, 1, 7, 0, 0, 9, 0, 0, 0];
-        let version_1 = [&[1, 1][..], &device[..], &[2, 1, 0, 0, 0, 0, 0]].concat();
-        let record = UserRecord::decode(&version_1).unwrap();
-        assert_eq!((record.devices.len(), record.next_id, record.default), (1, 2, 1));
-        assert_eq!((record.devices[0].label.as_str(), record.devices[0].added), ("a", 9));
-        assert_eq!((record.invitation, record.alterations), (None, vec![]));
-    }
-
-    #[test]
-    fn a_newer_format_and_garbage_are_refused() {
-        assert_eq!(UserRecord::decode(&[3, 0]).unwrap_err(), RecordError::Newer(3));
-        for garbage in [&[][..], &[0], &[1], &[1, 0xff, 0xff], &[2], &[2, 0xff, 0xff]] {
-            assert_eq!(UserRecord::decode(garbage).unwrap_err(), RecordError::Malformed);
-        }
-        let mut trailing = UserRecord::default().encode().unwrap().to_vec();
-        trailing.push(0);
-        assert_eq!(UserRecord::decode(&trailing).unwrap_err(), RecordError::Malformed);
     }
 }

@@ -11,7 +11,7 @@ use crate::audit::timestamp;
 use crate::config::{Allow, Reauth};
 use crate::decision::{Decision, write_down};
 use crate::factor::{Typed, codes};
-use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_store};
+use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_situation, of_store};
 use crate::judge::{Accepted, Refusal};
 use crate::lockout::Barred;
 use crate::policy;
@@ -23,8 +23,6 @@ use crate::world::World;
 
 /// Seconds for which a permission is good: half an hour, in which a person can install an app.
 const LIFETIME: u64 = 30 * 60;
-
-const SEE_LOG: &str = "look for lines of pam_mfa in the system log";
 
 /// What somebody is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +96,8 @@ impl Factor {
             Accepted::BackupCode { .. } => {
                 record.backup_codes.as_ref().map(|codes| Self::BackupCodes { batch: codes.batch })
             }
+            // A script's, and not its owner's.
+            Accepted::Token { .. } => None,
         }
     }
 
@@ -139,6 +139,7 @@ pub(crate) fn authorise(
 
 impl Authority {
     /// Uses the permission on the record as it is now, before it is altered, and notes what will be.
+    /// Every alteration ends all remembered logins: they stand in for what is altered.
     pub(crate) fn exercise(
         &self,
         record: &mut UserRecord,
@@ -147,6 +148,7 @@ impl Authority {
         now: u64,
     ) -> Result<(), Failure> {
         self.spend(record, now)?;
+        record.remembered.clear();
         let by_root = matches!(self, Self::Root);
         record.note(Alteration { at: now, again: None, what, label: label.to_owned(), by_root });
         Ok(())
@@ -235,6 +237,7 @@ fn judge_invitation(
             return Change::Keep(Ok(()));
         }
         record.lockout.charge_backup_code(Source::Local, now, rules);
+        record.fit();
         Change::Save(
             record,
             Err(refused("the invitation code is not right", ask_for_invitation(owner))),
@@ -263,6 +266,9 @@ fn second_factor(
     if backup_code_only && !matches!(typed, Typed::BackupCode(_)) {
         return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
     }
+    if matches!(typed, Typed::Token(_)) {
+        return Err(refused("an access token changes nothing", "give a code of a device"));
+    }
     let subject = Subject::own(owner, record.clone());
     let request = LoginRequest {
         user: owner.name.clone().into_bytes(),
@@ -270,11 +276,11 @@ fn second_factor(
         ..LoginRequest::default()
     };
     // What does not let in must not lead to a device that does.
-    let situation = situation(world, &request, Some(owner))
-        .map_err(|error| failure(FailureKind::Unusable, error.to_string(), SEE_LOG))?;
+    let situation =
+        situation(world, &request, Some(owner)).map_err(|error| of_situation(&error))?;
     let ruling = policy::ruling(world.config, &situation);
     let world = &World { config: &ruling.config, ..*world };
-    let decision = answered(world, store, &subject, Source::Local, typed, Purpose::Change)
+    let decision = answered(world, store, &subject, &situation, typed, Purpose::Change)
         .unwrap_or_else(|error| Decision::Unavailable(error.to_string()));
     write_down(world.log, &request, Some(owner), Some(&ruling), &decision);
     accept(&decision, record)
@@ -297,7 +303,11 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
             "this device was last used at a time that has not come yet",
             "nothing was changed; use a backup code",
         )),
-        Decision::Unavailable(error) => Err(failure(FailureKind::Unusable, error.clone(), SEE_LOG)),
+        Decision::Unavailable(error) => Err(failure(
+            FailureKind::Unusable,
+            error.clone(),
+            "look for lines of pam_mfa in the system log",
+        )),
         Decision::Refused { refusal: Refusal::NotAccepted, .. } => Err(refused(
             "policy does not accept this factor",
             "nothing was changed; use another one, or ask the administrator",

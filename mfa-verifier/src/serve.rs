@@ -18,6 +18,7 @@ use crate::local_time::Zone;
 use crate::login::login;
 use crate::manage::manage;
 use crate::reauth::FirstFactor;
+use crate::session::Session;
 use crate::store::{OpenDbs, Store};
 use crate::users::Users;
 use crate::world::{Configured, World};
@@ -80,7 +81,7 @@ impl Service<'_> {
 
     /// `until`: how long the face waits at most for a request that asks nothing.
     fn answer(&self, stream: &UnixStream, admitted: &Admitted, until: Instant) -> Reply {
-        let Admitted { caller, request, .. } = admitted;
+        let Admitted { caller, pid, request, .. } = admitted;
         let config = match self.config.load() {
             Ok(config) => config,
             Err(error) => {
@@ -104,6 +105,7 @@ impl Service<'_> {
             log: self.log,
             hostname: &hostname.to_string_lossy(),
             caller,
+            session: &|| Session::of(*pid),
             first_factor: self.first_factor,
         };
         let allow = |bound: Duration| {

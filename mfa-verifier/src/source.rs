@@ -36,6 +36,16 @@ impl Source {
         }
     }
 
+    /// An address in it; of an IPv6 network its first.
+    #[must_use]
+    pub fn some_address(self) -> Option<IpAddr> {
+        match self {
+            Self::V4(octets) => Some(Ipv4Addr::from(octets).into()),
+            Self::V6(network) => Some(first_of(network).into()),
+            Self::Local | Self::Unknown => None,
+        }
+    }
+
     /// Whether successes from here can make it a source that others cannot lock out.
     #[must_use]
     pub fn can_be_known(self) -> bool {
@@ -83,13 +93,14 @@ impl fmt::Display for Source {
         match *self {
             Self::Local => f.write_str("local"),
             Self::V4(octets) => write!(f, "{}", Ipv4Addr::from(octets)),
-            Self::V6(network) => {
-                let bits = u128::from(u64::from_be_bytes(network)) << 64;
-                write!(f, "{}/64", Ipv6Addr::from_bits(bits))
-            }
+            Self::V6(network) => write!(f, "{}/64", first_of(network)),
             Self::Unknown => f.write_str("unknown"),
         }
     }
+}
+
+fn first_of(network: [u8; 8]) -> Ipv6Addr {
+    Ipv6Addr::from_bits(u128::from(u64::from_be_bytes(network)) << 64)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::failure::{of_codes, of_store};
 use crate::local_time::{Zone, ZoneError};
 use crate::reauth::FirstFactor;
 use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
+use crate::session::Session;
 use crate::store::{OpenDbs, Opened, Owner, SledStore, Store, StoreError};
 use crate::users::Users;
 
@@ -38,6 +39,8 @@ pub struct World<'a> {
     pub hostname: &'a str,
     /// Who asks, as far as the kernel knows.
     pub caller: &'a Owner,
+    /// The login session that the face runs in, if it is in one.
+    pub session: &'a dyn Fn() -> Option<Session>,
     /// How the caller shows to be that, where a change of the own record needs it.
     pub first_factor: &'a dyn FirstFactor,
 }

@@ -10,7 +10,7 @@ use mfa_protocol::message::{Action, Failure, FailureKind, LoginRequest, NewDevic
 use mfa_protocol::{Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::config::Mode;
-use mfa_verifier::login::{ALREADY_USED, login};
+use mfa_verifier::login::login;
 use mfa_verifier::record::UserRecord;
 use mfa_verifier::store::{Owner, Revision, Saved, Store, StoreError};
 use mfa_verifier::world::{Archive, World};
@@ -32,7 +32,8 @@ fn a_right_code_is_granted_and_the_second_time_refused_with_a_word() {
     let mut again = Scripted::new([current()]);
     let outcome = host.login(&from("alice", "192.0.2.7"), &mut again);
     assert_eq!(outcome.verdict, Verdict::Denied);
-    assert_eq!(again.told, [(Style::Error, ALREADY_USED.to_owned())]);
+    let used = "This code was already used; wait for the next one.".to_owned();
+    assert_eq!(again.told, [(Style::Error, used)]);
     assert!(host.last_line().ends_with("reason=already_used"), "{}", host.last_line());
 }
 

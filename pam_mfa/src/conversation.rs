@@ -57,7 +57,15 @@ impl Conversation for PamConversation<'_> {
             PromptKind::Hidden => PAM_PROMPT_ECHO_OFF,
             PromptKind::Visible | PromptKind::YesNo => PAM_PROMPT_ECHO_ON,
         };
-        let typed = self.send(style, &prompt.text)?;
+        let typed = match self.send(style, &prompt.text) {
+            // A client that can answer one question only has had the one that matters.
+            Err(ConversationError::Broken | ConversationError::NobodyThere)
+                if prompt.kind == PromptKind::YesNo =>
+            {
+                Secret::default()
+            }
+            typed => typed?,
+        };
         Ok(answer(typed, context::password(self.pamh).as_ref()))
     }
 

@@ -26,6 +26,23 @@ where
         })
 }
 
+/// Seconds of a time such as "12h"; "0" is none.
+pub(super) fn span<'de, const LONGEST: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "0" {
+        return Ok(0);
+    }
+    let seconds = humantime::parse_duration(&text).map_or(0, |time| time.as_secs());
+    if (60..=LONGEST).contains(&seconds) {
+        return Ok(seconds);
+    }
+    let days = LONGEST / 86_400;
+    let expected = format!("\"0\", or a time from \"1m\" to \"{days}d\" such as \"12h\"");
+    Err(D::Error::invalid_value(Unexpected::Str(&text), &expected.as_str()))
+}
+
 pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = line(deserializer)?;
     let path = PathBuf::from(&text);
@@ -72,6 +89,13 @@ where
     D: Deserializer<'de>,
 {
     within::<LOW, HIGH, T, D>(deserializer).map(Some)
+}
+
+/// [`span`], for a key that need not be there.
+pub(super) fn some_span<'de, const LONGEST: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    span::<LONGEST, D>(deserializer).map(Some)
 }
 
 /// [`line()`], for a key that need not be there.

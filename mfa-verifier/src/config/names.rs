@@ -93,13 +93,23 @@ struct Service(String);
 impl<'de> Deserialize<'de> for Service {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parsed(deserializer, |text| {
-            let name = text.strip_prefix('!').unwrap_or(text);
-            if is_name(name) && !name.contains(['/', '!', ' ']) {
-                Ok(Self(text.to_ascii_lowercase()))
-            } else {
-                Err(format!("{text:?} is no name of a PAM service"))
-            }
+            Ok(Self(match text.strip_prefix('!') {
+                Some(name) => format!("!{}", service(name)?),
+                None => service(text)?,
+            }))
         })
+    }
+}
+
+/// The name of a PAM service, in small letters, as libpam has it.
+///
+/// # Errors
+/// That it is none.
+pub fn service(text: &str) -> Result<String, String> {
+    if is_name(text) && !text.contains(['/', '!', ' ']) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!("{text:?} is no name of a PAM service"))
     }
 }
 

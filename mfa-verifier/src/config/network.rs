@@ -50,7 +50,10 @@ impl<'de> Deserialize<'de> for Network {
 }
 
 /// A network `10.0.0.0/8`, `2001:db8::/32`, or a single address.
-fn network(text: &str) -> Result<IpNet, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn network(text: &str) -> Result<IpNet, String> {
     if text.contains('%') {
         return Err(format!("{text:?} has a scope, and who has one is in no network"));
     }

@@ -2,15 +2,21 @@
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use mfa_protocol::message::DeviceKind;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::fields::line;
+use super::fields::{line, span};
 use super::names::Services;
 use super::network::Networks;
+use crate::factor::Method;
 
 const DAY: i64 = 86_400;
+
+/// Seconds for which a login over the network may be remembered at most: two weeks.
+pub(super) const LONGEST_REMEMBERED: u64 = 14 * 86_400;
+
+/// The same of `sudo` and `su`: a day.
+pub(super) const LONGEST_SESSION: u64 = 86_400;
 
 /// `[policy]`: who is asked, and what is accepted. A rule can set every key of it but `services`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -33,6 +39,14 @@ pub struct PolicyConfig {
     pub backup_codes_anywhere: bool,
     /// The factors that are accepted.
     pub methods: Methods,
+    /// Seconds for which a login may be remembered, if its owner says yes; 0: not at all.
+    #[serde(deserialize_with = "span::<LONGEST_REMEMBERED, _>")]
+    pub remember: u64,
+    /// Whether a login without a public key may be, by its address alone.
+    pub without_key: bool,
+    /// Seconds for which `sudo` and `su` are remembered in a login session; 0: not at all.
+    #[serde(deserialize_with = "span::<LONGEST_SESSION, _>")]
+    pub remember_session: u64,
     /// Whether somebody who must give a factor and has none enrols at login. Not to be configured
     /// before `login` can lead such an enrolment.
     #[serde(skip)]
@@ -76,44 +90,43 @@ pub struct Methods {
     pub hotp: bool,
     /// Backup codes.
     pub backup_code: bool,
+    /// Access tokens.
+    pub token: bool,
 }
 
 impl Methods {
     /// Nothing is accepted.
-    pub const NONE: Self = Self { totp: false, hotp: false, backup_code: false };
+    pub const NONE: Self = Self { totp: false, hotp: false, backup_code: false, token: false };
 
-    /// Whether codes of such a device are.
+    /// Everything is.
+    pub const ALL: Self = Self { totp: true, hotp: true, backup_code: true, token: true };
+
+    /// Whether this one is.
     #[must_use]
-    pub fn accept(self, kind: DeviceKind) -> bool {
-        match kind {
-            DeviceKind::Totp => self.totp,
-            DeviceKind::Hotp => self.hotp,
+    pub fn accept(self, method: Method) -> bool {
+        match method {
+            Method::Totp => self.totp,
+            Method::Hotp => self.hotp,
+            Method::BackupCode => self.backup_code,
+            Method::Token => self.token,
         }
     }
 
     /// Their names, as they are configured.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {
-        let all = [(self.totp, "totp"), (self.hotp, "hotp"), (self.backup_code, "backup_code")];
-        all.into_iter().filter(|(accepted, _)| *accepted).map(|(_, name)| name).collect()
+        Method::ALL.into_iter().filter(|method| self.accept(*method)).map(Method::name).collect()
     }
 }
 
 impl Default for Methods {
     fn default() -> Self {
-        Self { totp: true, hotp: true, backup_code: true }
+        Self::ALL
     }
 }
 
 impl<'de> Deserialize<'de> for Methods {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        enum Method {
-            Totp,
-            Hotp,
-            BackupCode,
-        }
         let listed = Vec::<Method>::deserialize(deserializer)?;
         if listed.is_empty() {
             return Err(D::Error::custom("a list of no methods lets nobody in"));
@@ -124,6 +137,7 @@ impl<'de> Deserialize<'de> for Methods {
                 Method::Totp => methods.totp = true,
                 Method::Hotp => methods.hotp = true,
                 Method::BackupCode => methods.backup_code = true,
+                Method::Token => methods.token = true,
             }
         }
         Ok(methods)

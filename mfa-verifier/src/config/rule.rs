@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::fields::{some_line, some_within};
+use super::fields::{some_line, some_span, some_within};
 use super::hours::Hours;
 use super::names::{Name, Names, Services};
 use super::network::Networks;
-use super::policy::{Methods, Mode, RequiredFrom};
+use super::policy::{LONGEST_REMEMBERED, LONGEST_SESSION, Methods, Mode, RequiredFrom};
 use super::{Config, LockoutConfig, PolicyConfig};
 
 /// The rules, in their order; the first that matches holds.
@@ -59,6 +59,9 @@ pub struct Overrides {
     allow_from: Option<Networks>,
     backup_codes_anywhere: Option<bool>,
     methods: Option<Methods>,
+    remember: Option<u64>,
+    without_key: Option<bool>,
+    remember_session: Option<u64>,
     window: Option<u8>,
     lockout: LockoutOverrides,
 }
@@ -137,6 +140,9 @@ impl Overrides {
         replace(&mut policy.allow_from, self.allow_from.clone());
         replace(&mut policy.backup_codes_anywhere, self.backup_codes_anywhere);
         replace(&mut policy.methods, self.methods);
+        replace(&mut policy.remember, self.remember);
+        replace(&mut policy.without_key, self.without_key);
+        replace(&mut policy.remember_session, self.remember_session);
     }
 }
 
@@ -222,6 +228,11 @@ struct Written {
     allow_from: Option<Networks>,
     backup_codes_anywhere: Option<bool>,
     methods: Option<Methods>,
+    #[serde(default, deserialize_with = "some_span::<LONGEST_REMEMBERED, _>")]
+    remember: Option<u64>,
+    without_key: Option<bool>,
+    #[serde(default, deserialize_with = "some_span::<LONGEST_SESSION, _>")]
+    remember_session: Option<u64>,
     #[serde(default, deserialize_with = "some_within::<0, 10, _, _>")]
     window: Option<u8>,
     #[serde(default)]
@@ -267,6 +278,9 @@ impl From<Spanned<Written>> for Rule {
                 allow_from: rule.allow_from,
                 backup_codes_anywhere: rule.backup_codes_anywhere,
                 methods: rule.methods,
+                remember: rule.remember,
+                without_key: rule.without_key,
+                remember_session: rule.remember_session,
                 window: rule.window,
                 lockout: rule.lockout,
             },

@@ -11,6 +11,7 @@ use mfa_protocol::{Conversation, Prompt, Secret, Style};
 
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::access_tokens::no_room;
 use crate::factor::Typed;
 use crate::factor::codes;
 use crate::factor::otp::{self, Admitted, Finding};
@@ -200,24 +201,24 @@ fn choose_label(
 }
 
 fn judge_label(record: &UserRecord, label: &str) -> Result<(), Failure> {
-    let shown = escape(label);
-    if label.is_empty() || label.len() > MAX_LABEL || label.trim() != label {
-        return Err(usage(
-            format!("\"{shown}\" is no label"),
-            format!("a label has 1 to {MAX_LABEL} bytes and no blank at either end"),
-        ));
-    }
-    if label.chars().any(|c| is_unsafe(c) || c == '\u{fffd}') {
-        return Err(usage(
-            format!("\"{shown}\" is no label"),
-            "control and invisible characters are not allowed in it",
-        ));
-    }
+    judge_text(label, "label")?;
     if record.device(label).is_some() {
         return Err(usage(
-            format!("there is a device \"{shown}\" already"),
+            format!("there is a device \"{}\" already", escape(label)),
             "choose another label with --label, or remove that device first",
         ));
+    }
+    Ok(())
+}
+
+/// Whether something may be called so in a record; `what` says what is to be called so.
+pub(crate) fn judge_text(text: &str, what: &str) -> Result<(), Failure> {
+    let refused = |hint: String| Err(usage(format!("\"{}\" is no {what}", escape(text)), hint));
+    if text.is_empty() || text.len() > MAX_LABEL || text.trim() != text {
+        return refused(format!("a {what} has 1 to {MAX_LABEL} bytes and no blank at either end"));
+    }
+    if text.chars().any(|c| is_unsafe(c) || c == '\u{fffd}') {
+        return refused("control and invisible characters are not allowed in it".to_owned());
     }
     Ok(())
 }
@@ -432,6 +433,6 @@ impl Enrolment {
             record.backup_codes.clone_from(&self.batch);
         }
         record.devices.push(device.clone());
-        Ok(device)
+        if record.has_room() { Ok(device) } else { Err(no_room()) }
     }
 }

@@ -1,14 +1,56 @@
-//! What a person can give: one-time codes and backup codes.
+//! What can be given: one-time codes, backup codes and access tokens.
 
 pub mod codes;
 pub mod mail_code;
 pub mod otp;
+pub mod tokens;
 mod turnstile;
 
+use mfa_protocol::message::DeviceKind;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// Bytes of an answer that can still be a code, with all its spaces and dashes.
 const LONGEST_ANSWER: usize = 64;
+
+/// A way to give a second factor, as policy and log name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// A device's time-based code.
+    Totp,
+    /// A device's counter-based code.
+    Hotp,
+    /// A backup code.
+    BackupCode,
+    /// An access token.
+    Token,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Totp, Self::Hotp, Self::BackupCode, Self::Token];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::Hotp => "hotp",
+            Self::BackupCode => "backup_code",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl From<DeviceKind> for Method {
+    fn from(kind: DeviceKind) -> Self {
+        match kind {
+            DeviceKind::Totp => Self::Totp,
+            DeviceKind::Hotp => Self::Hotp,
+        }
+    }
+}
 
 /// What an answer is by its shape alone, before anything of the user is looked at.
 #[derive(Debug)]
@@ -17,6 +59,8 @@ pub enum Typed {
     OneTimeCode(Zeroizing<String>),
     /// A backup code, in small letters and without its dashes.
     BackupCode(Zeroizing<String>),
+    /// An access token, in small letters and without its dashes.
+    Token(Zeroizing<String>),
     /// Nothing, or separators only.
     Empty,
     /// Something that is no code.
@@ -45,6 +89,8 @@ impl Typed {
             Self::OneTimeCode(plain)
         } else if codes::has_shape(&plain) {
             Self::BackupCode(plain)
+        } else if tokens::has_shape(&plain) {
+            Self::Token(plain)
         } else {
             Self::Misshapen
         }
@@ -70,6 +116,9 @@ mod tests {
         assert!(matches!(Typed::of(b"ABCDE-fghjk-23456"), Typed::BackupCode(_)));
         assert!(matches!(Typed::of(b"abcde fghjk 23456"), Typed::BackupCode(_)));
         assert!(matches!(Typed::of(b"abcde-fghjk-2345l"), Typed::Misshapen));
+        let token = b"MFATOK-abcdefgh-ijklmnop-qrstuvwx-yz234567";
+        assert!(matches!(Typed::of(token), Typed::Token(_)));
+        assert!(matches!(Typed::of(&token[..41]), Typed::Misshapen));
         assert!(matches!(Typed::of(b"\xff\xfe"), Typed::Misshapen));
         assert!(matches!(Typed::of(&[b'1'; 65]), Typed::Misshapen));
     }

@@ -20,6 +20,7 @@ use mfa_verifier::login::login;
 use mfa_verifier::manage::manage;
 use mfa_verifier::reauth::FirstFactor;
 use mfa_verifier::record::UserRecord;
+use mfa_verifier::session::Session;
 use mfa_verifier::store::{MemoryStore, Owner, Store, StoreError};
 use mfa_verifier::users::Users;
 use mfa_verifier::world::{Archive, World};
@@ -42,6 +43,8 @@ pub struct Host {
     pub caller: RefCell<Owner>,
     /// What PAM would say of the first factor and of the account.
     pub pam: Cell<(bool, bool)>,
+    /// The login session that the face runs in.
+    pub session: RefCell<Option<Session>>,
 }
 
 impl Host {
@@ -52,8 +55,8 @@ impl Host {
         let store = Some(MemoryStore::of_decoys(&decoy).unwrap());
         let caller = RefCell::new(root());
         let (now, pam) = (Cell::new(NOW), Cell::new((true, true)));
-        let (tick, lines) = (Cell::new(0), RefCell::default());
-        Self { config, store, now, late: Cell::default(), tick, lines, caller, pam }
+        let (tick, lines, session) = (Cell::new(0), RefCell::default(), RefCell::default());
+        Self { config, store, now, late: Cell::default(), tick, lines, caller, pam, session }
     }
 
     pub fn with_alice(mode: Mode) -> (Self, Vec<String>) {
@@ -79,6 +82,7 @@ impl Host {
             log: self,
             hostname: "host",
             caller: &caller,
+            session: &|| self.session.borrow().clone(),
             first_factor: self,
         })
     }

@@ -224,7 +224,7 @@ fn giving_up_at_a_question_about_what_is_enrolled_changes_nothing() {
     let before = status(&host, "alice");
     let asked = [
         ("remove phone", "Remove device \"phone\" of alice? [y/N] "),
-        ("reset", "Forget every device and code of alice? [y/N] "),
+        ("reset", "Forget every device, code and token of alice? [y/N] "),
         ("codes new", "Make new backup codes for alice? The old ones end. [y/N] "),
         ("add totp --qr /root/page.svg", FIRST_CODE),
         ("test", CODE),

@@ -1,0 +1,56 @@
+//! Changes of a record beside logging in.
+
+use mfa_protocol::message::{Failure, Reply};
+
+use crate::failure::{not_enrolled, of_store};
+use crate::record::{Altered, UserRecord};
+use crate::self_service::Authority;
+use crate::store::{self, Change, Owner};
+use crate::world::World;
+
+/// [`change`]s a record so that its owner learns of it.
+pub(crate) fn alter(
+    world: &World,
+    owner: &Owner,
+    authority: &Authority,
+    what: Altered,
+    label: &str,
+    mut alteration: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
+    change(world, owner, |record| {
+        authority.exercise(record, what, label, (world.now)())?;
+        alteration(record)
+    })
+}
+
+/// Changes the record of somebody who is enrolled.
+pub(crate) fn change(
+    world: &World,
+    owner: &Owner,
+    mut decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
+    let Some(store) = world.managed_store()? else { return Err(not_enrolled(owner)) };
+    store::update(store, owner, |mut record| {
+        if !record.is_enrolled() {
+            return Change::Keep(Err(not_enrolled(owner)));
+        }
+        match decide(&mut record) {
+            Ok(()) => Change::Save(record, Ok(())),
+            Err(failure) => Change::Keep(Err(failure)),
+        }
+    })
+    .map_err(|error| of_store(&error))??;
+    Ok(done(owner))
+}
+
+/// The record as it stands; an empty one where there is none.
+pub(crate) fn load(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
+    let Some(store) = world.managed_store()? else { return Ok(UserRecord::default()) };
+    let (record, _) = store.load(owner).map_err(|error| of_store(&error))?;
+    Ok(record)
+}
+
+/// The answer where there is nothing to show.
+pub(crate) fn done(owner: &Owner) -> Reply {
+    Reply::Done { user: owner.name.clone() }
+}

@@ -1,0 +1,170 @@
+//! Remembered logins on their way to the record and back.
+
+use mfa_protocol::message::{Failure, LoginRequest, Reply};
+use mfa_protocol::{Answer, Conversation, Prompt};
+
+use crate::attempt::{AttemptError, Purpose, Subject};
+use crate::audit::{Line, Severity, timestamp};
+use crate::change::{change, load};
+use crate::decision::Decision;
+use crate::factor::Method;
+use crate::failure::{of_situation, usage};
+use crate::policy;
+use crate::record::{Alteration, Remembered};
+use crate::remember::{Bond, is_by_session};
+use crate::situation::situation;
+use crate::store::{self, Change, Owner, Store, StoreError};
+use crate::world::World;
+
+/// A remembered login that stood in for a code.
+#[derive(Debug)]
+pub(crate) struct Recalled {
+    /// When the code was given.
+    pub(crate) since: u64,
+    /// When it ends.
+    pub(crate) until: u64,
+    /// What was altered and is still to be told.
+    pub(crate) news: Vec<Alteration>,
+}
+
+/// A login that was given a code, and could be remembered.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    bond: Bond,
+    /// The factors that there were before the code was given.
+    bound_to: [u8; 16],
+    given: Method,
+    since: u64,
+}
+
+impl Offer {
+    /// Of a decision; `asked` says whether the code was asked for.
+    pub(crate) fn of(
+        world: &World,
+        subject: &Subject,
+        bond: Bond,
+        decision: &Decision,
+        asked: bool,
+    ) -> Option<Self> {
+        let Decision::Granted { accepted, .. } = decision else { return None };
+        let given = accepted.method();
+        // A script needs none, and who brought the code along may have no way to answer a question.
+        if given == Method::Token || !asked && bond.question().is_some() {
+            return None;
+        }
+        let bound_to = bond.digest(subject.own_record()?);
+        Some(Self { bond, bound_to, given, since: (world.now)() })
+    }
+}
+
+/// What this login would be remembered by.
+pub(crate) fn bond(world: &World, request: &LoginRequest, purpose: Purpose) -> Option<Bond> {
+    let policy = &world.config.policy;
+    // Read before anything is asked: whoever is heard afterwards is still the process it was.
+    let session = is_by_session(policy, request).then(|| (world.session)()).flatten();
+    Bond::of(policy, request, purpose, session)
+}
+
+/// The remembered login that makes a code unnecessary, if there is one. Its use is noted durably.
+pub(crate) fn recall(
+    world: &World,
+    store: &dyn Store,
+    subject: &Subject,
+    bond: &Bond,
+) -> Result<Option<Recalled>, AttemptError> {
+    // Looked for in the record that is there already, a decoy's too, so that who is asked afterwards
+    // has waited for no lock, and all of them equally long.
+    let found = subject.record().recall(bond, (world.now)());
+    if found.is_none() || subject.own_record().is_none() {
+        return Ok(None);
+    }
+    let recalled = store::update(store, subject.owner(), |mut record| {
+        let now = (world.now)();
+        let found = record.recall(bond, now);
+        let login = found.and_then(|index| record.remembered.get_mut(index));
+        let Some(login) = login else { return Change::Keep(None) };
+        login.last_used = Some(now);
+        let (since, until) = (login.since, login.until);
+        let recalled = Recalled { since, until, news: record.news(now) };
+        record.fit();
+        Change::Save(record, Some(recalled))
+    })?;
+    Ok(recalled)
+}
+
+/// Asks whether the login is to be remembered, if that is asked, and remembers it. Whatever comes of
+/// this, the login has been granted.
+pub(crate) fn offer(
+    world: &World,
+    owner: &Owner,
+    request: &LoginRequest,
+    offer: &Offer,
+    conversation: &mut dyn Conversation,
+) {
+    if let Some(question) = offer.bond.question()
+        && !conversation.ask(&Prompt::yes_no(question)).is_ok_and(Answer::is_yes)
+    {
+        return;
+    }
+    let kept = keep(world, owner, offer);
+    let done = matches!(kept, Ok(Some(_)));
+    let line = Line::new()
+        .value("action", Some("remember"))
+        .value("outcome", Some(if done { "done" } else { "failed" }))
+        .quoted("user", &owner.name)
+        .value("uid", Some(&owner.uid.to_string()))
+        .value("service", Some(&request.service))
+        .value("rhost", request.rhost.as_deref());
+    let (severity, line) = match kept {
+        Ok(Some(until)) => (Severity::Info, line.value("until", Some(&timestamp(until)))),
+        Ok(None) => (Severity::Notice, line.quoted("error", "the factors were changed meanwhile")),
+        Err(error) => (Severity::Error, line.quoted("error", &error.to_string())),
+    };
+    world.log.write(severity, &line.finish());
+}
+
+/// Until when it is remembered; none where a factor was changed since the code was given.
+fn keep(world: &World, owner: &Owner, offer: &Offer) -> Result<Option<u64>, StoreError> {
+    let Some(store) = world.archive.open()? else { return Ok(None) };
+    store::update(store, owner, |mut record| {
+        if offer.bond.digest(&record) != offer.bound_to {
+            return Change::Keep(None);
+        }
+        record.remember(&offer.bond, offer.given, offer.since);
+        let until = record.remembered.last().map(|login| login.until);
+        record.fit();
+        Change::Save(record, until)
+    })
+}
+
+/// What the owner may know of each that policy lets stand where it would be used.
+pub(crate) fn list(world: &World, owner: &Owner) -> Result<Reply, Failure> {
+    let record = load(world, owner)?;
+    let mut logins = Vec::new();
+    for login in &record.remembered {
+        let again = LoginRequest {
+            user: owner.name.clone().into_bytes(),
+            service: login.service.clone(),
+            rhost: login.from.some_address().map(|address| address.to_string()),
+            ..LoginRequest::default()
+        };
+        let situation =
+            situation(world, &again, Some(owner)).map_err(|error| of_situation(&error))?;
+        let ruling = policy::ruling(world.config, &situation);
+        logins.extend(login.standing(&ruling.config.policy, situation.now));
+    }
+    Ok(Reply::Remembered { user: owner.name.clone(), logins })
+}
+
+/// Ends one, or all.
+pub(crate) fn forget(world: &World, owner: &Owner, number: Option<u32>) -> Result<Reply, Failure> {
+    change(world, owner, |record| {
+        let meant = |login: &Remembered| number.is_none_or(|number| login.number == number);
+        if let (Some(number), false) = (number, record.remembered.iter().any(meant)) {
+            let error = format!("there is no remembered login {number}");
+            return Err(usage(error, "see which there are: mfa-setup remembered"));
+        }
+        record.remembered.retain(|login| !meant(login));
+        Ok(())
+    })
+}

@@ -1,0 +1,176 @@
+//! From a record to bytes and back.
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Alteration, BackupCodes, Device, Invitation, Lockout, UserRecord};
+
+/// The version that is written.
+pub const FORMAT: u8 = 3;
+
+/// Bytes of an encoded record: sealed, it must stay below a quarter of sled's segment of 16 KiB.
+pub const MAX_ENCODED: usize = 3_900;
+
+/// The fields of version 2.
+#[derive(Deserialize)]
+struct Version2 {
+    devices: Vec<Device>,
+    next_id: u32,
+    default: u32,
+    backup_codes: Option<BackupCodes>,
+    lockout: Lockout,
+    invitation: Option<Invitation>,
+    alterations: Vec<Alteration>,
+}
+
+impl From<Version2> for UserRecord {
+    fn from(old: Version2) -> Self {
+        Self {
+            devices: old.devices,
+            next_id: old.next_id,
+            default: old.default,
+            backup_codes: old.backup_codes,
+            lockout: old.lockout,
+            invitation: old.invitation,
+            alterations: old.alterations,
+            tokens: Vec::new(),
+            remembered: Vec::new(),
+        }
+    }
+}
+
+/// The fields of version 1.
+#[derive(Deserialize)]
+struct Version1 {
+    devices: Vec<Device>,
+    next_id: u32,
+    default: u32,
+    backup_codes: Option<BackupCodes>,
+    lockout: Lockout,
+}
+
+impl From<Version1> for UserRecord {
+    fn from(old: Version1) -> Self {
+        Self {
+            devices: old.devices,
+            next_id: old.next_id,
+            default: old.default,
+            backup_codes: old.backup_codes,
+            lockout: old.lockout,
+            ..Self::default()
+        }
+    }
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a newer program.
+    #[error("the record has format {0}, which is newer than this program")]
+    Newer(u8),
+    /// Not a record, although the seal was whole.
+    #[error("the record cannot be decoded")]
+    Malformed,
+    /// More than [`MAX_ENCODED`] bytes.
+    #[error("the record would grow beyond its bound")]
+    TooLarge,
+}
+
+impl UserRecord {
+    /// The bytes to seal.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+        let mut bytes = Vec::with_capacity(MAX_ENCODED);
+        bytes.push(FORMAT);
+        let bytes = postcard::to_extend(self, bytes)
+            .map(Zeroizing::new)
+            .map_err(|_| RecordError::Malformed)?;
+        if bytes.len() > MAX_ENCODED { Err(RecordError::TooLarge) } else { Ok(bytes) }
+    }
+
+    /// The record in unsealed bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        match bytes {
+            [FORMAT, rest @ ..] => decode::<Self>(rest),
+            [2, rest @ ..] => decode::<Version2>(rest),
+            [1, rest @ ..] => decode::<Version1>(rest),
+            [newer, ..] if *newer > FORMAT => Err(RecordError::Newer(*newer)),
+            _ => Err(RecordError::Malformed),
+        }
+    }
+}
+
+fn decode<'a, T: Deserialize<'a> + Into<UserRecord>>(
+    bytes: &'a [u8],
+) -> Result<UserRecord, RecordError> {
+    match postcard::take_from_bytes::<T>(bytes) {
+        Ok((record, [])) => Ok(record.into()),
+        _ => Err(RecordError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::largest;
+    use crate::record::{Altered, Invitation};
+
+    #[test]
+    fn the_largest_record_stays_within_its_bound() {
+        let bytes = largest().encode().unwrap();
+        println!("largest record: {} bytes", bytes.len());
+        assert!(UserRecord::decode(&bytes).is_ok());
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        let record = largest();
+        let again = UserRecord::decode(&record.encode().unwrap()).unwrap();
+        assert_eq!(again.encode().unwrap(), record.encode().unwrap());
+        assert_eq!(again.lockout, record.lockout);
+    }
+
+    #[test]
+    fn a_record_of_version_1_is_read_and_has_nothing_to_tell() {
+        // What version 1 wrote: a device "a" with a key of one byte, no codes, no failures.
+        let device = [1, 1, b'a', 1, 0xaa, 0, 6, 0, 30, 1, 7, 0, 0, 9, 0, 0, 0];
+        let version_1 = [&[1, 1][..], &device[..], &[2, 1, 0, 0, 0, 0, 0]].concat();
+        let record = UserRecord::decode(&version_1).unwrap();
+        assert_eq!((record.devices.len(), record.next_id, record.default), (1, 2, 1));
+        assert_eq!((record.devices[0].label.as_str(), record.devices[0].added), ("a", 9));
+        assert_eq!((record.invitation, record.alterations), (None, vec![]));
+    }
+
+    #[test]
+    fn a_record_of_version_2_is_read_and_has_neither_tokens_nor_remembered_logins() {
+        // What version 2 wrote: the same device, an invitation, a label "a" that was removed by root.
+        let device = [1, 1, b'a', 1, 0xaa, 0, 6, 0, 30, 1, 7, 0, 0, 9, 0, 0, 0];
+        let invitation = [&[1][..], &[5; 16], &[6; 16], &[0x80, 1]].concat();
+        let alteration = [1, 8, 1, 9, 2, 1, b'a', 1];
+        let version_2 =
+            [&[2, 1][..], &device[..], &[2, 1, 0, 0, 0, 0, 0], &invitation, &alteration].concat();
+        let record = UserRecord::decode(&version_2).unwrap();
+        assert_eq!((record.devices[0].label.as_str(), record.devices[0].added), ("a", 9));
+        let invitation = Invitation { salt: [5; 16], hash: [6; 16], expires: 128 };
+        assert_eq!(record.invitation, Some(invitation));
+        let removed = Alteration {
+            at: 8,
+            again: Some(9),
+            what: Altered::Removed,
+            label: "a".to_owned(),
+            by_root: true,
+        };
+        assert_eq!(record.alterations, [removed]);
+        assert_eq!((record.tokens, record.remembered), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_newer_format_and_garbage_are_refused() {
+        assert_eq!(UserRecord::decode(&[4, 0]).unwrap_err(), RecordError::Newer(4));
+        for garbage in [&[][..], &[0], &[1], &[1, 0xff, 0xff], &[2], &[2, 0xff, 0xff], &[3]] {
+            assert_eq!(UserRecord::decode(garbage).unwrap_err(), RecordError::Malformed);
+        }
+        let mut trailing = UserRecord::default().encode().unwrap().to_vec();
+        trailing.push(0);
+        assert_eq!(UserRecord::decode(&trailing).unwrap_err(), RecordError::Malformed);
+    }
+}

@@ -1,0 +1,99 @@
+//! The words of a login: what is asked, and what the person learns beside the outcome.
+
+use mfa_protocol::message::LoginRequest;
+use mfa_protocol::{Conversation, Prompt, Style};
+
+use crate::alterations::tell;
+use crate::config::RequiredFrom;
+use crate::decision::Decision;
+use crate::judge::{Accepted, Refusal};
+use crate::policy::Exemption;
+use crate::record::{Alteration, UserRecord};
+use crate::world::World;
+
+/// What somebody is told whose code was accepted before.
+const ALREADY_USED: &str = "This code was already used; wait for the next one.";
+
+/// What somebody is told whose device was used before the clock was set back.
+const USED_AHEAD: &str =
+    "This device was last used at a time that has not come yet; use a backup code.";
+
+/// The question for a code.
+pub(crate) fn prompt(world: &World, request: &LoginRequest) -> Prompt {
+    let text = request.prompt.as_deref().unwrap_or(&world.config.login.prompt);
+    if request.echo || world.config.login.echo {
+        Prompt::visible(text)
+    } else {
+        Prompt::hidden(text)
+    }
+}
+
+/// What somebody learns whose code was judged.
+pub(crate) fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversation) {
+    if let Decision::Granted { news, .. } = decision {
+        inform(news, conversation);
+    }
+    match decision {
+        Decision::Refused { refusal: Refusal::Used { .. }, .. } => {
+            conversation.tell(Style::Error, ALREADY_USED);
+        }
+        Decision::Refused { refusal: Refusal::UsedAhead { .. }, .. } => {
+            conversation.tell(Style::Error, USED_AHEAD);
+        }
+        // Nobody reads what a script is told.
+        Decision::Granted { accepted: Accepted::Token { .. }, .. } => {}
+        Decision::Granted { codes_left, .. }
+            if *codes_left <= usize::from(world.config.backup_codes.low) =>
+        {
+            let text = match codes_left {
+                0 => "No backup codes are left; make new ones with: mfa-setup codes new".to_owned(),
+                1 => "1 backup code is left; make new ones with: mfa-setup codes new".to_owned(),
+                n => format!("{n} backup codes are left; make new ones with: mfa-setup codes new"),
+            };
+            conversation.tell(Style::Info, &text);
+        }
+        _ => {}
+    }
+}
+
+/// What somebody learns who is let in without a code for want of a device.
+pub(crate) fn announce(
+    world: &World,
+    exemption: Exemption,
+    own: &UserRecord,
+    conversation: &mut dyn Conversation,
+) {
+    match exemption {
+        Exemption::NotEnrolled => inform(&own.news((world.now)()), conversation),
+        Exemption::NotRequiredYet { days } => {
+            inform(&own.news((world.now)()), conversation);
+            let from = &world.config.policy.required_from;
+            conversation.tell(Style::Info, &grace(from, days));
+        }
+        _ => {}
+    }
+}
+
+/// Until when nothing is asked, and what to do until then.
+#[must_use]
+pub(crate) fn grace(from: &RequiredFrom, days: u32) -> String {
+    let left = if days == 1 { "1 day is".to_owned() } else { format!("{days} days are") };
+    format!(
+        "From {} on nobody gets in here without a second factor; {left} left. Enrol with: mfa-setup",
+        from.written()
+    )
+}
+
+/// What was altered since the last login.
+pub(crate) fn inform(news: &[Alteration], conversation: &mut dyn Conversation) {
+    if let Some(text) = tell(news) {
+        conversation.tell(Style::Info, &text);
+    }
+}
+
+/// The same words for everybody who is refused.
+pub(crate) fn refuse(world: &World, conversation: &mut dyn Conversation) {
+    if !world.config.policy.help.is_empty() {
+        conversation.tell(Style::Error, &world.config.policy.help);
+    }
+}
