@@ -23,7 +23,7 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
             "look at nsswitch.conf and the services that it names",
         )
     };
-    let mut warnings = of_policy(&world.config.policy);
+    let mut warnings = of_policy(world.config);
     warnings.extend(of_rules(world.config));
     warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
     warnings.truncate(MAX_WARNINGS);
@@ -38,12 +38,17 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     })
 }
 
-fn of_policy(policy: &PolicyConfig) -> Vec<String> {
+fn of_policy(config: &Config) -> Vec<String> {
+    let policy = &config.policy;
+    // What one key needs of another may stand in a rule.
+    let anywhere = |is_so: fn(&PolicyConfig) -> bool| {
+        is_so(policy) || config.rules.iter().any(|rule| is_so(&rule.applied_to_policy(policy)))
+    };
     let mut warnings = Vec::new();
     if let Some(everything) = policy.trusted.everything() {
         warnings.push(format!("[policy] trusted has {everything}: nobody from there is asked"));
     }
-    if policy.backup_codes_anywhere && policy.allow_from.is_empty() {
+    if policy.backup_codes_anywhere && !anywhere(|policy| !policy.allow_from.is_empty()) {
         warnings.push("[policy] backup_codes_anywhere does nothing without allow_from".to_owned());
     }
     if policy.backup_codes_anywhere && !policy.methods.backup_code {
@@ -54,6 +59,9 @@ fn of_policy(policy: &PolicyConfig) -> Vec<String> {
     if !policy.required_from.written().is_empty() && policy.mode != Mode::Required {
         warnings
             .push("[policy] required_from does nothing but where mode is \"required\"".to_owned());
+    }
+    if policy.without_key && !anywhere(|policy| policy.remember > 0) {
+        warnings.push("[policy] without_key does nothing without remember".to_owned());
     }
     if !policy.allow_from.is_empty() && policy.mode == Mode::Off {
         warnings.push("[policy] allow_from does nothing where mode is \"off\"".to_owned());

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_devices_at_their_limits_leave_room_for_some_tokens_and_usual_ones_for_eight() {
+    fn eight_devices_at_their_limits_leave_room_for_some_tokens_and_usual_ones_for_eight_of_all() {
         let record = full();
         println!("{} tokens, {} bytes", record.tokens.len(), size(&record));
         assert!((3..MAX_TOKENS).contains(&record.tokens.len()), "{}", record.tokens.len());
@@ -182,6 +182,11 @@ mod tests {
         usual.tokens.extend(vec![Token { services: vec!["sshd".to_owned()], ..here }; 4]);
         assert_eq!((usual.devices.len(), usual.tokens.len()), (MAX_DEVICES, MAX_TOKENS));
         assert!(usual.has_room());
+        usual.remembered =
+            vec![Remembered { service: "sshd".to_owned(), ..remembered() }; MAX_REMEMBERED];
+        println!("the usual ones and eight remembered logins, {} bytes", size(&usual));
+        usual.fit();
+        assert_eq!(usual.remembered.len(), MAX_REMEMBERED);
     }
 
     #[test]

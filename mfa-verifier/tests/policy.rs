@@ -341,6 +341,7 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
             "[policy]\nmode = \"optional\"\nrequired_from = 2027-01-01\n",
             "required_from does nothing",
         ),
+        ("[policy]\nwithout_key = true\n", "does nothing without remember"),
         ("[policy]\nmode = \"off\"\nallow_from = [\"::1\"]\n", "allow_from does nothing"),
         (
             "[policy]\nmode = \"off\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
@@ -354,7 +355,13 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         assert_eq!(warnings.len(), 1, "{policy}: {warnings:?}");
         assert!(warnings[0].contains(expected), "{policy}: {warnings:?}");
     }
-    assert_eq!(warnings(EXPLAINED), Vec::<String>::new());
+    for all_right in [
+        EXPLAINED,
+        "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",
+        "[policy]\nwithout_key = true\n[[rule]]\nusers = [\"alice\"]\nremember = \"1h\"\n",
+    ] {
+        assert_eq!(warnings(all_right), Vec::<String>::new());
+    }
     assert_eq!(warnings(""), Vec::<String>::new());
 }
 

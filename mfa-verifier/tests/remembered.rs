@@ -3,14 +3,17 @@
 
 mod host;
 
+use std::path::Path;
+
 use mfa_protocol::conversation::{Conversation, Prompt, Scripted};
 use mfa_protocol::message::{Action, LoginRequest, NewDevice, NewToken, RememberedLogin, Reply};
 use mfa_protocol::{Answer, ConversationError, Outcome, Secret, Style, Verdict};
 use mfa_verifier::attempt::Purpose;
-use mfa_verifier::config::Mode;
+use mfa_verifier::config::{Config, Mode};
 use mfa_verifier::login::login;
 use mfa_verifier::manage::manage;
 use mfa_verifier::session::Session;
+use mfa_verifier::store::Store;
 
 use host::{Host, NOW, alice, code, device, from, nobody};
 
@@ -179,6 +182,90 @@ fn policy_ends_it_by_saying_no_or_less() {
     assert_eq!(list(&host)[0].until, NOW + HOUR + 1);
     host.config.policy.remember = 0;
     assert!(!is_remembered(&host, &by_key("alice")));
+}
+
+/// The host's policy becomes this one.
+fn set_policy(host: &mut Host, policy: &str) {
+    host.config = Config::parse(Path::new("config.toml"), policy).unwrap();
+}
+
+#[test]
+fn from_outside_nothing_is_remembered_and_nothing_that_was_is_good() {
+    let (mut host, codes) = remembering();
+    give_code(&host, "y");
+    let here = "[policy]\nremember = \"12h\"\nallow_from = [\"192.0.2.0/24\"]\n";
+    let elsewhere = &here.replace("192.0.2.0", "198.51.100.0");
+    set_policy(&mut host, here);
+    assert!(is_remembered(&host, &by_key("alice")));
+    assert_eq!(list(&host).len(), 1);
+    set_policy(&mut host, elsewhere);
+    assert!(!is_remembered(&host, &by_key("alice")));
+    assert!(list(&host).is_empty());
+    // Nor by a code that is right there.
+    set_policy(&mut host, &format!("{elsewhere}backup_codes_anywhere = true\n"));
+    let mut script = Scripted::new([codes[0].as_str(), "y"]);
+    let outcome = host.login(&by_key("alice"), &mut script);
+    assert_eq!((outcome.verdict, script.asked.len()), (Verdict::Granted, 1));
+    assert!(!is_remembered(&host, &by_key("alice")));
+    set_policy(&mut host, here);
+    assert!(is_remembered(&host, &by_key("alice")));
+}
+
+#[test]
+fn the_rule_that_holds_says_for_how_long_and_the_list_asks_it_for_each() {
+    let (mut host, _) = remembering();
+    set_policy(
+        &mut host,
+        "[policy]\nremember_session = \"10m\"\n\
+         [[rule]]\nusers = [\"alice\"]\nservices = [\"sshd\"]\nfrom = [\"192.0.2.0/28\"]\nremember = \"12h\"\n\
+         [[rule]]\nservices = [\"sudo\"]\nremember_session = \"5m\"\n",
+    );
+    give_code(&host, "y");
+    host.session.replace(Some(session(7)));
+    host.now.set(NOW + 30);
+    let mut script = Scripted::new([code(host.now.get() / 30)]);
+    assert_eq!(host.login(&by_sudo(), &mut script).verdict, Verdict::Granted);
+    let ends = |host: &Host| list(host).iter().map(|login| login.until).collect::<Vec<_>>();
+    assert_eq!(ends(&host), [NOW + 12 * HOUR, NOW + 30 + 300]);
+    // By another address nothing is, so nobody is asked whether it should be.
+    let elsewhere = LoginRequest { rhost: Some("192.0.2.16".to_owned()), ..by_key("alice") };
+    host.now.set(NOW + 60);
+    let mut script = Scripted::new([code(host.now.get() / 30)]);
+    let outcome = host.login(&elsewhere, &mut script);
+    assert_eq!((outcome.verdict, script.asked.len()), (Verdict::Granted, 1));
+    host.now.set(NOW + 30 + 300);
+    assert!(!is_remembered(&host, &by_sudo()));
+    assert!(is_remembered(&host, &by_key("alice")));
+    assert_eq!(ends(&host), [NOW + 12 * HOUR]);
+}
+
+#[test]
+fn what_was_given_must_still_be_accepted() {
+    let (mut host, _) = remembering();
+    give_code(&host, "y");
+    let policy = |methods: &str| format!("[policy]\nremember = \"12h\"\nmethods = [{methods}]\n");
+    set_policy(&mut host, &policy("\"hotp\", \"backup_code\", \"token\""));
+    assert!(!is_remembered(&host, &by_key("alice")));
+    assert!(list(&host).is_empty());
+    set_policy(&mut host, &policy("\"totp\""));
+    assert!(is_remembered(&host, &by_key("alice")));
+}
+
+#[test]
+fn a_remembered_login_that_is_carried_out_twice_leaves_what_one_leaves() {
+    let (host, _) = remembering();
+    give_code(&host, "y");
+    let record = |host: &Host| {
+        let (record, _) = host.store.as_ref().unwrap().load(&alice()).unwrap();
+        record.encode().unwrap().to_vec()
+    };
+    let before = record(&host);
+    host.now.set(NOW + 60);
+    assert!(is_remembered(&host, &by_key("alice")));
+    let once = record(&host);
+    assert_ne!(before, once);
+    assert!(is_remembered(&host, &by_key("alice")));
+    assert_eq!(record(&host), once);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 
 mod host;
 
+use std::path::Path;
+
 use mfa_protocol::conversation::Scripted;
 use mfa_protocol::message::{Action, Failure, FailureKind, NewToken, Reply, TokenStatus};
 use mfa_protocol::{Secret, Verdict};
-use mfa_verifier::config::{Allow, Mode};
+use mfa_verifier::config::{Allow, Config, Mode};
 
 use host::{Host, NOW, alice, current, from, nobody, root};
 
@@ -87,6 +89,35 @@ fn outside_of_its_scope_a_token_is_refused_as_a_wrong_one_is_and_the_log_says_wh
     assert!(host.last_line().contains("device=\"backup\""), "{}", host.last_line());
     host.now.set(NOW + 90 * 86_400);
     assert_eq!(refused(secret, "sshd", "192.0.2.7", "token_expired"), as_wrong);
+}
+
+#[test]
+fn where_methods_has_no_token_none_is_right_and_none_is_counted() {
+    let (mut host, secret) = with_token(&[], &[]);
+    let wrong = "mfatok-aaaaaaaa-aaaaaaaa-aaaaaaaa-aaaaaaaa";
+    for (policy, reason) in [
+        ("methods = [\"totp\", \"hotp\", \"backup_code\"]", "method"),
+        ("allow_from = [\"198.51.100.0/24\"]", "outside"),
+        ("allow_from = [\"198.51.100.0/24\"]\nbackup_codes_anywhere = true", "outside"),
+    ] {
+        let policy = format!("[policy]\n{policy}\n");
+        host.config = Config::parse(Path::new("config.toml"), &policy).unwrap();
+        // More often than wrong ones are borne.
+        for answer in [secret.expose_str().unwrap(), wrong].repeat(6) {
+            assert_eq!(host.verdict("alice", answer), Verdict::Denied, "{policy}");
+            assert!(host.last_line().contains("factor=token"), "{}", host.last_line());
+            assert!(
+                host.last_line().ends_with(&format!("reason={reason}")),
+                "{}",
+                host.last_line()
+            );
+        }
+    }
+    assert_eq!(list(&host)[0].last_used, None);
+    let policy = "[policy]\nmethods = [\"token\"]\n";
+    host.config = Config::parse(Path::new("config.toml"), policy).unwrap();
+    assert_eq!(host.verdict("alice", secret.expose_str().unwrap()), Verdict::Granted);
+    assert_eq!(host.verdict("alice", &current()), Verdict::Denied);
 }
 
 #[test]
