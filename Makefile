@@ -17,6 +17,7 @@ RUNSTATEDIR   ?= /run
 BINDIR        ?= $(PREFIX)/bin
 LIBEXECDIR    ?= $(PREFIX)/libexec
 DOCDIR        ?= $(PREFIX)/share/doc/pam_mfa
+MANDIR        ?= $(PREFIX)/share/man
 UNITDIR       ?= $(PREFIX)/lib/systemd/system
 # Where libpam looks for modules: Debian has a directory for each architecture.
 MULTIARCH     := $(shell gcc -print-multiarch 2>/dev/null)
@@ -28,6 +29,7 @@ CACHE         := /var/cache/pam_mfa-tests
 
 export PAM_MFA_VERIFIER    := $(LIBEXECDIR)/pam_mfa/mfa-verifier
 export PAM_MFA_REAUTH      := $(LIBEXECDIR)/pam_mfa/mfa-reauth
+export PAM_MFA_MAIL        := $(LIBEXECDIR)/pam_mfa/mfa-mail
 export PAM_MFA_CONFIG      := $(SYSCONFDIR)/pam_mfa/config.toml
 export PAM_MFA_KEY_FILE    := $(SYSCONFDIR)/pam_mfa/store.key
 export PAM_MFA_STORE       := $(LOCALSTATEDIR)/lib/pam_mfa
@@ -36,8 +38,8 @@ export PAM_MFA_USER_SOCKET := $(RUNSTATEDIR)/pam_mfa/user.sock
 PAM_SERVICE                := $(SYSCONFDIR)/pam.d/mfa-setup
 
 # What is compiled in, so that an install without a compiler can see that it is what is wanted.
-PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) $(PAM_MFA_STORE) \
-         $(PAM_MFA_ROOT_SOCKET) $(PAM_MFA_USER_SOCKET)
+PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_MAIL) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) \
+         $(PAM_MFA_STORE) $(PAM_MFA_ROOT_SOCKET) $(PAM_MFA_USER_SOCKET)
 
 UNITS := mfa-verifier.socket mfa-verifier.service \
          mfa-verifier-user.socket mfa-verifier-user@.service mfa-verifier-users.service
@@ -52,7 +54,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
 all: build
 
 build:
-	$(CARGO) build --release --locked -p pam_mfa -p mfa-verifier -p mfa-reauth -p mfa-setup
+	$(CARGO) build --release --locked -p pam_mfa -p mfa-verifier -p mfa-reauth -p mfa-mail -p mfa-setup
 	@echo '$(PATHS)' > $(TARGET)/pam_mfa.paths
 
 # `sudo make install` after `make` needs no cargo, and must then not install other paths.
@@ -66,6 +68,7 @@ install:
 	install -m 644 $(TARGET)/libpam_mfa.so $(DESTDIR)$(SECURITYDIR)/pam_mfa.so
 	install -m 755 $(TARGET)/mfa-verifier $(DESTDIR)$(PAM_MFA_VERIFIER)
 	install -m 755 $(TARGET)/mfa-reauth $(DESTDIR)$(PAM_MFA_REAUTH)
+	install -m 755 $(TARGET)/mfa-mail $(DESTDIR)$(PAM_MFA_MAIL)
 	install -m 755 $(TARGET)/mfa-setup $(DESTDIR)$(BINDIR)/mfa-setup
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/pam_mfa $(DESTDIR)$(SYSCONFDIR)/pam.d
 # Policy and PAM service are the administrator's once they are there.
@@ -78,6 +81,8 @@ install:
 	        | sed $(IN_UNITS) > $(DESTDIR)$(UNITDIR)/$$unit && \
 	    chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
 	done
+	install -d -m 755 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 doc/man/pam_mfa.toml.5 $(DESTDIR)$(MANDIR)/man5
 	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
@@ -88,7 +93,7 @@ install:
 uninstall:
 	! cmp -s config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
 	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
-	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(MANDIR)/man5/pam_mfa.toml.5
 	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
 	@! grep -rls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d 2>/dev/null || \
 	    echo 'warning: these services still name pam_mfa.so, and will refuse every login' >&2

@@ -14,6 +14,7 @@ pub mod connect;
 pub mod conversation;
 pub mod escape;
 pub mod frame;
+pub mod mail;
 pub mod message;
 pub mod pam_service;
 pub mod paths;

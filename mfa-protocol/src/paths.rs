@@ -7,6 +7,9 @@ pub const VERIFIER: &str = or(option_env!("PAM_MFA_VERIFIER"), "/usr/libexec/pam
 /// The program that the verifier starts to lead PAM's conversation with a person.
 pub const REAUTH: &str = or(option_env!("PAM_MFA_REAUTH"), "/usr/libexec/pam_mfa/mfa-reauth");
 
+/// The program that the verifier starts to send a mail.
+pub const MAIL: &str = or(option_env!("PAM_MFA_MAIL"), "/usr/libexec/pam_mfa/mfa-mail");
+
 /// The policy file.
 pub const CONFIG: &str = or(option_env!("PAM_MFA_CONFIG"), "/etc/pam_mfa/config.toml");
 

@@ -142,7 +142,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Zeroizing<Vec<u8>>, FrameErro
     encode_after(&[], message)
 }
 
-fn encode_after<T: Serialize>(
+pub(crate) fn encode_after<T: Serialize>(
     prefix: &[u8],
     message: &T,
 ) -> Result<Zeroizing<Vec<u8>>, FrameError> {

@@ -4,7 +4,7 @@
 //! connection of a user; `serve` takes a request from a face, of which `admission` and `confine` leave
 //! what the caller may ask; `login` and `manage` answer it; `situation` gathers what `policy` looks at;
 //! `policy`, `judge` and `lockout` decide without touching the world; `store` keeps what was decided;
-//! `mail` sends codes and notices.
+//! `mail` has letters sent.
 #![forbid(unsafe_code)]
 
 mod access_tokens;

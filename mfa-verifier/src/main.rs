@@ -14,7 +14,6 @@ use mfa_protocol::VERIFIER_BOUND;
 use mfa_verifier::audit::Syslog;
 use mfa_verifier::config::ConfigFile;
 use mfa_verifier::listen::listen_for_users;
-use mfa_verifier::mail::smtp;
 use mfa_verifier::process::{Watchdog, belong_to_itself, serve_in_the_foreground};
 use mfa_verifier::reauth::Pam;
 use mfa_verifier::resident::{Place, reside};
@@ -42,7 +41,6 @@ fn main() -> ExitCode {
         }
     };
     match arguments {
-        Arguments::SendMail => return smtp::carry_out(),
         Arguments::Help => print!("{USAGE}"),
         Arguments::Version => println!("mfa-verifier {}", env!("CARGO_PKG_VERSION")),
         Arguments::Serve { config } => {
@@ -154,22 +152,11 @@ fn now() -> u64 {
 }
 
 enum Arguments {
-    /// A verifier that sends a mail started this one.
-    SendMail,
     Help,
     Version,
-    Serve {
-        config: Option<PathBuf>,
-    },
-    Stay {
-        root: PathBuf,
-        users: Option<PathBuf>,
-        config: Option<PathBuf>,
-    },
-    Listen {
-        users: PathBuf,
-        config: Option<PathBuf>,
-    },
+    Serve { config: Option<PathBuf> },
+    Stay { root: PathBuf, users: Option<PathBuf>, config: Option<PathBuf> },
+    Listen { users: PathBuf, config: Option<PathBuf> },
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
@@ -178,7 +165,6 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Arguments, Str
         let place = match argument.to_str() {
             Some("--help" | "-h") => return Ok(Arguments::Help),
             Some("--version" | "-V") => return Ok(Arguments::Version),
-            Some(smtp::ARGUMENT) => return Ok(Arguments::SendMail),
             Some("--config") => &mut config,
             Some("--listen") => &mut root,
             Some("--listen-users") => &mut users,

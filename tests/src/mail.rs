@@ -77,11 +77,10 @@ impl Received {
 }
 
 impl Host {
-    /// Has the programs, and nothing of what is to be installed.
+    /// Has servers and the verifier's mailer.
     #[must_use]
     pub fn mailer(self) -> Self {
-        self.bare()
-            .bind(cache::program("send-mail"), SEND)
+        self.bind(cache::program("send-mail"), SEND)
             .file(SERVER, include_str!("mail/server.py"))
             .file_with_mode("/etc/pam_mfa/mail.password", format!("{PASSWORD}\n"), 0o600)
     }

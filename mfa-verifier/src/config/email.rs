@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use mfa_protocol::mail::Server;
 use serde::de::{Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 
 use super::fields::{absolute, line, within};
 use crate::mail::address::{Address, Template};
-use crate::mail::server::Server;
+use crate::mail::server;
 
 /// `[email]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -20,7 +21,7 @@ pub struct EmailConfig {
     #[serde(deserialize_with = "absolute")]
     pub sendmail: PathBuf,
     /// The server that takes it.
-    #[serde(deserialize_with = "unless_empty")]
+    #[serde(deserialize_with = "server_unless_empty")]
     pub smtp: Option<Server>,
     /// The file with the password for that server's user.
     #[serde(deserialize_with = "absolute_unless_empty")]
@@ -64,6 +65,16 @@ fn absolute_unless_empty<'de, D: Deserializer<'de>>(
 ) -> Result<Option<PathBuf>, D::Error> {
     let text = line(deserializer)?;
     if text.is_empty() { Ok(None) } else { absolute(text.into_deserializer()).map(Some) }
+}
+
+/// The text is not quoted: where a password was put into it, that would show it.
+fn server_unless_empty<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Server>, D::Error> {
+    let text = line(d)?;
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        server::parse(&text).map(Some).map_err(D::Error::custom)
+    }
 }
 
 fn unless_empty<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>

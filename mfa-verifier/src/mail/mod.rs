@@ -4,28 +4,24 @@
 //! code, and a mailbox is often behind nothing but a password. So all of this is off until the policy
 //! names a sender.
 //!
-//! A mailer takes up to its bound, several seconds: nobody calls one with a user's lock in hand.
+//! Another program sends it, `mfa-mail`. That takes up to its bound, several seconds: nobody calls a mailer
+//! with a user's lock in hand.
 
 pub mod address;
+mod delivery;
 pub mod letter;
 mod program;
-mod sendmail;
 pub mod server;
-pub mod smtp;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mfa_protocol::escape::{escape, escape_bytes};
 use mfa_protocol::trusted::Untrusted;
 
 pub use self::address::Address;
 pub use self::letter::{Letter, Occasion};
 use crate::config::EmailConfig;
-
-/// Characters that are kept of what a mailer said.
-const LONGEST_LINE: usize = 200;
 
 /// Sends letters.
 pub trait Mailer {
@@ -45,10 +41,9 @@ impl Mailer for Configured<'_> {
         let Self(config) = self;
         let from = config.from.as_ref().ok_or(MailError::Off)?;
         let bound = Duration::from_secs(config.timeout);
-        let message = letter.compose(from)?;
         let sent = match &config.smtp {
-            Some(server) => smtp::send(server, config, from, letter, &message, bound),
-            None => sendmail::send(&config.sendmail, from, letter.to(), &message, bound),
+            Some(server) => delivery::by_server(server, config, from, letter, bound),
+            None => delivery::by_program(&config.sendmail, from, letter, bound),
         };
         sent.map_err(|error| error.without(letter))
     }
@@ -60,16 +55,19 @@ pub enum MailError {
     /// The policy names no sender.
     #[error("no mail is sent from this host")]
     Off,
+    /// `mfa-mail` is not there, or not root's alone.
+    #[error("mail cannot be sent: {0}")]
+    Uninstalled(Untrusted),
     /// The `sendmail` command is not there, or not root's alone.
     #[error("the mail program cannot be used: {0}")]
     Program(Untrusted),
     /// It is there, and the system does not run it.
-    #[error("{} cannot be run: {source}", path.display())]
+    #[error("{} cannot be run: {why}", path.display())]
     Unrunnable {
         /// The program.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        why: String,
     },
     /// It ran and says that it failed.
     #[error("{} failed: {how}{}", path.display(), quoted(said))]
@@ -173,11 +171,16 @@ impl MailError {
     pub fn hint(&self) -> String {
         match self {
             Self::Off => "name a sender: from, in the section [email] of the policy".to_owned(),
+            Self::Uninstalled(Untrusted::Missing(_)) => {
+                "install it again, from this version".to_owned()
+            }
             Self::Program(Untrusted::Missing(_)) => {
                 "install a mail program, or name a mail server: smtp, in the section [email]"
                     .to_owned()
             }
-            Self::Program(untrusted) | Self::File(untrusted) => untrusted.hint(),
+            Self::Uninstalled(untrusted) | Self::Program(untrusted) | Self::File(untrusted) => {
+                untrusted.hint()
+            }
             Self::Unrunnable { path, .. } => {
                 format!("look whether {} runs by hand, and at limits on processes", path.display())
             }
@@ -228,10 +231,6 @@ impl MailError {
         }
     }
 
-    fn compose(error: &dyn std::error::Error) -> Self {
-        Self::Compose(escape(&error.to_string()))
-    }
-
     /// The error without what a mailer quoted, where it has quoted the letter's code.
     fn without(mut self, letter: &Letter) -> Self {
         if let Self::Failed { said, .. } | Self::Refused { said, .. } | Self::Recipient { said, .. } =
@@ -246,17 +245,6 @@ impl MailError {
 
 fn quoted(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(": {said}") }
-}
-
-/// The first line that has something on it, fit for a log.
-fn first_line(said: &[u8]) -> String {
-    let line =
-        said.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
-    let line = escape_bytes(line.unwrap_or_default());
-    match line.char_indices().nth(LONGEST_LINE) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
 }
 
 #[cfg(test)]
@@ -277,18 +265,6 @@ mod tests {
     fn without_a_sender_nothing_is_sent() {
         let error = Configured(&EmailConfig::default()).send(&letter()).unwrap_err();
         assert!(matches!(error, MailError::Off));
-    }
-
-    #[test]
-    fn of_what_a_mailer_says_one_escaped_line_is_kept() {
-        assert_eq!(first_line(b""), "");
-        assert_eq!(first_line(b"\r\n \n"), "");
-        assert_eq!(
-            first_line(b"\n sendmail: no\x1b[31m \"q\" \xff\r\nmore"),
-            "sendmail: no\\u{1b}[31m \\\"q\\\" \\xff"
-        );
-        let long = first_line(&[b'x'; 4_096]);
-        assert_eq!(long.chars().count(), LONGEST_LINE + 1);
     }
 
     #[test]

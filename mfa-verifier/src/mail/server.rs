@@ -1,81 +1,50 @@
 //! Mail servers as the policy names them: `smtps://user@host:465`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::{fmt, io, vec};
+use std::net::{IpAddr, Ipv6Addr};
 
-use serde::{Deserialize, Serialize};
+use mfa_protocol::mail::{Security, Server};
 
 use super::address::Address;
 
 /// Bytes of a user's name on a server.
 const LONGEST_USER: usize = 254;
 
-/// How the connection is kept from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Security {
-    /// TLS from the first byte on: `smtps`, RFC 8314.
-    Tls,
-    /// TLS before anything else is said, or nothing is sent: `smtp+starttls`.
-    StartTls,
-    /// None, to this host only: `smtp`.
-    Plain,
-}
-
-/// A mail server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Server {
-    /// How the connection is kept from others.
-    pub security: Security,
-    /// Who the server is told to be asked by, with a password.
-    pub user: Option<String>,
-    /// Its name or address, as its certificate has it.
-    pub host: String,
-    /// Where it listens.
-    pub port: u16,
-}
-
-impl Server {
-    /// The server that the text names.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or_else(forms)?;
-        let (security, usual_port) = match scheme {
-            "smtps" => (Security::Tls, 465),
-            "smtp+starttls" => (Security::StartTls, 587),
-            "smtp" => (Security::Plain, 25),
-            _ => return Err(forms()),
-        };
-        // Such a name is often an address.
-        let (user, place) = match rest.rsplit_once('@') {
-            Some((user, place)) => (Some(user), place),
-            None => (None, rest),
-        };
-        let (host, port) = place_of(place, usual_port).ok_or_else(forms)?;
-        if let Some(user) = user {
-            if user.contains(':') {
-                return Err("a password belongs into the file that password_file names".to_owned());
-            }
-            let shown = |byte: u8| byte.is_ascii_graphic();
-            if user.is_empty() || user.len() > LONGEST_USER || !user.bytes().all(shown) {
-                return Err(forms());
-            }
+/// The server that the text names.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<Server, String> {
+    let (scheme, rest) = text.split_once("://").ok_or_else(forms)?;
+    let (security, usual_port) = match scheme {
+        "smtps" => (Security::Tls, 465),
+        "smtp+starttls" => (Security::StartTls, 587),
+        "smtp" => (Security::Plain, 25),
+        _ => return Err(forms()),
+    };
+    // Such a name is often an address.
+    let (user, place) = match rest.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, rest),
+    };
+    let (host, port) = place_of(place, usual_port).ok_or_else(forms)?;
+    if let Some(user) = user {
+        if user.contains(':') {
+            return Err("a password belongs into the file that password_file names".to_owned());
         }
-        if security == Security::Plain && !is_this_host(host) {
-            return Err(
-                "smtp:// is for this host (localhost, 127.0.0.1, [::1]); to all others it is \
-                        smtps:// or smtp+starttls://"
-                    .to_owned(),
-            );
+        let shown = |byte: u8| byte.is_ascii_graphic();
+        if user.is_empty() || user.len() > LONGEST_USER || !user.bytes().all(shown) {
+            return Err(forms());
         }
-        if security == Security::Plain && user.is_some() {
-            return Err(
-                "a password is not sent without TLS: smtps:// or smtp+starttls://".to_owned()
-            );
-        }
-        Ok(Self { security, user: user.map(str::to_owned), host: host.to_owned(), port })
     }
+    if security == Security::Plain && !is_this_host(host) {
+        return Err("smtp:// is for this host (localhost, 127.0.0.1, [::1]); to all others it is \
+                    smtps:// or smtp+starttls://"
+            .to_owned());
+    }
+    if security == Security::Plain && user.is_some() {
+        return Err("a password is not sent without TLS: smtps:// or smtp+starttls://".to_owned());
+    }
+    Ok(Server { security, user: user.map(str::to_owned), host: host.to_owned(), port })
 }
 
 fn forms() -> String {
@@ -110,39 +79,6 @@ fn is_this_host(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-impl ToSocketAddrs for Server {
-    type Iter = vec::IntoIter<SocketAddr>;
-
-    /// This host is found without asking anybody: what answers for its name might be another.
-    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        if self.host == "localhost" {
-            let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-            let at_port = |address| SocketAddr::new(address, self.port);
-            return Ok(addresses.map(at_port).into_iter().collect::<Vec<_>>().into_iter());
-        }
-        (self.host.as_str(), self.port).to_socket_addrs()
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl TryFrom<String> for Server {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        // Not quoted: where a password was put into it, that would show it.
-        Self::parse(&text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +105,7 @@ mod tests {
             ("smtp://[::1]:26", server(Plain, None, "::1", 26)),
         ];
         for (text, expected) in rows {
-            assert_eq!(Server::parse(text), Ok(expected), "{text}");
+            assert_eq!(parse(text), Ok(expected), "{text}");
         }
     }
 
@@ -183,7 +119,7 @@ mod tests {
             "smtp://me@localhost",
             "smtps://me:secret@mail.example.org",
         ] {
-            let error = Server::parse(text).unwrap_err();
+            let error = parse(text).unwrap_err();
             assert!(!error.contains("expected"), "{text}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
@@ -215,15 +151,8 @@ mod tests {
             "smtps://a\r\nb@mail",
             "smtps://ü@mail",
         ] {
-            let error = Server::parse(text).unwrap_err();
+            let error = parse(text).unwrap_err();
             assert!(error.contains("expected"), "{text:?}: {error}");
         }
-    }
-
-    #[test]
-    fn this_host_is_found_without_a_name_service() {
-        let addresses = Server::parse("smtp://localhost:2525").unwrap().to_socket_addrs().unwrap();
-        let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
-        assert_eq!(addresses, ["127.0.0.1:2525", "[::1]:2525"]);
     }
 }

@@ -1,6 +1,4 @@
 //! The verifier's mailer by itself: `send-mail CONFIG ADDRESS` sends a letter and says what came of it.
-//!
-//! As in the verifier, the exchange with a server is another process of this program.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -8,12 +6,11 @@ use std::time::Instant;
 
 use mfa_tests::mail::{CODE, Sent};
 use mfa_verifier::config::ConfigFile;
-use mfa_verifier::mail::{Address, Configured, Letter, Mailer, Occasion, smtp};
+use mfa_verifier::mail::{Address, Configured, Letter, Mailer, Occasion};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [smtp::ARGUMENT] => smtp::carry_out(),
         [config, to] => {
             println!("{}", serde_json::to_string(&send(config, to)).unwrap());
             ExitCode::SUCCESS

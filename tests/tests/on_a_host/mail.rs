@@ -289,6 +289,26 @@ fn a_mail_program_that_is_not_roots_alone_is_not_run() {
     assert!(!host.path("/root/run").exists());
 }
 
+#[test]
+fn what_sends_the_mail_is_roots_alone_or_nothing_is_sent() {
+    const SENDS: &str = "/usr/libexec/pam_mfa/mfa-mail";
+    let host = Host::new().mailer().start();
+    let _server = host.mail_server("plain", 2525);
+    for email in [plain(2525), "sendmail = \"/usr/bin/true\"".to_owned()] {
+        host.set_mode(SENDS, 0o775);
+        refused(
+            &host.send_mail(&email, TO),
+            "mail cannot be sent: /usr/libexec/pam_mfa/mfa-mail can",
+        );
+        host.set_mode(SENDS, 0o755);
+        assert_eq!(host.send_mail(&email, TO).error, None);
+    }
+    host.shell(&format!("rm {SENDS}"));
+    let sent = host.send_mail(&plain(2525), TO);
+    assert!(refused(&sent, "mail cannot be sent: ").ends_with("mfa-mail does not exist"));
+    assert_eq!(sent.error.unwrap().1, "install it again, from this version");
+}
+
 /// The unit of the verifier that stays, with the mailer in its place.
 fn unit_with_the_mailer(config: &str) -> String {
     let packaged = |name: &str| {

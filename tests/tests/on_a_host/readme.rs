@@ -269,6 +269,7 @@ fn debian() -> Host {
         .bind(cache::tree().join("Makefile"), &format!("{HERE}/Makefile"))
         .bind(cache::tree().join("config"), &format!("{HERE}/config"))
         .bind(cache::tree().join("packaging"), &format!("{HERE}/packaging"))
+        .bind(cache::tree().join("doc"), &format!("{HERE}/doc"))
         .bind(built, &format!("{HERE}/target/release"))
         .bind(fs::canonicalize("/usr/bin/make").unwrap(), "/usr/bin/make")
         .bind(fs::canonicalize("/usr/bin/gcc").unwrap(), "/usr/bin/gcc")

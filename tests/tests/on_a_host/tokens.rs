@@ -102,7 +102,7 @@ fn a_script_logs_in_by_a_token_within_its_scope_and_not_outside_of_it() {
 #[test]
 fn a_token_is_shown_once_and_by_nothing_else() {
     let host = host();
-    let argv = ["token", "new", "nightly backup", "--from", "10.1.2.3/8", "--from", "::1"];
+    let argv = ["token", "new", "nightly backup", "--from", "10.0.0.0/8", "--from", "::1"];
     let shown = host.setup_by_clock("alice", &argv).ok();
     assert!(shown.contains("Access token \"nightly backup\" of alice, good until"), "{shown}");
     assert!(shown.contains("from 10.0.0.0/8, ::1/128, for any service."), "{shown}");
@@ -119,7 +119,8 @@ fn a_token_is_shown_once_and_by_nothing_else() {
     assert_eq!(unknown.code, Some(2));
     for (options, error) in [
         (["--from", "10.0.0.0/33"], "\"10.0.0.0/33\" is no network"),
-        (["--service", "a/b"], "\"a/b\" is no PAM service"),
+        (["--from", "10.1.2.3/8"], "the network is 10.0.0.0/8"),
+        (["--service", "a/b"], "\"a/b\" is no name of a PAM service"),
         (["--expires", "2y"], "that is no time for a token"),
     ] {
         let output = host.setup_by_clock("alice", &[&["token", "new", "x"], &options[..]].concat());
