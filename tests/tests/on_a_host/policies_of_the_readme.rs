@@ -1,6 +1,6 @@
 //! The policies that README.md shows, each typed into a host with a real sshd.
 
-use mfa_tests::{Host, Running, clock};
+use mfa_tests::{Host, Pty, Running, clock};
 
 const README: &str = include_str!("../../../README.md");
 const POLICY: &str = "/etc/pam_mfa/config.toml";
@@ -155,6 +155,53 @@ fn administrators_from_the_office_or_by_a_backup_code() {
     let explained =
         ["mfa-setup", "explain", "alice", "--service", "sudo", "--tty", "pts/0", "--json"];
     assert_eq!(host.run(&explained).json()["rule"], serde_json::Value::Null);
+}
+
+#[test]
+fn sudo_asks_once_in_ten_minutes() {
+    let sudo = format!(
+        "auth requisite pam_unix.so nodelay\n{}account required pam_permit.so\n\
+         session required pam_permit.so\n",
+        clock::module()
+    );
+    let host = Host::new()
+        .clock()
+        .user("alice", "rabbit hole")
+        .config(&policy("is not asked by it again for ten minutes"))
+        .pam("sudo", &sudo)
+        .file_with_mode("/etc/sudoers.d/alice", "alice ALL=(ALL) ALL\n", 0o440)
+        .start();
+    let now = 1_800_000_000;
+    host.set_clock(now);
+    let phone = host.enrol_by_clock("alice", &["totp"]).device;
+    // As pam_loginuid begins a session.
+    let mut terminal = host.terminal(
+        "echo 1000 > /proc/self/loginuid
+         for time in first second third; do
+             setpriv --reuid alice --regid alice --init-groups sudo -k echo \"the $time\"
+             read line
+         done",
+    );
+    let give_password = |terminal: &mut Pty| {
+        terminal.expect("password for alice: ");
+        terminal.send_line("rabbit hole");
+    };
+    give_password(&mut terminal);
+    terminal.expect(CODE);
+    terminal.send_line(&phone.code_at_step(now / 30));
+    terminal.expect("the first");
+    host.set_clock(now + 599);
+    terminal.send_line("");
+    give_password(&mut terminal);
+    terminal.expect("the second");
+    let line = host.wait_for_log("reason=remembered");
+    assert!(line.contains("service=sudo") && line.ends_with("rule=1"), "{line}");
+    let listed = host.setup_by_clock("alice", &["remembered", "--json"]).json();
+    assert_eq!(listed["remembered"][0]["until"], "2027-01-15T08:10:00Z");
+    host.set_clock(now + 600);
+    terminal.send_line("");
+    give_password(&mut terminal);
+    terminal.expect(CODE);
 }
 
 #[test]
