@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::factor::codes;
-use crate::factor::otp::{self, Admitted, Finding};
+use crate::factor::otp::{self, Finding};
 use crate::lockout::Barred;
 use crate::record::{MovingFactor, Use, UserRecord};
 use crate::source::Source;
@@ -112,8 +112,7 @@ fn judge_one_time(
     config: &Config,
 ) -> (Judgement, UserRecord) {
     let admitted = record.lockout.admit_otp(source, now, &config.lockout);
-    let may_enter = if admitted.is_ok() { Admitted::Yes } else { Admitted::No };
-    let findings = examine_all(&record, code, may_enter, now, config);
+    let findings = examine_all(&record, code, now, config);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
     if let Err(barred) = admitted {
         return refused(Refusal::Barred(barred), record);
@@ -146,14 +145,13 @@ fn judge_one_time(
 fn examine_all(
     record: &UserRecord,
     code: &str,
-    admitted: Admitted,
     now: u64,
     config: &Config,
 ) -> Vec<(usize, Finding)> {
     let devices = record.devices.iter().enumerate();
     devices
         .filter(|(_, device)| !device.disabled && usize::from(device.digits) == code.len())
-        .map(|(index, device)| (index, otp::examine(device, code, admitted, now, config)))
+        .map(|(index, device)| (index, otp::examine(device, code, now, config)))
         .collect()
 }
 
@@ -278,7 +276,7 @@ mod tests {
             .find(|code| {
                 otp::offset_within(&record.devices[0], code, now, 45).is_none()
                     && matches!(
-                        otp::examine(&record.devices[0], code, Admitted::Yes, now, &config),
+                        otp::examine(&record.devices[0], code, now, &config),
                         Finding::Wrong(_)
                     )
             })
