@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use nix::sys::prctl;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{getsockopt, sockopt};
 
@@ -50,7 +51,7 @@ pub fn default_priority() {
 }
 
 /// Does some short work in a thread that ordinary ones do not interrupt (`SCHED_FIFO`, sched(7)), where the
-/// system allows it; threads that are made meanwhile are ordinary ones.
+/// system allows it without a limit; threads that are made meanwhile are ordinary ones.
 ///
 /// For work that others wait for spinning: interrupted, it would wait for them, and they for it.
 pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
@@ -62,7 +63,9 @@ pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
                 || schedule(libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0);
         }
     }
-    let allowed = schedule(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1);
+    // Who goes beyond that limit, which may be the caller's of su, is killed.
+    let unlimited = matches!(getrlimit(Resource::RLIMIT_RTTIME), Ok((RLIM_INFINITY, _)));
+    let allowed = unlimited && schedule(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1);
     let _ordinary = allowed.then_some(Ordinary);
     work()
 }
