@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mfa_protocol::message::ToFace;
 use mfa_protocol::relayed::send;
@@ -37,10 +37,13 @@ const PAUSE_MS: u8 = 100;
 /// for its user's db.
 const ROOM: u64 = 32;
 
+/// What is done with a connection that was greeted, and not before that moment.
+type Serve = Box<dyn Fn(&UnixStream, Instant) + Send + Sync>;
+
 /// Those who serve connections.
 pub struct Crew {
     listener: UnixListener,
-    serve: Box<dyn Fn(&UnixStream) + Send + Sync>,
+    serve: Serve,
     duties: Mutex<Duties>,
     /// Told when nobody is served any more.
     at_rest: Condvar,
@@ -60,10 +63,7 @@ impl Crew {
     ///
     /// # Errors
     /// Where no thread can be made.
-    pub fn begin(
-        listener: UnixListener,
-        serve: Box<dyn Fn(&UnixStream) + Send + Sync>,
-    ) -> io::Result<&'static Self> {
+    pub fn begin(listener: UnixListener, serve: Serve) -> io::Result<&'static Self> {
         let crew: &'static Self = Box::leak(Box::new(Self {
             listener,
             serve,
@@ -109,10 +109,11 @@ impl Crew {
     }
 
     fn attend(&self, stream: &UnixStream) {
+        let since = Instant::now();
         let root = getsockopt(stream, sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == 0);
         if root && has_room(stream) && send(stream, &ToFace::Wait).is_ok() {
             // What is served catches its own panics, and answers them; here it is only counted right.
-            let _ = catch_unwind(AssertUnwindSafe(|| (self.serve)(stream)));
+            let _ = catch_unwind(AssertUnwindSafe(|| (self.serve)(stream, since)));
         }
     }
 
