@@ -182,6 +182,8 @@ mod tests {
     use std::cell::Cell;
     use std::io::Write;
 
+    use nix::sys::socket::{setsockopt, sockopt};
+
     const SOON: Duration = Duration::from_millis(50);
 
     fn pair() -> (UnixStream, UnixStream) {
@@ -193,6 +195,21 @@ mod tests {
         let (a, b) = pair();
         transmit(&a, b"hello", SOON).unwrap();
         assert_eq!(receive(&b, SOON).unwrap().as_slice(), b"hello");
+    }
+
+    #[test]
+    fn a_long_payload_arrives_whole_in_pieces() {
+        const LONG_ENOUGH: Duration = Duration::from_secs(30);
+        let payload: Vec<u8> = (0..=u8::MAX).cycle().take(MAX_FRAME).collect();
+        let (a, b) = pair();
+        // Room for a few bytes at a time, so that each side often has to wait for the other.
+        setsockopt(&a, sockopt::SndBuf, &0).unwrap();
+        let received = std::thread::scope(|scope| {
+            let receiving = scope.spawn(|| receive(&b, LONG_ENOUGH));
+            transmit(&a, &payload, LONG_ENOUGH).unwrap();
+            receiving.join().unwrap()
+        });
+        assert!(*received.unwrap() == payload);
     }
 
     #[test]
