@@ -14,7 +14,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mfa_protocol::message::ToFace;
 use mfa_protocol::relayed::send;
@@ -39,12 +39,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// for its user's db.
 const ROOM: u64 = 32;
 
+/// What is done with a connection that was greeted, and not before that moment.
+type Serve = Box<dyn Fn(&UnixStream, Instant) + Send + Sync>;
+
 /// Those who serve connections.
 pub struct Crew {
     listener: UnixListener,
     /// Wakes one thread when there is a connection, and then nobody until that has taken it.
     arrivals: Epoll,
-    serve: Box<dyn Fn(&UnixStream) + Send + Sync>,
+    serve: Serve,
     duties: Mutex<Duties>,
     /// Told when nobody is served any more.
     at_rest: Condvar,
@@ -64,10 +67,7 @@ impl Crew {
     ///
     /// # Errors
     /// Where no thread can be made.
-    pub fn begin(
-        listener: UnixListener,
-        serve: Box<dyn Fn(&UnixStream) + Send + Sync>,
-    ) -> io::Result<&'static Self> {
+    pub fn begin(listener: UnixListener, serve: Serve) -> io::Result<&'static Self> {
         listener.set_nonblocking(true)?;
         let arrivals = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         arrivals.add(&listener, next_connection())?;
@@ -127,10 +127,11 @@ impl Crew {
     }
 
     fn attend(&self, stream: &UnixStream) {
+        let since = Instant::now();
         let root = getsockopt(stream, sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == 0);
         if root && has_room(stream) && send(stream, &ToFace::Wait).is_ok() {
             // What is served catches its own panics, and answers them; here it is only counted right.
-            let _ = catch_unwind(AssertUnwindSafe(|| (self.serve)(stream)));
+            let _ = catch_unwind(AssertUnwindSafe(|| (self.serve)(stream, since)));
         }
     }
 
