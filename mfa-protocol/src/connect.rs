@@ -176,8 +176,9 @@ impl Verifier {
             // Nobody listens, or nobody is free: a verifier of our own does as well. What changes
             // something by itself has not been said yet, so nothing is done twice.
             if let Ok(stream) = dial(Path::new(paths::ROOT_SOCKET), Duration::ZERO) {
-                let sent = request.begins_with_a_question() && say(&stream, request).is_ok();
-                if is_greeted(&stream) {
+                let sent = request.begins_with_a_question();
+                // A request of which a part alone was sent cannot be sent again.
+                if (!sent || is_said(&stream, request)) && is_greeted(&stream) {
                     return Ok(Connection { stream, child: None, sent });
                 }
             }
@@ -257,6 +258,12 @@ fn dial(path: &Path, patience: Duration) -> Result<UnixStream, String> {
     Ok(UnixStream::from(fd))
 }
 
+/// Sends the request to whoever is there. A peer that does not read is given up as soon as one that does
+/// not greet: there is room for all but the longest requests anyway.
+fn is_said(stream: &UnixStream, request: &Request) -> bool {
+    say(stream, request, GREETING_BOUND).is_ok()
+}
+
 /// Whether somebody is there to serve the connection.
 fn is_greeted(stream: &UnixStream) -> bool {
     let greeting = frame::receive(stream, GREETING_BOUND).and_then(|payload| decode(&payload));
@@ -269,4 +276,23 @@ fn is_greeted(stream: &UnixStream) -> bool {
 fn hold_stdio() -> Vec<File> {
     // Ends with the first that is above them, or that cannot be opened; that is noticed later.
     iter::from_fn(|| File::open("/dev/null").ok().filter(|file| file.as_raw_fd() <= 2)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::LoginRequest;
+
+    #[test]
+    fn a_request_that_nobody_reads_is_waited_for_no_longer_than_a_greeting() {
+        let long = LoginRequest { prompt: Some("x".repeat(60_000)), ..LoginRequest::default() };
+        let long = Request::Login(Box::new(long));
+        let (face, _verifier) = UnixStream::pair().unwrap();
+        assert!(is_said(&face, &long));
+        let (face, _verifier) = UnixStream::pair().unwrap();
+        setsockopt(&face, sockopt::SndBuf, &0).unwrap();
+        let begun = Instant::now();
+        assert!(!is_said(&face, &long));
+        assert!(begun.elapsed() < 2 * GREETING_BOUND, "{:?}", begun.elapsed());
+    }
 }

@@ -13,8 +13,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 use zeroize::Zeroizing;
 
-/// How long [`arrival`] waits at a time, and so how exact it is.
-const GLANCE: Duration = Duration::from_secs(1);
+/// How long [`arrival`] waits at a time: it is as exact as two of these are long.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// The largest payload of a frame.
 pub const MAX_FRAME: usize = 64 * 1024;
@@ -55,18 +55,35 @@ impl From<io::Error> for FrameError {
 }
 
 /// Waits for the first byte of a frame, or for the peer to hang up, before `bound` has passed. Returns
-/// a moment before which it had not come.
+/// a moment before which it had not come, if it had not come before `since`.
 ///
 /// That moment is at most a second old, unless this process stood still since then: the byte may have
 /// come at any time meanwhile, and who sent it may have stopped waiting.
-pub fn arrival(stream: &UnixStream, bound: Duration) -> Result<Instant, FrameError> {
+pub fn arrival(
+    stream: &UnixStream,
+    since: Instant,
+    bound: Duration,
+) -> Result<Instant, FrameError> {
     let deadline = Instant::now() + bound;
+    watch(since, deadline, Instant::now, |until| wait(stream, PollFlags::POLLIN, until))
+}
+
+/// `look` says whether it has come, which it may have waited for until then. It has not come before a
+/// look that did not find it began; that the look is over says nothing, since this process may stand
+/// still before the next one.
+fn watch(
+    mut since: Instant,
+    deadline: Instant,
+    now: impl Fn() -> Instant,
+    look: impl Fn(Instant) -> Result<bool, FrameError>,
+) -> Result<Instant, FrameError> {
     loop {
-        let since = Instant::now();
-        if wait(stream, PollFlags::POLLIN, deadline.min(since + GLANCE))? {
+        let begun = now();
+        if look(deadline.min(begun + GLANCE))? {
             return Ok(since);
         }
-        if deadline <= Instant::now() {
+        since = begun;
+        if deadline <= now() {
             return Err(FrameError::TimedOut);
         }
     }
@@ -162,7 +179,10 @@ fn attempt(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::io::Write;
+
+    use nix::sys::socket::{setsockopt, sockopt};
 
     const SOON: Duration = Duration::from_millis(50);
 
@@ -175,6 +195,21 @@ mod tests {
         let (a, b) = pair();
         transmit(&a, b"hello", SOON).unwrap();
         assert_eq!(receive(&b, SOON).unwrap().as_slice(), b"hello");
+    }
+
+    #[test]
+    fn a_long_payload_arrives_whole_in_pieces() {
+        const LONG_ENOUGH: Duration = Duration::from_secs(30);
+        let payload: Vec<u8> = (0..=u8::MAX).cycle().take(MAX_FRAME).collect();
+        let (a, b) = pair();
+        // Room for a few bytes at a time, so that each side often has to wait for the other.
+        setsockopt(&a, sockopt::SndBuf, &0).unwrap();
+        let received = std::thread::scope(|scope| {
+            let receiving = scope.spawn(|| receive(&b, LONG_ENOUGH));
+            transmit(&a, &payload, LONG_ENOUGH).unwrap();
+            receiving.join().unwrap()
+        });
+        assert!(*received.unwrap() == payload);
     }
 
     #[test]
@@ -202,14 +237,29 @@ mod tests {
     fn what_has_come_or_never_will_is_noticed_and_silence_ends_at_the_deadline() {
         let (mut a, b) = pair();
         let before = Instant::now();
-        assert!(matches!(arrival(&b, SOON), Err(FrameError::TimedOut)));
+        assert!(matches!(arrival(&b, before, SOON), Err(FrameError::TimedOut)));
         assert!(before.elapsed() >= SOON);
         a.write_all(&[9]).unwrap();
-        let before = Instant::now();
-        assert!(arrival(&b, SOON).unwrap() >= before);
+        assert_eq!(arrival(&b, before, SOON).unwrap(), before);
         let (a, b) = pair();
         drop(a);
-        assert!(arrival(&b, SOON).is_ok());
+        assert!(arrival(&b, before, SOON).is_ok());
+    }
+
+    #[test]
+    fn what_came_while_this_process_stood_still_between_two_looks_may_be_as_old_as_the_first() {
+        let asked = Instant::now();
+        let (clock, looks) = (Cell::new(asked), Cell::new(0));
+        let look = |until| {
+            looks.set(looks.get() + 1);
+            // The third one finds it. Before that the process is stopped for a minute.
+            let stopped = if looks.get() == 2 { Duration::from_secs(60) } else { Duration::ZERO };
+            clock.set(until + stopped);
+            Ok(looks.get() == 3)
+        };
+        let deadline = asked + Duration::from_secs(300);
+        let since = watch(asked, deadline, || clock.get(), look).unwrap();
+        assert_eq!(since, asked + GLANCE);
     }
 
     #[test]

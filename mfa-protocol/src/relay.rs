@@ -50,7 +50,7 @@ pub fn relay_within<T: Serialize>(
     request: &T,
     conversation: &mut dyn Conversation,
 ) -> Result<Reply, RelayError> {
-    match say_within(bound, stream, request) {
+    match say(stream, request, bound) {
         // Who refuses everybody may have done so before it was asked, and have said why.
         Ok(()) | Err(FrameError::HungUp) => follow_within(bound, stream, conversation),
         Err(error) => Err(error.into()),
@@ -58,14 +58,10 @@ pub fn relay_within<T: Serialize>(
 }
 
 /// Sends the request alone; the rest is [`follow`].
-pub(crate) fn say<T: Serialize>(stream: &UnixStream, request: &T) -> Result<(), FrameError> {
-    say_within(FACE_BOUND, stream, request)
-}
-
-fn say_within<T: Serialize>(
-    bound: Duration,
+pub(crate) fn say<T: Serialize>(
     stream: &UnixStream,
     request: &T,
+    bound: Duration,
 ) -> Result<(), FrameError> {
     let request = encode_after(&PROTOCOL_VERSION.to_le_bytes(), request)?;
     frame::transmit(stream, &request, bound)

@@ -31,8 +31,9 @@ impl<'a> Relayed<'a> {
 
     /// The answer, and a moment before which it had not been given.
     fn exchange(&self, prompt: &Prompt) -> Result<(FromFace, Instant), FrameError> {
+        let since = Instant::now();
         send(self.stream, &ToFace::Ask(prompt.clone()))?;
-        let since = frame::arrival(self.stream, PERSON_BOUND)?;
+        let since = frame::arrival(self.stream, since, PERSON_BOUND)?;
         Ok((decode(&frame::receive(self.stream, VERIFIER_BOUND)?)?, since))
     }
 }
@@ -77,6 +78,7 @@ mod tests {
     use super::*;
     use crate::message::GaveUp;
     use std::cell::RefCell;
+    use std::io::{self, Write};
 
     /// What `ask` makes of what the other side sends, and what it allowed for.
     fn ask(reply: Option<&[u8]>) -> (Result<Answer, ConversationError>, Vec<Duration>) {
@@ -102,6 +104,32 @@ mod tests {
         assert_eq!(ask(Some(&gave_up)).0.unwrap_err(), ConversationError::Aborted);
         assert_eq!(ask(Some(b"\xff\xff")).0.unwrap_err(), ConversationError::Broken);
         assert_eq!(ask(None).0.unwrap_err(), ConversationError::Broken);
+    }
+
+    #[test]
+    fn an_answer_may_have_been_lying_there_since_before_its_question_was_sent() {
+        const FOR_A_WHILE: Duration = Duration::from_millis(50);
+        let (stream, face) = UnixStream::pair().unwrap();
+        // Who asks stands still in the middle of that: there is no room for the question.
+        stream.set_nonblocking(true).unwrap();
+        while (&stream).write(&[0; 1024]).is_ok() {}
+        let answer = encode(&FromFace::Answer(Answer::Text("rabbit".into()))).unwrap();
+        frame::transmit(&face, &answer, VERIFIER_BOUND).unwrap();
+        let allowed = RefCell::new(Vec::new());
+        let allow = |bound| allowed.borrow_mut().push(bound);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (_silent, other) = UnixStream::pair().unwrap();
+                frame::receive(&other, FOR_A_WHILE).unwrap_err();
+                io::copy(&mut &face, &mut io::sink()).unwrap();
+            });
+            let mut relayed = Relayed::new(&stream, &allow);
+            let answered = relayed.ask(&Prompt::hidden("Password: "));
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            answered.unwrap();
+        });
+        let allowed = allowed.into_inner();
+        assert!(allowed[1] + FOR_A_WHILE <= VERIFIER_BOUND, "{allowed:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use nix::sys::prctl;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{getsockopt, sockopt};
 
@@ -44,30 +45,36 @@ pub fn default_signals() {
 /// a verifier hold a user's lock for longer than anybody waits for it. Without `CAP_SYS_NICE` they
 /// stay.
 pub fn default_priority() {
-    let ordinary = libc::sched_param { sched_priority: 0 };
-    // SAFETY: 0 is the calling thread, and `ordinary` outlives the call that reads it.
-    let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const ordinary) };
+    let _ = schedule(libc::SCHED_OTHER, 0);
     // SAFETY: it takes numbers only; 0 is the calling thread.
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
 }
 
 /// Does some short work in a thread that ordinary ones do not interrupt (`SCHED_FIFO`, sched(7)), where the
-/// system allows it; threads that are made meanwhile are ordinary ones.
+/// system allows it without a limit; threads that are made meanwhile are ordinary ones.
 ///
 /// For work that others wait for spinning: interrupted, it would wait for them, and they for it.
 pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
     struct Ordinary;
     impl Drop for Ordinary {
         fn drop(&mut self) {
-            default_priority();
+            // Who may do this by RLIMIT_RTPRIO alone, as in a container, may not take the flag back.
+            let _ = schedule(libc::SCHED_OTHER, 0)
+                || schedule(libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0);
         }
     }
-    let first = libc::sched_param { sched_priority: 1 };
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: 0 is the calling thread, and `first` outlives the call that reads it.
-    let allowed = unsafe { libc::sched_setscheduler(0, policy, &raw const first) } == 0;
+    // Who goes beyond that limit, which may be the caller's of su, is killed.
+    let unlimited = matches!(getrlimit(Resource::RLIMIT_RTTIME), Ok((RLIM_INFINITY, _)));
+    let allowed = unlimited && schedule(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1);
     let _ordinary = allowed.then_some(Ordinary);
     work()
+}
+
+/// Gives the calling thread a scheduling policy; whether it is allowed.
+fn schedule(policy: libc::c_int, priority: libc::c_int) -> bool {
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: 0 is the calling thread, and `parameters` outlives the call that reads it.
+    unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) == 0 }
 }
 
 /// The listening socket that systemd has passed to this program (`sd_listen_fds(3)`), if it has. Whoever
@@ -139,6 +146,28 @@ mod tests {
             libc::SCHED_OTHER
         };
         assert_eq!((here, there, policy()), (expected, libc::SCHED_OTHER, libc::SCHED_OTHER));
+    }
+
+    #[test]
+    fn a_thread_whose_work_panics_is_an_ordinary_one_afterwards() {
+        let panicked = std::panic::catch_unwind(|| uninterrupted(|| panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(policy(), libc::SCHED_OTHER);
+    }
+
+    #[test]
+    fn a_thread_without_privileges_is_an_ordinary_one_afterwards() {
+        let lose_privileges = || {
+            let (same, nobody) = (-1, 65_534);
+            // SAFETY: numbers only. The system call itself, unlike the library's, is about this thread alone.
+            let lost = unsafe { libc::syscall(libc::SYS_setresuid, same, nobody, same) } == 0;
+            (lost, policy())
+        };
+        let found = std::thread::spawn(move || (uninterrupted(lose_privileges), policy()));
+        let ((lost, during), after) = found.join().unwrap();
+        assert!(lost, "these tests run as root");
+        assert_eq!(during, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK);
+        assert_eq!(after & !libc::SCHED_RESET_ON_FORK, libc::SCHED_OTHER);
     }
 
     #[test]

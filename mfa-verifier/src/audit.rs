@@ -113,7 +113,9 @@ fn shorten(escaped: &str) -> String {
 }
 
 /// The system's log.
-pub struct Syslog(RefCell<Option<Logger<LoggerBackend, Named>>>);
+pub struct Syslog(RefCell<Option<Connected>>);
+
+type Connected = Logger<LoggerBackend, Named>;
 
 /// `pam_mfa: LINE`, without a process number: a line is the same whichever verifier wrote it. The time
 /// is left to the daemon, as RFC 3164 (4.3.2) provides for; the crate's own would be UTC unsaid.
@@ -141,41 +143,41 @@ impl Syslog {
     }
 }
 
-fn connect() -> Option<Logger<LoggerBackend, Named>> {
+fn connect() -> Option<Connected> {
     let logger = syslog::unix(Named).ok()?;
-    if let LoggerBackend::Unix(socket) = &logger.backend {
-        // Fails only for a duration of zero.
-        let _ = socket.set_write_timeout(Some(PATIENCE));
-    }
+    // Fails only for a duration of zero.
+    let _ = match &logger.backend {
+        LoggerBackend::Unix(socket) => socket.set_write_timeout(Some(PATIENCE)),
+        LoggerBackend::UnixStream(socket) => socket.get_ref().set_write_timeout(Some(PATIENCE)),
+        LoggerBackend::Udp(..) | LoggerBackend::Tcp(_) => Ok(()),
+    };
     Some(logger)
 }
 
 impl Log for Syslog {
     fn write(&self, severity: Severity, line: &str) {
-        let mut logger = self.0.borrow_mut();
-        let sent = logger.as_mut().map(|logger| send(logger, severity, line));
-        // The daemon may have been started anew since. One that does not read is not asked twice.
-        let patient = matches!(&sent, Some(Err(syslog::Error::Io(error)))
-            if error.kind() == ErrorKind::WouldBlock);
-        if !patient && !matches!(sent, Some(Ok(()))) {
-            *logger = connect();
-            // There is nobody to tell that the log is not to be had.
-            let _ = logger.as_mut().map(|logger| send(logger, severity, line));
-        }
+        // Only what has just served is kept: another daemon may stand in the place of one that is stuck.
+        let mut kept = self.0.borrow_mut();
+        *kept = match kept.take().map(|logger| send(logger, severity, line)) {
+            Some(Ok(logger)) => Some(logger),
+            // One that does not read is not asked twice.
+            Some(Err(syslog::Error::Io(error))) if error.kind() == ErrorKind::WouldBlock => None,
+            // The daemon may have been started anew since. Where the log is not to be had, there is nobody
+            // to tell.
+            Some(Err(_)) | None => connect().and_then(|logger| send(logger, severity, line).ok()),
+        };
     }
 }
 
-fn send(
-    logger: &mut Logger<LoggerBackend, Named>,
-    severity: Severity,
-    line: &str,
-) -> syslog::Result<()> {
+/// Sends a line. The connection comes back if it is good for another one.
+fn send(mut logger: Connected, severity: Severity, line: &str) -> syslog::Result<Connected> {
     match severity {
         Severity::Error => logger.err(line),
         Severity::Notice => logger.notice(line),
         Severity::Info => logger.info(line),
         Severity::Debug => logger.debug(line),
-    }
+    }?;
+    Ok(logger)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use mfa_protocol::message::DeviceKind;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::factor::otp::{self, Admitted, Finding};
+use crate::factor::otp::{self, Finding};
 use crate::factor::tokens::{self, OutOfScope};
 use crate::factor::{Method, codes};
 use crate::lockout::Barred;
@@ -156,7 +156,7 @@ fn judge_one_time(
     config: &Config,
 ) -> (Judgement, UserRecord) {
     let admitted = record.lockout.admit_otp(source, now, &config.lockout);
-    let mut findings = examine_all(&record, code, admitted.is_ok(), now, config);
+    let mut findings = examine_all(&record, code, now, config);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
     let compared = !findings.is_empty();
     findings
@@ -196,18 +196,13 @@ fn judge_one_time(
 fn examine_all(
     record: &UserRecord,
     code: &str,
-    may_enter: bool,
     now: u64,
     config: &Config,
 ) -> Vec<(usize, Finding)> {
     let devices = record.devices.iter().enumerate();
     devices
         .filter(|(_, device)| !device.disabled && usize::from(device.digits) == code.len())
-        .map(|(index, device)| {
-            let lets_in = may_enter && is_accepted(device, config);
-            let admitted = if lets_in { Admitted::Yes } else { Admitted::No };
-            (index, otp::examine(device, code, admitted, now, config))
-        })
+        .map(|(index, device)| (index, otp::examine(device, code, now, config)))
         .collect()
 }
 
@@ -374,7 +369,7 @@ mod tests {
             .find(|code| {
                 otp::offset_within(&record.devices[0], code, now, 45).is_none()
                     && matches!(
-                        otp::examine(&record.devices[0], code, Admitted::Yes, now, &config),
+                        otp::examine(&record.devices[0], code, now, &config),
                         Finding::Wrong(_)
                     )
             })

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_verifier::audit::Syslog;
@@ -94,8 +94,8 @@ fn stay(place: Place, config: Option<&Path>) -> ExitCode {
         Err(error) => return failed(&format!("inotify is not to be had: {error}")),
     };
     let file = ConfigFile::new(config.map(Path::to_owned));
-    let resided = reside(place, config, open_dbs, move |stream| {
-        serve_on(stream, &file, Some(open_dbs), &|_| {});
+    let resided = reside(place, config, open_dbs, move |stream, since| {
+        serve_on(stream, since, &file, Some(open_dbs), &|_| {});
     });
     match resided {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,6 +105,7 @@ fn stay(place: Place, config: Option<&Path>) -> ExitCode {
 
 /// Serves the request on descriptor 0.
 fn serve(config: Option<PathBuf>) -> ExitCode {
+    let since = Instant::now();
     let stream = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(descriptor) => UnixStream::from(descriptor),
         Err(error) => return failed(&format!("descriptor 0 is not usable: {error}")),
@@ -121,13 +122,14 @@ fn serve(config: Option<PathBuf>) -> ExitCode {
         Err(error) => return failed(&format!("no thread can be made: {error}")),
     };
     silence_panics();
-    serve_on(&stream, &ConfigFile::new(config), None, &|bound| watchdog.allow(bound));
+    serve_on(&stream, since, &ConfigFile::new(config), None, &|bound| watchdog.allow(bound));
     // What was answered is durable. Taking the database down in order would only make the face wait.
     std::process::exit(0)
 }
 
 fn serve_on(
     stream: &UnixStream,
+    since: Instant,
     config: &ConfigFile,
     open_dbs: Option<&OpenDbs>,
     allow: &dyn Fn(Duration),
@@ -137,7 +139,8 @@ fn serve_on(
     }
     LOG.with(|log| {
         let (users, first_factor) = (&System, &Pam);
-        Service { config, open_dbs, users, now: &now, first_factor, log, allow }.serve(stream);
+        Service { config, open_dbs, users, now: &now, first_factor, log, allow }
+            .serve(stream, since);
     });
 }
 

@@ -333,7 +333,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::factor::otp::Finding;
-    use crate::factor::otp::tests::{code, device, examine};
+    use crate::factor::otp::examine;
+    use crate::factor::otp::tests::{code, device};
     use crate::factor::tokens::tests::token;
     use mfa_protocol::message::Algorithm;
 

@@ -13,7 +13,7 @@ use crate::policy;
 use crate::record::{Alteration, Remembered};
 use crate::remember::{Bond, is_by_session};
 use crate::situation::situation;
-use crate::store::{self, Change, Owner, Store, StoreError};
+use crate::store::{self, Change, Owner, Store};
 use crate::world::World;
 
 /// A remembered login that stood in for a code.
@@ -78,18 +78,20 @@ pub(crate) fn recall(
     if found.is_none() || subject.own_record().is_none() {
         return Ok(None);
     }
-    let recalled = store::update(store, subject.owner(), |mut record| {
+    store::update(store, subject.owner(), |mut record| {
+        if (world.late)() {
+            return Change::Keep(Err(AttemptError::Late));
+        }
         let now = (world.now)();
         let found = record.recall(bond, now);
         let login = found.and_then(|index| record.remembered.get_mut(index));
-        let Some(login) = login else { return Change::Keep(None) };
+        let Some(login) = login else { return Change::Keep(Ok(None)) };
         login.last_used = Some(now);
         let (since, until) = (login.since, login.until);
         let recalled = Recalled { since, until, news: record.news(now) };
         record.fit();
-        Change::Save(record, Some(recalled))
-    })?;
-    Ok(recalled)
+        Change::Save(record, Ok(Some(recalled)))
+    })?
 }
 
 /// Asks whether the login is to be remembered, if that is asked, and remembers it. Whatever comes of
@@ -124,17 +126,20 @@ pub(crate) fn offer(
 }
 
 /// Until when it is remembered; none where a factor was changed since the code was given.
-fn keep(world: &World, owner: &Owner, offer: &Offer) -> Result<Option<u64>, StoreError> {
+fn keep(world: &World, owner: &Owner, offer: &Offer) -> Result<Option<u64>, AttemptError> {
     let Some(store) = world.archive.open()? else { return Ok(None) };
     store::update(store, owner, |mut record| {
+        if (world.late)() {
+            return Change::Keep(Err(AttemptError::Late));
+        }
         if offer.bond.digest(&record) != offer.bound_to {
-            return Change::Keep(None);
+            return Change::Keep(Ok(None));
         }
         record.remember(&offer.bond, offer.given, offer.since);
         let until = record.remembered.last().map(|login| login.until);
         record.fit();
-        Change::Save(record, until)
-    })
+        Change::Save(record, Ok(until))
+    })?
 }
 
 /// What the owner may know of each that policy lets stand where it would be used.

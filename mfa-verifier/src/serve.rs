@@ -45,12 +45,11 @@ pub struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Serves one request. Whatever goes wrong, a face that can still be reached gets a reply, and
-    /// that is no success.
-    pub fn serve(&self, stream: &UnixStream) {
+    /// Serves one request, for which the face has not begun to wait before `since`. Whatever goes
+    /// wrong, a face that can still be reached gets a reply, and that is no success.
+    pub fn serve(&self, stream: &UnixStream, since: Instant) {
         // A peer that says nothing is given up first, and the log says so.
         (self.allow)(VERIFIER_BOUND + MARGIN);
-        let since = Instant::now();
         let admitted = catch_unwind(AssertUnwindSafe(|| admit(stream, self.users, self.log)));
         let reply = match admitted {
             Ok(Ok(admitted)) => {

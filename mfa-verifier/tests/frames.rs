@@ -8,6 +8,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use mfa_protocol::message::{FromFace, LoginRequest, Reply, Request, ToFace};
 use mfa_protocol::relay::{decode, encode};
@@ -111,7 +112,7 @@ fn who_speaks_another_version_is_written_down() {
             log: &log,
             allow: &|_| {},
         }
-        .serve(&theirs);
+        .serve(&theirs, Instant::now());
         let reason = format!("reason=\"protocol version {version} is not spoken here\"");
         let expected = (Severity::Error, format!("request=refused by_uid=0 {reason}"));
         assert_eq!(log.0.into_inner(), [expected]);

@@ -252,6 +252,41 @@ fn what_was_given_must_still_be_accepted() {
 }
 
 #[test]
+fn for_whom_nobody_waits_any_more_nothing_is_noted_or_remembered() {
+    let (host, _) = remembering();
+    let mut late = Late { host: &host, answers: vec![code(NOW / 30).into(), "y".into()] };
+    let outcome = host.world(|w| login(w, &by_key("alice"), Purpose::Login, &mut late));
+    assert_eq!(outcome.verdict, Verdict::Granted);
+    assert!(host.last_line().contains("action=remember outcome=failed"), "{}", host.last_line());
+    host.late.set(false);
+    assert!(!is_remembered(&host, &by_key("alice")));
+
+    host.now.set(NOW + 60);
+    give_code(&host, "y");
+    host.now.set(NOW + 120);
+    host.late.set(true);
+    let outcome = host.login(&by_key("alice"), &mut nobody());
+    assert_eq!(outcome.verdict, Verdict::Unavailable);
+    host.late.set(false);
+    assert_eq!(list(&host)[0].last_used, None);
+}
+
+/// Answers until the question whether to remember, which takes too long.
+struct Late<'a> {
+    host: &'a Host,
+    answers: Vec<Secret>,
+}
+
+impl Conversation for Late<'_> {
+    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        self.host.late.set(prompt.text == QUESTION);
+        Ok(Answer::Text(self.answers.remove(0)))
+    }
+
+    fn tell(&mut self, _: Style, _: &str) {}
+}
+
+#[test]
 fn a_remembered_login_that_is_carried_out_twice_leaves_what_one_leaves() {
     let (host, _) = remembering();
     give_code(&host, "y");

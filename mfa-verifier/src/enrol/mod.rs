@@ -14,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::access_tokens::no_room;
 use crate::factor::Typed;
 use crate::factor::codes;
-use crate::factor::otp::{self, Admitted, Finding};
+use crate::factor::otp::{self, Finding};
 use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
 use crate::record::{
     Altered, BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, UserRecord,
@@ -342,7 +342,7 @@ fn confirm(
         let now = (world.now)();
         let told = match Typed::of(answer.expose()) {
             Typed::OneTimeCode(code) if code.len() == usize::from(device.digits) => {
-                match otp::examine(device, &code, Admitted::Yes, now, world.config) {
+                match otp::examine(device, &code, now, world.config) {
                     Finding::Right(moving) => return Ok(moving),
                     _ => explain_wrong(device, &code, now),
                 }

@@ -26,33 +26,18 @@ pub enum Finding {
     Wrong(MovingFactor),
 }
 
-/// Whether everybody learns anyway that a code was right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admitted {
-    /// A right code lets in.
-    Yes,
-    /// Nothing does, and the time taken must not tell which code would have.
-    No,
-}
-
-/// Compares a code of the device's length with every step or counter that could matter. It ends early
-/// only with a right code that lets in: the time taken says nothing that the outcome does not.
+/// Compares a code of the device's length with every step or counter that could matter, without an
+/// early end, so that the time taken says nothing.
 #[must_use]
-pub fn examine(
-    device: &Device,
-    code: &str,
-    admitted: Admitted,
-    now: u64,
-    config: &Config,
-) -> Finding {
+pub fn examine(device: &Device, code: &str, now: u64, config: &Config) -> Finding {
     let generator = Generator::of(device);
     match device.moving {
         MovingFactor::Time { period, last_step, drift, candidate } => {
             let clock = time::Clock::new(now, period, drift, config);
-            time::examine(&generator, code, admitted, &clock, last_step, candidate)
+            time::examine(&generator, code, &clock, last_step, candidate)
         }
         MovingFactor::Counter { next, candidate } => {
-            counter::examine(&generator, code, admitted, next, candidate, config)
+            counter::examine(&generator, code, next, candidate, config)
         }
     }
 }

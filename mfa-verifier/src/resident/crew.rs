@@ -3,20 +3,23 @@
 //! Each waits for a connection itself, so that none has to be handed over, and there is always one
 //! more that waits. Where there cannot be, a connection is closed at once: its face starts a verifier
 //! of its own.
+//!
+//! They wait by epoll(7) and not in accept(2), since that wakes who has waited longest, on a processor
+//! that has been idle as long: epoll wakes who came last.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mfa_protocol::message::ToFace;
 use mfa_protocol::relayed::send;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
 
@@ -30,17 +33,21 @@ const SPARE: usize = 4;
 const STACK: usize = 1024 * 1024;
 
 /// How long to wait before the next try where no connection can be had.
-const PAUSE: Duration = Duration::from_millis(PAUSE_MS as u64);
-const PAUSE_MS: u8 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Descriptors that a login is sure to find, or it is not greeted: it needs some ten, most of them
 /// for its user's db.
 const ROOM: u64 = 32;
 
+/// What is done with a connection that was greeted, and not before that moment.
+type Serve = Box<dyn Fn(&UnixStream, Instant) + Send + Sync>;
+
 /// Those who serve connections.
 pub struct Crew {
     listener: UnixListener,
-    serve: Box<dyn Fn(&UnixStream) + Send + Sync>,
+    /// Wakes one thread when there is a connection, and then nobody until that has taken it.
+    arrivals: Epoll,
+    serve: Serve,
     duties: Mutex<Duties>,
     /// Told when nobody is served any more.
     at_rest: Condvar,
@@ -60,12 +67,13 @@ impl Crew {
     ///
     /// # Errors
     /// Where no thread can be made.
-    pub fn begin(
-        listener: UnixListener,
-        serve: Box<dyn Fn(&UnixStream) + Send + Sync>,
-    ) -> io::Result<&'static Self> {
+    pub fn begin(listener: UnixListener, serve: Serve) -> io::Result<&'static Self> {
+        listener.set_nonblocking(true)?;
+        let arrivals = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        arrivals.add(&listener, next_connection())?;
         let crew: &'static Self = Box::leak(Box::new(Self {
             listener,
+            arrivals,
             serve,
             duties: Mutex::default(),
             at_rest: Condvar::new(),
@@ -92,8 +100,8 @@ impl Crew {
 
     fn work(&'static self) {
         loop {
-            match self.listener.accept() {
-                Ok((stream, _)) if self.take_on() => {
+            match self.next() {
+                Ok(stream) if self.take_on() => {
                     self.attend(&stream);
                     // Before anybody waits for the end: who was served sees it at once.
                     drop(stream);
@@ -102,17 +110,28 @@ impl Crew {
                     }
                 }
                 Ok(_) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) if is_out_of_descriptors(&error) => self.turn_away(),
                 Err(_) => thread::sleep(PAUSE),
             }
         }
     }
 
+    /// Waits for the next connection.
+    fn next(&self) -> io::Result<UnixStream> {
+        self.arrivals.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE)?;
+        let accepted = self.listener.accept();
+        self.arrivals.modify(&self.listener, &mut next_connection())?;
+        accepted.map(|(stream, _)| stream)
+    }
+
     fn attend(&self, stream: &UnixStream) {
+        let since = Instant::now();
         let root = getsockopt(stream, sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == 0);
         if root && has_room(stream) && send(stream, &ToFace::Wait).is_ok() {
             // What is served catches its own panics, and answers them; here it is only counted right.
-            let _ = catch_unwind(AssertUnwindSafe(|| (self.serve)(stream)));
+            let _ = catch_unwind(AssertUnwindSafe(|| (self.serve)(stream, since)));
         }
     }
 
@@ -146,12 +165,7 @@ impl Crew {
         if held.take().is_none() {
             thread::sleep(PAUSE);
         }
-        // accept(2) says that there is none before there is a connection; and another thread may
-        // have been quicker.
-        let mut ready = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut ready, PAUSE_MS) == Ok(1) {
-            drop(self.listener.accept());
-        }
+        drop(self.listener.accept());
         *held = reserve();
     }
 
@@ -165,6 +179,11 @@ impl Crew {
 fn has_room(stream: &UnixStream) -> bool {
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(u64::MAX);
     getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(most, _)| number.saturating_add(ROOM) < most)
+}
+
+/// That there is a connection, once.
+fn next_connection() -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, 0)
 }
 
 fn reserve() -> Option<File> {

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mfa_protocol::VERIFIER_BOUND;
 use nix::sys::signal::{SigSet, Signal};
@@ -53,7 +53,7 @@ pub fn reside(
     place: Place<'_>,
     config: Option<&Path>,
     open_dbs: &'static OpenDbs,
-    serve: impl Fn(&UnixStream) + Send + Sync + 'static,
+    serve: impl Fn(&UnixStream, Instant) + Send + Sync + 'static,
 ) -> io::Result<()> {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]);
     // Before there are threads, which inherit it: this one alone takes them.

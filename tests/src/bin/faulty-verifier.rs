@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use mfa_protocol::conversation::{Answer, Prompt, Style};
@@ -332,7 +332,8 @@ fn serve(stream: &UnixStream, panics: Panics) {
     let first_factor = &mfa_verifier::reauth::Pam;
     let config = &ConfigFile::default();
     let allow = &|bound| watchdog.allow(bound);
-    Service { config, open_dbs: None, users, now: &now, first_factor, log, allow }.serve(stream);
+    Service { config, open_dbs: None, users, now: &now, first_factor, log, allow }
+        .serve(stream, Instant::now());
 }
 
 struct Nobody;

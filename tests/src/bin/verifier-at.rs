@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_tests::clock::CLOCK;
@@ -33,7 +33,7 @@ fn serve_one() {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
     belong_to_itself(&[0, 1, 2, stream.as_raw_fd()]).unwrap();
     let watchdog = Watchdog::start(VERIFIER_BOUND).unwrap();
-    serve_on(&stream, &ConfigFile::default(), None, &|bound| watchdog.allow(bound));
+    serve_on(&stream, Instant::now(), &ConfigFile::default(), None, &|bound| watchdog.allow(bound));
     std::process::exit(0)
 }
 
@@ -42,21 +42,22 @@ fn stay(socket: &Path) {
     let open_dbs: &OpenDbs = Box::leak(Box::new(OpenDbs::new().unwrap()));
     let config = ConfigFile::default();
     let place = Place::Named { root: socket, users: None };
-    reside(place, None, open_dbs, move |stream| {
-        serve_on(stream, &config, Some(open_dbs), &|_| {});
+    reside(place, None, open_dbs, move |stream, since| {
+        serve_on(stream, since, &config, Some(open_dbs), &|_| {});
     })
     .unwrap();
 }
 
 fn serve_on(
     stream: &UnixStream,
+    since: Instant,
     config: &ConfigFile,
     open_dbs: Option<&OpenDbs>,
     allow: &dyn Fn(Duration),
 ) {
     let log = Syslog::connect();
     Service { config, open_dbs, users: &System, now: &now, first_factor: &Pam, log: &log, allow }
-        .serve(stream);
+        .serve(stream, since);
 }
 
 /// A clock that cannot be read makes the request fail.

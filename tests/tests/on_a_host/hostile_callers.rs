@@ -186,6 +186,20 @@ fn a_strange_process_is_served_or_refused_cleanly_and_damages_nothing() {
 }
 
 #[test]
+fn a_process_without_time_at_real_time_priority_is_served() {
+    let (host, mut token) = host();
+    let limits = vec![("rttime".to_owned(), 0)];
+    // Whoever is past that limit is killed at the next tick of the clock, which not each of them meets.
+    let attempts = token.codes(40).into_iter();
+    let plan = Plan {
+        surroundings: Surroundings { limits, ..Surroundings::default() },
+        attempts: attempts.map(|code| Attempt::new("login", "alice").answer(code)).collect(),
+        ..Plan::default()
+    };
+    assert_eq!(codes(&pam::run(&host, &plan)), ["PAM_SUCCESS"; 40]);
+}
+
+#[test]
 fn a_process_that_has_too_few_descriptors_or_no_privileges_is_refused_cleanly() {
     let (host, mut token) = host();
     let code = token.code();

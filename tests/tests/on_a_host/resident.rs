@@ -6,8 +6,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mfa_protocol::Verdict;
 use mfa_tests::pam::Attempt;
 use mfa_tests::resident::{GREETING, ROOT_SOCKET};
+use mfa_tests::root_face::End;
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::{Host, Running};
 use nix::sys::signal::Signal;
@@ -15,6 +17,8 @@ use nix::sys::signal::Signal;
 /// With no counter looked ahead, a token's code is right only if the record holds exactly the
 /// counter before it.
 const CONFIG: &str = "[policy]\nmode = \"required\"\n[hotp]\nlook_ahead = 0\nresync = 0\n";
+
+const HOME: &str = "192.0.2.7";
 
 fn host() -> Running {
     Host::new()
@@ -136,5 +140,56 @@ fn a_log_daemon_that_is_started_anew_hears_of_the_next_login() {
     }
     // Without one logins go on.
     log_in(&host, "app", &token.code());
+    assert_eq!(resident.stop(), Some(0));
+}
+
+#[test]
+fn a_log_daemon_in_place_of_one_that_is_stuck_hears_of_every_login() {
+    const DAEMON: &str = "/run/daemon";
+    // More than there are threads that wait for connections.
+    const LOGINS: u64 = 10;
+    let host = host();
+    let mut token = host.enrol_with("alice", &["hotp"]).device;
+    host.shell(&format!("mv /dev/log /dev/log.away && ln -s {DAEMON} /dev/log"));
+    let resident = host.reside();
+    let door = host.door();
+    let stuck = UnixDatagram::bind(host.path(DAEMON)).unwrap();
+    let crowd = UnixDatagram::unbound().unwrap();
+    crowd.set_nonblocking(true).unwrap();
+    while crowd.send_to(b"<86>it is full", host.path(DAEMON)).is_ok() {}
+    for code in token.codes(LOGINS) {
+        assert_eq!(door.enter("alice", HOME, &code), Some(End::Granted));
+    }
+    fs::remove_file(host.path(DAEMON)).unwrap();
+    let daemon = UnixDatagram::bind(host.path(DAEMON)).unwrap();
+    daemon.set_nonblocking(true).unwrap();
+    for (number, code) in token.codes(LOGINS).iter().enumerate() {
+        assert_eq!(door.enter("alice", HOME, code), Some(End::Granted));
+        let mut line = [0; 1024];
+        let length = daemon.recv(&mut line).unwrap_or_else(|_| panic!("login {number}: no line"));
+        let line = String::from_utf8_lossy(&line[..length]);
+        assert!(line.contains("outcome=granted"), "login {number}: {line}");
+    }
+    drop(stuck);
+    assert_eq!(resident.stop(), Some(0));
+}
+
+#[test]
+fn a_log_daemon_that_takes_connections_and_reads_nothing_holds_no_login_up() {
+    const DAEMON: &str = "/run/daemon";
+    // Each of the threads that wait for connections has to fill one: with some 300 lines.
+    const LOGINS: usize = 2500;
+    let host = host();
+    host.enrol_with("alice", &["hotp"]);
+    host.shell(&format!("mv /dev/log /dev/log.away && ln -s {DAEMON} /dev/log"));
+    let _daemon = UnixListener::bind(host.path(DAEMON)).unwrap();
+    let resident = host.reside();
+    let door = host.door();
+    for number in 0..LOGINS {
+        let begun = Instant::now();
+        let end = door.enter("alice", HOME, "no code");
+        assert_eq!(end, Some(End::Refused(Verdict::Denied)), "login {number}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "login {number}: {:?}", begun.elapsed());
+    }
     assert_eq!(resident.stop(), Some(0));
 }

@@ -171,6 +171,38 @@ fn stopped_it_refuses_who_is_at_its_prompt_and_keeps_nobody_else_out() {
     assert!(healed.iter().all(|line| expected.iter().any(|e| line.contains(e))), "{healed:#?}");
 }
 
+/// A login whose verifier stands still, for longer than the face waits, when it has just said something for
+/// the nth time: what it then hears has been lying there.
+#[track_caller]
+fn still_after_it_spoke(times: u32, service: &str) {
+    let host = host(&["alice"]);
+    host.write(
+        "/etc/pam.d/first",
+        "auth optional pam_unix.so\nauth required pam_mfa.so try_first_pass\n",
+    );
+    let mut alice = token(&host, "alice");
+    let resident = host.reside();
+    let still = format!("inject=sendto:delay_exit=14000000:when={times}");
+    let tampering = resident.tampered_with(&["-e", &still]);
+    let code = alice.code();
+    let report = Attempt::new(service, "alice").answer(&code).run(&host);
+    assert_eq!(report.code(), UNAVAILABLE, "{report:?}");
+    host.wait_for_log("nothing was judged");
+    drop(tampering);
+    assert!(log_in(&host, "app", "alice", &code), "the code was used up");
+}
+
+#[test]
+fn stopped_when_it_has_just_asked_it_judges_no_answer_that_nobody_waits_for() {
+    // It greets, and asks.
+    still_after_it_spoke(2, "app");
+}
+
+#[test]
+fn stopped_when_it_has_just_greeted_it_judges_no_code_that_nobody_waits_for() {
+    still_after_it_spoke(1, "first");
+}
+
 #[test]
 fn one_that_is_stuck_with_a_user_s_lock_ends_itself_and_others_serve_that_user() {
     let host = host(&["alice", "bob"]);

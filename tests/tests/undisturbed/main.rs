@@ -4,6 +4,7 @@
 
 mod booted_flood;
 mod crowds_of_connections;
+mod one_processor;
 mod policy_times;
 mod resident_limits;
 mod resident_races;

@@ -1,6 +1,6 @@
 //! HOTP (RFC 4226): look-ahead, and a counter that ran away.
 
-use super::{Admitted, Finding, Generator};
+use super::{Finding, Generator};
 use crate::config::Config;
 use crate::record::MovingFactor;
 
@@ -8,7 +8,6 @@ use crate::record::MovingFactor;
 pub(super) fn examine(
     generator: &Generator,
     code: &str,
-    admitted: Admitted,
     next: u64,
     candidate: Option<u64>,
     config: &Config,
@@ -19,9 +18,6 @@ pub(super) fn examine(
     let far = near.max(usable(next.saturating_add(config.hotp.resync.into())));
     let mut found = None;
     for counter in next..=far {
-        if found.is_some_and(|right| right <= near) && admitted == Admitted::Yes {
-            break;
-        }
         if generator.matches_counter(code, counter) && found.is_none() {
             found = Some(counter);
         }

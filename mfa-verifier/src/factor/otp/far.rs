@@ -98,8 +98,8 @@ fn steps(now: u64, period: u16) -> i64 {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::factor::otp::Finding;
-    use crate::factor::otp::tests::{code, device, examine};
+    use crate::factor::otp::tests::{code, device};
+    use crate::factor::otp::{Finding, examine};
     use mfa_protocol::message::Algorithm;
 
     const NOW: u64 = 1_800_000_000;

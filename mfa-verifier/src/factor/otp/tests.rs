@@ -38,13 +38,6 @@ fn exact() -> Config {
     config
 }
 
-/// What a code is found to be, whoever gives it.
-pub(crate) fn examine(device: &Device, code: &str, now: u64, config: &Config) -> Finding {
-    let finding = super::examine(device, code, Admitted::Yes, now, config);
-    assert_eq!(super::examine(device, code, Admitted::No, now, config), finding);
-    finding
-}
-
 fn is_right(finding: &Finding) -> bool {
     matches!(finding, Finding::Right(_))
 }

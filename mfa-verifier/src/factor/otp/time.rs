@@ -1,6 +1,6 @@
 //! TOTP (RFC 6238): windows of steps, drift, and a clock that is off.
 
-use super::{Admitted, Finding, Generator, narrow, to_step};
+use super::{Finding, Generator, narrow, to_step};
 use crate::config::Config;
 use crate::record::{MovingFactor, TimeCandidate};
 
@@ -55,7 +55,6 @@ impl Clock {
 pub(super) fn examine(
     generator: &Generator,
     code: &str,
-    admitted: Admitted,
     clock: &Clock,
     last_step: Option<u64>,
     candidate: Option<TimeCandidate>,
@@ -65,9 +64,6 @@ pub(super) fn examine(
     let reach = clock.here - clock.reach..=clock.here + clock.reach;
     let (mut fresh, mut used, mut distant, mut overtaken) = (None, None, None, None);
     for step in window.chain(reach.filter(|step| !clock.in_window(*step))) {
-        if fresh.is_some() && admitted == Admitted::Yes {
-            break;
-        }
         let slot = match (clock.in_window(step), step > last) {
             (true, true) => &mut fresh,
             (true, false) => &mut used,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use mfa_tests::{Device, Host, Running, cache};
 
 use crate::client::{self, Client, Process};
+use crate::floor;
 
 /// Everybody's key: what differs between users is their state, and one evaluation of `oathtool` is
 /// the code of all of them.
@@ -26,10 +27,11 @@ pub const OATH: &str = "/etc/bench.d/oath";
 pub const OATH_ONE_FILE: &str = "/etc/bench.d/oath-one-file";
 pub const SPAWNED: &str = "/etc/bench.d/spawned";
 pub const RESIDENT: &str = "/etc/bench.d/resident";
+pub const FLOOR: &str = "/etc/bench.d/floor";
 /// The service that the verifier never asks for a code, and for which it looks at no record.
 pub const EXEMPT: &str = "/etc/bench.d/mfa-setup";
 
-const STACKS: [(&str, &str); 10] = [
+const STACKS: [(&str, &str); 11] = [
     ("/etc/bench.d/other", "# nobody is let in"),
     (PERMIT, "auth required pam_permit.so"),
     (PERMIT_DEBIAN, "auth required pam_permit.so"),
@@ -43,6 +45,7 @@ const STACKS: [(&str, &str); 10] = [
     // With `verifier=` the module asks no resident one.
     (SPAWNED, "auth required pam_mfa.so verifier=/usr/libexec/pam_mfa/mfa-verifier"),
     (RESIDENT, "auth required pam_mfa.so"),
+    (FLOOR, "auth required pam_mfa.so socket=/run/bench-floor.sock"),
     (EXEMPT, "auth required pam_mfa.so"),
 ];
 
@@ -69,6 +72,7 @@ impl Ground {
             .config(POLICY)
             .bind(cache::program("bench-client"), client::PATH)
             .bind(cache::program("bench-store"), STORE_PROGRAM)
+            .bind(cache::program("bench-floor"), floor::PATH)
             .disk("/var/lib/pam_mfa")
             .disk("/var/lib/oath")
             .disk("/home")

@@ -7,8 +7,10 @@ use mfa_verifier::factor::codes;
 
 use crate::client::Process;
 use crate::figures::Figures;
+use crate::floor::Floor;
 use crate::ground::{
-    EXEMPT, GOOGLE, GOOGLE_NOSKEWADJ, Ground, OATH, PERMIT, PERMIT_DEBIAN, RESIDENT, SPAWNED, name,
+    EXEMPT, FLOOR, GOOGLE, GOOGLE_NOSKEWADJ, Ground, OATH, PERMIT, PERMIT_DEBIAN, RESIDENT,
+    SPAWNED, name,
 };
 use crate::resident::Resident;
 
@@ -16,6 +18,7 @@ use crate::resident::Resident;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     Permit,
+    Floor,
     Google,
     GoogleNoskewadj,
     Oath,
@@ -25,8 +28,9 @@ pub enum Subject {
 }
 
 impl Subject {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Permit,
+        Self::Floor,
         Self::Google,
         Self::GoogleNoskewadj,
         Self::Oath,
@@ -38,6 +42,7 @@ impl Subject {
     pub fn name(self) -> &'static str {
         match self {
             Self::Permit => "pam_permit",
+            Self::Floor => "floor",
             Self::Google => "google-authenticator",
             Self::GoogleNoskewadj => "google-authenticator noskewadj",
             Self::Oath => "pam_oath",
@@ -54,6 +59,7 @@ impl Subject {
     fn service(self) -> &'static str {
         match self {
             Self::Permit => PERMIT,
+            Self::Floor => FLOOR,
             Self::Google => GOOGLE,
             Self::GoogleNoskewadj => GOOGLE_NOSKEWADJ,
             Self::Oath => OATH,
@@ -97,7 +103,7 @@ pub const EXEMPTED: &str = "pam_mfa resident / nobody is asked / in process";
 pub const WITH_OTHER: &str = "pam_permit with Debian's other / in process";
 pub const ASKED: &str = "pam_mfa resident / empty answer / in process";
 
-/// One evaluation by itself, in between the logins that need one.
+/// One evaluation by itself, in turn with the logins that need one.
 pub const ARGON2: &str = "one Argon2 (a backup code)";
 
 /// The users of one repetition and one kind of process. Each has one code in 30 seconds, and a db is
@@ -141,6 +147,7 @@ pub fn measure(ground: &mut Ground, figures: &mut Figures, repetitions: u32) {
         }
     }
     let _resident = Resident::start(&ground.host);
+    let _floor = Floor::start(&ground.host);
     // Not counted: what is loaded and made on first use is of no login's cost.
     ground.client.login(Process::Lasting, PERMIT, "root", "");
 
@@ -167,9 +174,6 @@ pub fn measure(ground: &mut Ground, figures: &mut Figures, repetitions: u32) {
     for repetition in 0..repetitions {
         let casts = appear(ground, repetition);
         for (process, cast) in Process::ALL.into_iter().zip(&casts) {
-            let since = Instant::now();
-            codes::hash("abcdefghjkmnpqr", &[7; 16]).unwrap();
-            figures.add(ARGON2, since.elapsed());
             in_turn(ground, figures, repetition, process, cast, Given::Backup, &backup[0]);
         }
     }
@@ -199,13 +203,19 @@ fn in_turn(
     backup: &str,
 ) {
     let (count, turn) = (Subject::ALL.len(), repetition as usize);
-    // Their number is a prime.
-    let stride = 1 + turn / count % (count - 1);
     for place in 0..count {
-        let subject = Subject::ALL[(turn + place * stride) % count];
+        // 0 7 1 6 2 5 3 4: each step is of another length (E. J. Williams 1949, for an even number).
+        let zigzag = if place % 2 == 0 { place / 2 } else { count - 1 - place / 2 };
+        let subject = Subject::ALL[(turn + zigzag) % count];
         let answer = match (given, subject) {
             (Given::Right, _) => ground.codes.right(),
-            (_, Subject::Permit) | (Given::Backup, Subject::Oath) => continue,
+            (Given::Backup, Subject::Permit) => {
+                let since = Instant::now();
+                codes::hash("abcdefghjkmnpqr", &[7; 16]).unwrap();
+                figures.add(ARGON2, since.elapsed());
+                continue;
+            }
+            (_, Subject::Permit | Subject::Floor) | (Given::Backup, Subject::Oath) => continue,
             (Given::Wrong, _) => ground.codes.wrong(),
             (Given::Backup, ours) if ours.is_ours() => backup.to_owned(),
             (Given::Backup, _) => ground.scratch_code(),

@@ -9,6 +9,7 @@ mod bounds;
 mod client;
 mod crowds;
 mod figures;
+mod floor;
 mod footprint;
 mod ground;
 mod growth;

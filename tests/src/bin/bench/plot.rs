@@ -48,7 +48,7 @@ pub const DARK: Palette = Palette {
 impl Palette {
     fn of(&self, subject: &str) -> RGBColor {
         match subject {
-            "pam_permit" => self.floor,
+            "pam_permit" | "floor" => self.floor,
             ours if ours.starts_with("pam_mfa") => self.ours,
             _ => self.peer,
         }

@@ -16,7 +16,10 @@ use crate::run::Run;
 const ROWS: &str = "\
 - **in process**: `pam_start` to `pam_end` in an application that goes on to the next login; **fresh
   process**: from the start of such an application to its end.
-- **pam_permit**: the floor; libpam, the application, and a module that does nothing.
+- **pam_permit**: libpam, the application, and a module that does nothing.
+- **floor**: this module with a process behind its socket that looks at nothing, judges nothing and logs
+  nothing: it asks, writes one block of 4,096 bytes, syncs it, and lets in. What decides in a process of
+  its own and is durable before it answers cannot cost less here.
 - **google-authenticator**: a state file for each user as the tool writes it when it is answered as it
   advises (no code twice, 3 logins in 30 s, window 3). A wrong code is compared with those of 500 steps
   on either side, to learn how far the clock is off; **noskewadj** turns that off. Its limit of 3 in
@@ -142,6 +145,17 @@ fn parts(page: &mut String, figures: &Figures) {
         vec![what.to_owned(), format!("{added:.0}"), micro(median)]
     });
     table(page, &["up to", "adds", "login"], rows);
+    let floor = figures.median(&row(Subject::Floor, Given::Right, Process::Lasting));
+    let google = figures.median(&row(Subject::Google, Given::Right, Process::Lasting));
+    writeln!(
+        page,
+        "\nThe floor (a socket, a question, one block written and synced) is {} of that, {:.2} of \
+         google-authenticator: everything that a verifier does besides takes {}.",
+        micro(floor),
+        floor / google,
+        micro(before - floor)
+    )
+    .unwrap();
     page.push_str("\nThe store alone, without a login, microseconds:\n\n");
     let store = STORE_ROWS.map(|name| (name, store_row(name)));
     let rows = store.into_iter().chain([(ARGON2, ARGON2.to_owned())]).map(|(name, row)| {

@@ -125,9 +125,19 @@ fn describe(ground: &Ground) -> Vec<(&'static str, String)> {
         ("kernel", said(&["uname", "-sr"])),
         // The disk of the machine, mounted there without an overlay between.
         (STATE, inside(&["findmnt", "-no", "FSTYPE,OPTIONS", "/var/lib/pam_mfa"])),
+        ("with a journal", has_journal(&inside(&["findmnt", "-no", "SOURCE", "/var/lib/pam_mfa"]))),
         ("packages", inside(&[&["dpkg-query", "-W", "-f", version], &packages[..]].concat())),
         ("pam_mfa", inside(&["/usr/libexec/pam_mfa/mfa-verifier", "--version"])),
     ]
+}
+
+/// Whether the file system on the device that is the source of a mount is one of ext4's with a journal.
+fn has_journal(source: &str) -> String {
+    let device = source.split('[').next().unwrap().trim_start_matches("/dev/");
+    let journals = fs::read_dir("/proc/fs/jbd2").into_iter().flatten().flatten();
+    let mut names = journals.map(|entry| entry.file_name().into_string().unwrap());
+    let found = names.any(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == device));
+    if found { "yes" } else { "no" }.to_owned()
 }
 
 /// One space between words.

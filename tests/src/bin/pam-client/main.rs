@@ -332,6 +332,7 @@ fn surround(wanted: &Surroundings) {
             "fsize" => Resource::RLIMIT_FSIZE,
             "nofile" => Resource::RLIMIT_NOFILE,
             "nproc" => Resource::RLIMIT_NPROC,
+            "rttime" => Resource::RLIMIT_RTTIME,
             "stack" => Resource::RLIMIT_STACK,
             other => panic!("no limit is called {other}"),
         };
