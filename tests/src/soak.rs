@@ -126,7 +126,7 @@ impl Session<'_> {
         if self.in_doubt {
             self.act(Act::Doubted);
         }
-        if let (false, Some(last)) = (self.in_doubt, self.last.clone()) {
+        if let (false, Some(last)) = (self.in_doubt, self.replayable()) {
             assert_eq!(self.through_libpam(&last), End::Used, "{}", self.user);
         }
         self.tally
@@ -138,12 +138,17 @@ impl Session<'_> {
         }
         match self.dice.roll(100) {
             0..15 => Act::Wrong,
-            15..28 if self.last.is_some() => Act::Replayed,
+            15..28 if self.replayable().is_some() => Act::Replayed,
             28..36 => Act::Twice,
             36..45 => Act::Cut,
             45..50 => Act::Left,
             _ => Act::Right,
         }
+    }
+
+    /// The code that was accepted last, but for one in a million that is the next one as well.
+    fn replayable(&self) -> Option<String> {
+        self.last.clone().filter(|last| self.codes.front() != Some(last))
     }
 
     fn act(&mut self, act: Act) {
@@ -173,7 +178,7 @@ impl Session<'_> {
                 }
             }
             Act::Replayed => {
-                let end = self.log_in(&self.last.clone().unwrap());
+                let end = self.log_in(&self.replayable().unwrap());
                 self.assert_one_of(act, end, &[End::Used]);
                 self.tally.add(act, Some(end));
             }
@@ -258,8 +263,10 @@ impl Session<'_> {
         let unavailable = [End::Broken, End::Refused(Verdict::Unavailable)];
         assert!(
             expected.contains(&end) || unavailable.contains(&end),
-            "{}, {act:?}: {end:?}",
-            self.user
+            "{}, {act:?}: {end:?} (accepted last: {:?}, next: {:?})",
+            self.user,
+            self.last,
+            self.codes.front()
         );
     }
 }
