@@ -129,10 +129,8 @@ fn open_store<'a>(
 }
 
 fn load(store: &dyn Store, user: Option<&Owner>) -> Result<UserRecord, StoreError> {
-    match user {
-        Some(owner) => Ok(store.load(owner)?.0),
-        None => Ok(UserRecord::default()),
-    }
+    let stranger = Owner::stranger();
+    Ok(store.load(user.unwrap_or(&stranger))?.0)
 }
 
 /// A method that sshd names, which is believed of sshd alone, or a password that some module read.
