@@ -7,14 +7,14 @@ use crate::factor::tokens;
 use crate::judge::{Accepted, Attempt, Code, GivenToken, Judgement, Refusal, judge};
 use crate::policy::Situation;
 use crate::record::{BackupCodes, UserRecord};
-use crate::store::{self, Change, Owner, Store, StoreError};
+use crate::store::{self, Change, Decoy, Owner, Store, StoreError};
 use crate::world::World;
 
 /// Whose record is judged: the user's own, or a decoy for who has none.
 pub(crate) struct Subject {
     owner: Owner,
     record: UserRecord,
-    stands_for: Option<Nobody>,
+    stands_for: Option<(Nobody, Decoy)>,
 }
 
 impl Subject {
@@ -29,10 +29,10 @@ impl Subject {
             Some(_) => Nobody::NotEnrolled,
             None => Nobody::Unknown,
         };
-        // Any of them, so that they do not wait for each other.
-        let owner = Owner::decoy(getrandom::u32()?);
+        let decoy = Decoy::take();
+        let owner = decoy.owner();
         let (record, _) = store.load(&owner)?;
-        Ok(Self { owner, record, stands_for: Some(nobody) })
+        Ok(Self { owner, record, stands_for: Some((nobody, decoy)) })
     }
 
     /// The user's own record.
@@ -113,8 +113,8 @@ pub(crate) fn answered(
         Change::Save(record, Some((judgement, codes_left, news)))
     })?;
     let (judgement, codes_left, news) = judged.ok_or(AttemptError::Late)?;
-    Ok(match (judgement, subject.stands_for) {
-        (_, Some(nobody)) => Decision::Nobody { given, nobody },
+    Ok(match (judgement, &subject.stands_for) {
+        (_, Some((nobody, _))) => Decision::Nobody { given, nobody: *nobody },
         (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left, news },
         (Judgement::Refused(refusal), None) => Decision::Refused { given, refusal },
     })
@@ -133,8 +133,6 @@ pub(crate) enum AttemptError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Codes(#[from] CodesError),
-    #[error("the system gives no random bytes: {0}")]
-    Random(#[from] getrandom::Error),
     /// Nobody would get in by it any more.
     #[error("it took so long that nobody waits for the answer any more; nothing was judged")]
     Late,

@@ -147,10 +147,8 @@ impl Login<'_> {
     }
 
     fn load(&self, store: &dyn Store) -> Result<UserRecord, StoreError> {
-        match self.user {
-            Some(owner) => Ok(store.load(owner)?.0),
-            None => Ok(UserRecord::default()),
-        }
+        let stranger = Owner::stranger();
+        Ok(store.load(self.user.unwrap_or(&stranger))?.0)
     }
 
     fn debug(&self, requirement: Requirement) {

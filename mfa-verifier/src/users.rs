@@ -7,7 +7,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
-use crate::store::{Owner, is_decoy};
+use crate::store::{Owner, is_nobodys};
 
 /// Bytes of a name beyond which nobody is asked about it; useradd(8) allows 32, NSS sources more.
 const LONGEST_NAME: usize = 256;
@@ -79,7 +79,7 @@ fn is_plausible(name: &str) -> bool {
 fn found(result: nix::Result<Option<User>>) -> io::Result<Option<Owner>> {
     Ok(known(result)?
         // A decoy's uid is nobody's, and a record needs a name to be bound to.
-        .filter(|user| !is_decoy(user.uid.as_raw()) && !user.name.is_empty())
+        .filter(|user| !is_nobodys(user.uid.as_raw()) && !user.name.is_empty())
         .map(|user| Owner { uid: user.uid.as_raw(), name: user.name }))
 }
 

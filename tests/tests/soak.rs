@@ -14,9 +14,12 @@ use mfa_tests::{Host, Running};
 /// People who log in at once.
 const SESSIONS: usize = 50;
 
-/// KiB by which the resident may grow while nothing but logins goes on: sled fills its caches. Of one db
-/// it was 2,300 in the first 50,000 logins and 340 in the next 50,000.
+/// KiB by which the resident may grow while nothing but logins goes on: sled fills its caches.
 const GROWTH: u64 = 4 * 1024;
+
+/// The same in the second half of many logins of one user. Measured: 2,300 in the first 50,000, and 340 in
+/// the next 50,000.
+const GROWTH_LATER: u64 = 1024;
 
 fn host(users: &[String]) -> Running {
     let host = users.iter().fold(Host::new(), |host, user| host.user_without_password(user));
@@ -118,6 +121,7 @@ fn thousands_of_logins_leave_nothing_in_the_resident() {
         since.elapsed()
     );
     assert!(last.kib < first.kib + GROWTH, "{figures:?}");
+    assert!(last.kib < figures[figures.len() / 2].kib + GROWTH_LATER, "{figures:?}");
     assert!(last.threads <= first.threads + 4, "{figures:?}");
     // Of as many threads each has one to the log.
     assert!(last.descriptors <= first.descriptors + 4, "{figures:?}");

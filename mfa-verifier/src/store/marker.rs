@@ -33,7 +33,7 @@ use nix::fcntl::Flock;
 
 use super::files::{self, FileError, Patience};
 use super::seal::SealingKey;
-use super::{LOCK_BOUND, StoreError, is_decoy};
+use super::{LOCK_BOUND, StoreError, is_nobodys};
 
 /// Mode of the directories above key and store, where they have to be made.
 const PARENT: u32 = 0o755;
@@ -145,7 +145,7 @@ impl<'a> Site<'a> {
         let entries = files::entries(&users).map_err(|error| self.unusable(error.to_string()))?;
         Ok(entries.iter().any(|entry| {
             let name = entry.file_name().unwrap_or_default().to_string_lossy();
-            !name.starts_with('.') && !name.parse().is_ok_and(is_decoy)
+            !name.starts_with('.') && !name.parse().is_ok_and(is_nobodys)
         }))
     }
 

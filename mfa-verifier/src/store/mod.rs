@@ -23,6 +23,7 @@ pub(crate) mod tests;
 
 use std::any::Any;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use memory::MemoryStore;
@@ -68,16 +69,72 @@ impl Owner {
         Self { uid: u32::MAX - number % DECOYS, name: String::new() }
     }
 
+    /// Who has no record, and no decoy's either: in place of somebody whom the system does not know, so
+    /// that as much is looked for.
+    #[must_use]
+    pub fn stranger() -> Self {
+        Self { uid: u32::MAX - DECOYS, name: String::new() }
+    }
+
+    /// Whether it is a decoy's.
+    #[must_use]
+    pub fn is_decoy(&self) -> bool {
+        self.uid > u32::MAX - DECOYS
+    }
+
     /// All owners of decoys.
     pub fn decoys() -> impl Iterator<Item = Self> {
         (0..DECOYS).map(Self::decoy)
     }
 }
 
-/// Whether a uid is a decoy's, and so nobody's.
+/// A decoy that nobody else in this process works on, as long as there is one: those who have no record
+/// wait for each other no more than those who have one. Given back when dropped.
+#[derive(Debug)]
+pub struct Decoy {
+    number: u32,
+    /// Its bit in [`TAKEN`]; none where all are taken, and some are shared.
+    bit: u32,
+}
+
+/// A bit for each decoy that somebody in this process has.
+static TAKEN: AtomicU32 = AtomicU32::new(0);
+
+/// How many had to share one.
+static SHARED: AtomicU32 = AtomicU32::new(0);
+
+impl Decoy {
+    /// One that was used not long ago, if there is any: it is read as quickly as the record of somebody
+    /// who comes often. Other processes begin with other ones.
+    #[must_use]
+    pub fn take() -> Self {
+        let first = std::process::id();
+        for number in (0..DECOYS).map(|n| first.wrapping_add(n) % DECOYS) {
+            let bit = 1 << number;
+            if TAKEN.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+                return Self { number, bit };
+            }
+        }
+        Self { number: SHARED.fetch_add(1, Ordering::Relaxed), bit: 0 }
+    }
+
+    /// Whose record it is.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::decoy(self.number)
+    }
+}
+
+impl Drop for Decoy {
+    fn drop(&mut self) {
+        TAKEN.fetch_and(!self.bit, Ordering::Relaxed);
+    }
+}
+
+/// Whether a uid is a decoy's or the stranger's, and so nobody's.
 #[must_use]
-pub fn is_decoy(uid: u32) -> bool {
-    uid > u32::MAX - DECOYS
+pub fn is_nobodys(uid: u32) -> bool {
+    uid >= u32::MAX - DECOYS
 }
 
 /// Which state of a record. Each save makes the next one; zero is a record that does not exist.
@@ -191,5 +248,22 @@ pub fn update<T>(
                 Saved::Conflict => {}
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod decoys {
+    use super::*;
+
+    #[test]
+    fn two_at_once_have_two_decoys_and_more_than_there_are_share_some() {
+        let first = Decoy::take();
+        let second = Decoy::take();
+        assert_ne!(first.owner(), second.owner());
+        assert!(first.owner().is_decoy() && is_nobodys(first.owner().uid));
+        let all: Vec<Decoy> = (0..2 * DECOYS).map(|_| Decoy::take()).collect();
+        assert!(all.iter().all(|decoy| decoy.owner().is_decoy()));
+        drop((first, second, all));
+        assert!(!Owner::stranger().is_decoy() && is_nobodys(Owner::stranger().uid));
     }
 }

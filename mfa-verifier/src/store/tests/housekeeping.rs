@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Home, copy_tree, disk_usage, mode};
 use crate::record;
 use crate::store::contract::{alice, number, numbered, save};
-use crate::store::is_decoy;
+use crate::store::is_nobodys;
 use crate::store::{LOCK_BOUND, Owner, Revision, Saved, Store, StoreError};
 
 #[test]
@@ -70,7 +70,7 @@ fn leftovers_of_interrupted_work_are_swept() {
     let mut names: Vec<_> = fs::read_dir(&users)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.parse().is_ok_and(is_decoy))
+        .filter(|name| !name.parse().is_ok_and(is_nobodys))
         .collect();
     names.sort();
     assert_eq!(names, ["1000", "1001"]);

@@ -49,18 +49,30 @@ fn open_dbs_of(home: &Home) -> Vec<String> {
     uids
 }
 
+/// Whether no db is open within ten seconds: one of sled's threads may have it a little longer.
+fn is_closed_soon(home: &Home) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        if open_dbs_of(home).is_empty() {
+            return true;
+        }
+        thread::yield_now();
+    }
+    false
+}
+
 #[test]
 fn a_db_stays_open_from_one_request_to_the_next() {
     let home = Home::with_alice();
     assert_eq!(count_up(&home.store(), &alice()), 6);
-    assert_eq!(open_dbs_of(&home), [""; 0]);
+    assert!(is_closed_soon(&home));
     let dbs = OpenDbs::new().unwrap();
     for expected in 7..20 {
         assert_eq!(count_up(&resident(&home, &dbs), &alice()), expected);
         assert_eq!(open_dbs_of(&home), ["1000"]);
     }
     drop(dbs);
-    assert_eq!(open_dbs_of(&home), [""; 0]);
+    assert!(is_closed_soon(&home));
 }
 
 #[test]

@@ -29,6 +29,8 @@ const ROWS: &str = "\
 - **pam_mfa spawned**: `verifier=`, so a verifier is started for the login. **resident warm**: the
   user's db is open, since a wrong code came before; **cold**: it is not, since the user has never
   logged in.
+- All state lies on one file system, which is named above. A new file for each login, as
+  google-authenticator makes it, costs twice as much where there is a journal as where there is none.
 - Each login is another user's, or another answer of the same one: right, then wrong, and, when all have
   had these, backup, since the cache is empty after an Argon2. All have one TOTP key, and so one code at a time, which each user gives once. `/etc/passwd` has a host's
   30 lines at each moment, whoever is enrolled.

@@ -113,6 +113,9 @@ fn describe(ground: &Ground) -> Vec<(&'static str, String)> {
         let said = ground.host.run(argv).ok();
         said.lines().map(squeeze).collect::<Vec<_>>().join(", ")
     };
+    // With the directory in it that is mounted, where that is not the whole.
+    let source = inside(&["findmnt", "-no", "SOURCE", "/var/lib/pam_mfa"]);
+    let device = source.split('[').next().unwrap().trim_start_matches("/dev/").to_owned();
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap();
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let version = "${Package} ${Version}\\n";
@@ -123,21 +126,24 @@ fn describe(ground: &Ground) -> Vec<(&'static str, String)> {
         ("cores", said(&["nproc"])),
         (LOAD, said(&["cut", "-d ", "-f1-3", "/proc/loadavg"])),
         ("kernel", said(&["uname", "-sr"])),
-        // The disk of the machine, mounted there without an overlay between.
+        // Mounted there without an overlay between.
         (STATE, inside(&["findmnt", "-no", "FSTYPE,OPTIONS", "/var/lib/pam_mfa"])),
-        ("with a journal", has_journal(&inside(&["findmnt", "-no", "SOURCE", "/var/lib/pam_mfa"]))),
+        ("with a journal", has_journal(&device)),
+        ("in an image", yes_or_no(device.starts_with("loop"))),
         ("packages", inside(&[&["dpkg-query", "-W", "-f", version], &packages[..]].concat())),
         ("pam_mfa", inside(&["/usr/libexec/pam_mfa/mfa-verifier", "--version"])),
     ]
 }
 
-/// Whether the file system on the device that is the source of a mount is one of ext4's with a journal.
-fn has_journal(source: &str) -> String {
-    let device = source.split('[').next().unwrap().trim_start_matches("/dev/");
+/// Whether the file system on a device is one of ext4's with a journal.
+fn has_journal(device: &str) -> String {
     let journals = fs::read_dir("/proc/fs/jbd2").into_iter().flatten().flatten();
     let mut names = journals.map(|entry| entry.file_name().into_string().unwrap());
-    let found = names.any(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == device));
-    if found { "yes" } else { "no" }.to_owned()
+    yes_or_no(names.any(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == device)))
+}
+
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
 }
 
 /// One space between words.
