@@ -30,6 +30,7 @@ pub mod lockout;
 pub mod login;
 pub mod mail;
 pub mod manage;
+mod newcomer;
 pub mod places;
 pub mod policy;
 pub mod process;
