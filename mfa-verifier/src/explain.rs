@@ -5,6 +5,7 @@ use mfa_protocol::message::{Explained, ExplainedRule, Failure, LoginRequest, Sup
 use crate::decision::Decision;
 use crate::failure::{of_situation, of_store, usage};
 use crate::policy::{self, Exemption, Requirement, Ruling};
+use crate::remember::lifetime;
 use crate::situation::situation;
 use crate::store::{Owner, Store};
 use crate::words::{grace, prompt};
@@ -90,6 +91,11 @@ pub(crate) fn explain(
             Vec::new()
         },
         outside: ruling.outside,
+        remember: if asks && enrolled == Some(true) {
+            lifetime(policy, &request.service, situation.source)
+        } else {
+            0
+        },
     })
 }
 
