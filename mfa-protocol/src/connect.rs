@@ -19,6 +19,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::geteuid;
+use serde::Serialize;
 
 use crate::conversation::Conversation;
 use crate::frame;
@@ -121,9 +122,9 @@ impl Connection {
     ///
     /// # Errors
     /// As there.
-    pub fn relay(
+    pub fn relay<T: Serialize>(
         self,
-        request: &Request,
+        request: &T,
         conversation: &mut dyn Conversation,
     ) -> Result<Reply, RelayError> {
         if self.sent {
@@ -192,6 +193,16 @@ impl Verifier {
         let (stream, child) = start(program, "mfa-verifier", arguments)?;
         Ok(Connection { stream, child: Some(child), sent: false })
     }
+}
+
+/// Starts `mfa-reauth`, which is to be asked a [`crate::message::ReAuthentication`].
+///
+/// # Errors
+/// If it cannot be started.
+pub fn reauthentication() -> Result<Connection, ConnectError> {
+    let _held = hold_stdio();
+    let (stream, child) = start(Path::new(paths::REAUTH), "mfa-reauth", [])?;
+    Ok(Connection { stream, child: Some(child), sent: false })
 }
 
 /// Starts a program of root's, which nobody else can have changed, on one end of a socket pair. It

@@ -26,6 +26,11 @@ impl Prompt {
         Self { text: text.into(), kind: PromptKind::Visible }
     }
 
+    /// Whether the first factor of `user` is right.
+    pub fn first_factor(user: impl Into<String>) -> Self {
+        Self { text: user.into(), kind: PromptKind::FirstFactor }
+    }
+
     /// A question answered by yes or no; `--yes` answers it.
     pub fn yes_no(text: impl Into<String>) -> Self {
         Self { text: text.into(), kind: PromptKind::YesNo }
@@ -41,6 +46,21 @@ pub enum PromptKind {
     Visible,
     /// `y` or `n`, shown.
     YesNo,
+    /// Since version 3, and of faces that are root: whether the first factor of the user of that name
+    /// is right. The face has it judged anew ([`crate::connect::reauthentication`]), and answers by yes
+    /// or no in the person's place.
+    FirstFactor,
+}
+
+impl PromptKind {
+    /// Whether the answer may be seen while it is typed.
+    #[must_use]
+    pub fn is_shown(self) -> bool {
+        match self {
+            Self::Hidden | Self::FirstFactor => false,
+            Self::Visible | Self::YesNo => true,
+        }
+    }
 }
 
 /// What a text is for.

@@ -26,8 +26,8 @@ pub enum Request {
 
 impl Request {
     /// Whether nothing comes of it but a question, or an outcome that uses nothing up, until a frame of
-    /// the face's follows: a login that brings no answer along. One that is remembered may be noted
-    /// twice so, which is as good as once.
+    /// the face's follows: a login that brings no answer along, also one that leads to an enrolment.
+    /// One that is remembered may be noted twice so, which is as good as once.
     #[must_use]
     pub fn begins_with_a_question(&self) -> bool {
         match self {
@@ -67,9 +67,10 @@ pub struct LoginRequest {
     pub debug: bool,
 }
 
-/// What the verifier asks of `mfa-reauth`, the program that leads PAM's conversation with somebody
-/// who changes the own record: the first frame, after two bytes of version. It is answered as a
-/// [`Request`] is, in the end by [`Reply::Done`] or [`Reply::Failed`].
+/// What is asked of `mfa-reauth`, the program that leads PAM's conversation with somebody who changes
+/// the own record (by the verifier) or is to enrol at a login (by `pam_mfa.so`): the first frame, after
+/// two bytes of version. It is answered as a [`Request`] is, in the end by [`Reply::Done`] or
+/// [`Reply::Failed`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReAuthentication {
     /// The user's name as the system has it.

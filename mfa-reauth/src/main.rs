@@ -5,6 +5,9 @@
 //! end of a socketpair. It reads one [`ReAuthentication`], asks what the modules of the service
 //! `mfa-setup` ask, and ends with [`Reply::Done`] or [`Reply::Failed`].
 //!
+//! `pam_mfa.so` starts it, too, before somebody enrols at login: its own stack may have gone on behind a
+//! wrong password.
+//!
 //! Nobody else has a use for it: it is not setuid, and answers only the process that started it.
 //! Whoever did must end it past a bound of its own, since a module may hang: it ends by itself when
 //! the thread that started it does, or at the next question to somebody who is gone.

@@ -94,7 +94,7 @@ impl Conversation for TerminalConversation {
         }
         let terminal = self.terminal.as_ref().ok_or(ConversationError::NobodyThere)?;
         // Before the question is seen, or a quick answer would be.
-        let typing = Typing::begin(terminal, prompt.kind != PromptKind::Hidden)
+        let typing = Typing::begin(terminal, prompt.kind.is_shown())
             .map_err(|_| ConversationError::NobodyThere)?;
         self.write(&printable(&prompt.text)).map_err(|_| ConversationError::Broken)?;
         let line = typing.line();

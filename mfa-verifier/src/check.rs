@@ -5,7 +5,7 @@ use std::io;
 
 use mfa_protocol::message::{Checked, Failure, FailureKind};
 
-use crate::config::{Config, Mode, Names, Networks, PolicyConfig, Rule};
+use crate::config::{Config, EnrolAtLogin, Mode, Names, Networks, PolicyConfig, Rule};
 use crate::failure::failure;
 use crate::users::Users;
 use crate::world::World;
@@ -62,6 +62,19 @@ fn of_policy(config: &Config) -> Vec<String> {
     }
     if policy.without_key && !anywhere(|policy| policy.remember > 0) {
         warnings.push("[policy] without_key does nothing without remember".to_owned());
+    }
+    let enrols = policy.enrol_at_login != EnrolAtLogin::Off;
+    if enrols && !anywhere(|policy| policy.mode == Mode::Required) {
+        warnings
+            .push("[policy] enrol_at_login does nothing but where mode is \"required\"".to_owned());
+    }
+    if enrols && !policy.methods.totp {
+        warnings.push("[policy] enrol_at_login does nothing: methods has no totp".to_owned());
+    }
+    if !policy.enrol_from.is_empty()
+        && !anywhere(|policy| policy.enrol_at_login != EnrolAtLogin::Off)
+    {
+        warnings.push("[policy] enrol_from does nothing without enrol_at_login".to_owned());
     }
     if !policy.allow_from.is_empty() && policy.mode == Mode::Off {
         warnings.push("[policy] allow_from does nothing where mode is \"off\"".to_owned());

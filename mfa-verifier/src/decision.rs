@@ -1,6 +1,6 @@
 //! How a login was decided, and how that is told: to the face, and to the log.
 
-use mfa_protocol::message::LoginRequest;
+use mfa_protocol::message::{DeviceKind, Failure, LoginRequest};
 use mfa_protocol::{Outcome, Verdict};
 
 use crate::audit::{Line, Log, Severity, timestamp};
@@ -20,6 +20,8 @@ pub(crate) enum Decision {
     Denied(Denial),
     Granted { accepted: Accepted, codes_left: usize, news: Vec<Alteration> },
     Remembered(Recalled),
+    Enrolled { kind: DeviceKind, label: String },
+    NotEnrolled(Failure),
     Refused { given: Given, refusal: Refusal },
     Nobody { given: Given, nobody: Nobody },
     NoCode(&'static str),
@@ -31,12 +33,13 @@ impl Decision {
     /// What PAM and the log are told.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
-            Self::Granted { .. } | Self::Remembered(_) => Verdict::Granted,
+            Self::Granted { .. } | Self::Remembered(_) | Self::Enrolled { .. } => Verdict::Granted,
             Self::Exempt(_) => Verdict::Exempt,
             Self::Refused { refusal: Refusal::Barred(_), .. } => Verdict::Locked,
             Self::Denied(_)
             | Self::Refused { .. }
             | Self::Nobody { .. }
+            | Self::NotEnrolled(_)
             | Self::NoCode(_)
             | Self::NoAnswer => Verdict::Denied,
             Self::Unavailable(_) => Verdict::Unavailable,
@@ -46,6 +49,7 @@ impl Decision {
     fn factor(&self) -> Option<&str> {
         match self {
             Self::Granted { accepted, .. } => Some(accepted.method().name()),
+            Self::Enrolled { kind, .. } => Some(kind.name()),
             Self::Refused { given, .. } | Self::Nobody { given, .. } => Some(given.factor),
             _ => None,
         }
@@ -57,6 +61,7 @@ impl Decision {
                 accepted: Accepted::Device { label, .. } | Accepted::Token { name: label },
                 ..
             }
+            | Self::Enrolled { label, .. }
             | Self::Refused {
                 refusal:
                     Refusal::UsedAhead { label }
@@ -73,6 +78,8 @@ impl Decision {
         match self {
             Self::Granted { .. } => "accepted",
             Self::Remembered(_) => "remembered",
+            Self::Enrolled { .. } => "enrolled",
+            Self::NotEnrolled(_) => "enrolment_failed",
             Self::Exempt(Exemption::ModeOff) => "mode_off",
             Self::Exempt(Exemption::Service) => "service_not_asked",
             Self::Exempt(Exemption::Trusted) => "trusted",
@@ -160,7 +167,9 @@ pub(crate) fn write_down(
                 .value("since", Some(&timestamp(*since)))
                 .value("until", Some(&timestamp(*until)));
         }
-        Decision::Unavailable(error) => line = line.quoted("error", error),
+        Decision::NotEnrolled(Failure { error, .. }) | Decision::Unavailable(error) => {
+            line = line.quoted("error", error);
+        }
         _ => {}
     }
     if let Some((number, rule)) = ruling.and_then(Ruling::held) {

@@ -2,9 +2,9 @@
 //!
 //! `resident` serves root's connections from one process, `listen` starts a verifier for each
 //! connection of a user; `serve` takes a request from a face, of which `admission` and `confine` leave
-//! what the caller may ask; `login` and `manage` answer it; `situation` gathers what `policy` looks at;
-//! `policy`, `judge` and `lockout` decide without touching the world; `store` keeps what was decided;
-//! `mail` has letters sent.
+//! what the caller may ask; `login` and `manage` answer it; `newcomer` enrols at a login who has nothing
+//! to give a code of; `situation` gathers what `policy` looks at; `policy`, `judge` and `lockout` decide
+//! without touching the world; `store` keeps what was decided; `mail` has letters sent.
 #![forbid(unsafe_code)]
 
 mod access_tokens;
@@ -30,6 +30,7 @@ pub mod lockout;
 pub mod login;
 pub mod mail;
 pub mod manage;
+mod newcomer;
 pub mod places;
 pub mod policy;
 pub mod process;

@@ -7,6 +7,7 @@ use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
+use crate::newcomer::Newcomer;
 use crate::policy::{self, Requirement, Situation};
 use crate::recall::{self, Offer, recall};
 use crate::record::UserRecord;
@@ -61,8 +62,9 @@ impl Login<'_> {
         &self,
         conversation: &mut dyn Conversation,
     ) -> Result<(Decision, Option<Offer>), LoginError> {
+        let opened = self.open_store()?;
         let stand_in;
-        let store = if let Some(store) = self.open_store()? {
+        let store = if let Some(store) = opened {
             store
         } else {
             let record = decoy(self.world.config)?;
@@ -79,13 +81,32 @@ impl Login<'_> {
                 Ok((Decision::Exempt(exemption), None))
             }
             Requirement::Deny(denial) => Ok((Decision::Denied(denial), None)),
-            // An enrolment at login is not led yet: who would have one is refused as everybody is who
-            // has not enrolled.
             Requirement::Challenge | Requirement::Enrol(_) => {
+                if let Some(decision) = self.enrol(requirement, opened, &own, conversation)? {
+                    return Ok((decision, None));
+                }
                 let subject = Subject::of(store, self.user, own)?;
                 self.challenge(store, &subject, conversation)
             }
         }
+    }
+
+    /// Leads to a first device where policy wants that and a person is there; `None`: a code is asked for.
+    fn enrol(
+        &self,
+        requirement: Requirement,
+        store: Option<&dyn Store>,
+        own: &UserRecord,
+        conversation: &mut dyn Conversation,
+    ) -> Result<Option<Decision>, LoginError> {
+        let (Requirement::Enrol(how), Some(owner), Purpose::Login) =
+            (requirement, self.user, self.purpose)
+        else {
+            return Ok(None);
+        };
+        let store = store.ok_or(LoginError::NoStore)?;
+        let newcomer = Newcomer { store, owner, record: own, how };
+        Ok(newcomer.enrol(self.world, self.request, &self.situation, conversation)?)
     }
 
     /// Asks nothing where a login is remembered, and else for a code.
@@ -170,6 +191,9 @@ enum LoginError {
     Random(#[from] getrandom::Error),
     #[error("the user database fails: {0}")]
     Users(String),
+    /// Root makes it: whoever logs in is not to decide where keys are kept.
+    #[error("there is no store to enrol in yet; any enrolment or invitation by root makes it")]
+    NoStore,
     #[error(transparent)]
     Situation(#[from] SituationError),
 }

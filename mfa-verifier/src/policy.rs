@@ -299,9 +299,11 @@ fn is_outside(policy: &PolicyConfig, situation: &Situation) -> bool {
 }
 
 /// Enrolment lets in without a second factor, as an exemption does, so sshd has to have seen a first.
+/// What is enrolled is an app, which has to be accepted where it lets in.
 fn may_enrol(policy: &PolicyConfig, situation: &Situation) -> bool {
     let from = &policy.enrol_from;
     policy.enrol_at_login != EnrolAtLogin::Off
+        && policy.methods.totp
         && (situation.service != "sshd" || situation.first_factor)
         && (from.is_empty() || situation.address.is_some_and(|address| from.contain(address)))
 }

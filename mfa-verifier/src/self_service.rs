@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use crate::attempt::{Purpose, Subject, answered};
 use crate::audit::timestamp;
-use crate::config::{Allow, Reauth};
+use crate::config::{Allow, EnrolAtLogin, Reauth};
 use crate::decision::{Decision, write_down};
 use crate::factor::{Typed, codes};
 use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_situation, of_store};
@@ -137,6 +137,37 @@ pub(crate) fn authorise(
     Ok(Authority::Owner { invitation, factor, until })
 }
 
+/// The permission to enrol a first device at a login that comes from `source`, for somebody whose first
+/// factor was right, or who has an invitation where that is asked for. Who has none cannot be told from
+/// who gives a wrong code.
+pub(crate) fn authorise_newcomer(
+    world: &World,
+    store: &dyn Store,
+    owner: &Owner,
+    record: &UserRecord,
+    how: EnrolAtLogin,
+    source: Source,
+    conversation: &mut dyn Conversation,
+) -> Result<Authority, Failure> {
+    let now = (world.now)();
+    let until = now.saturating_add(LIFETIME);
+    if how != EnrolAtLogin::Invite {
+        return Ok(Authority::Owner { invitation: None, factor: None, until });
+    }
+    let prompt = Prompt::hidden("Invitation code: ");
+    let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
+    let Some(invitation) = open_invitation(record, now) else {
+        let decoy = Owner::decoy(u32::from_ne_bytes(random()?));
+        let invitation = Invitation { salt: random()?, hash: random()?, expires: u64::MAX };
+        return match judge_invitation(world, store, &decoy, &invitation, source, &answer) {
+            Err(failure) if failure.kind == FailureKind::Unusable => Err(failure),
+            _ => Err(refused("there is no invitation", ask_for_invitation(owner))),
+        };
+    };
+    judge_invitation(world, store, owner, invitation, source, &answer)?;
+    Ok(Authority::Owner { invitation: Some(invitation.clone()), factor: None, until })
+}
+
 impl Authority {
     /// Uses the permission on the record as it is now, before it is altered, and notes what will be.
     /// Every alteration ends all remembered logins: they stand in for what is altered.
@@ -190,8 +221,7 @@ fn first_factor(
     conversation: &mut dyn Conversation,
 ) -> Result<Option<Invitation>, Failure> {
     let by_password = world.config.self_service.reauth == Reauth::Password;
-    let now = (world.now)();
-    let open = record.invitation.as_ref().filter(|invitation| invitation.expires > now);
+    let open = open_invitation(record, (world.now)());
     if let (Some(store), Some(invitation)) = (store, open) {
         let prompt = if by_password {
             "Invitation code, or nothing to give the password: "
@@ -202,7 +232,7 @@ fn first_factor(
             conversation.ask(&Prompt::hidden(prompt)).map_err(of_conversation)?.into_text();
         if !(by_password && answer.expose().is_empty()) {
             world.first_factor.prove(owner, false, conversation)?;
-            judge_invitation(world, store, owner, invitation, &answer)?;
+            judge_invitation(world, store, owner, invitation, Source::Local, &answer)?;
             return Ok(Some(invitation.clone()));
         }
     }
@@ -213,6 +243,10 @@ fn first_factor(
     Err(not_permitted("this needs an invitation", ask_for_invitation(owner)))
 }
 
+fn open_invitation(record: &UserRecord, now: u64) -> Option<&Invitation> {
+    record.invitation.as_ref().filter(|invitation| invitation.expires > now)
+}
+
 /// Compares an invitation code under the same budget as backup codes. It is not used up before the
 /// change is made.
 fn judge_invitation(
@@ -220,6 +254,7 @@ fn judge_invitation(
     store: &dyn Store,
     owner: &Owner,
     invitation: &Invitation,
+    source: Source,
     answer: &Secret,
 ) -> Result<(), Failure> {
     let Typed::BackupCode(plain) = Typed::of(answer.expose()) else {
@@ -228,15 +263,13 @@ fn judge_invitation(
     let hash = codes::hash(&plain, &invitation.salt).map_err(|error| of_codes(&error))?;
     store::update(store, owner, |mut record| {
         let (now, rules) = ((world.now)(), &world.config.lockout);
-        if let Err(Barred::Until(until)) =
-            record.lockout.admit_backup_code(Source::Local, now, rules)
-        {
+        if let Err(Barred::Until(until)) = record.lockout.admit_backup_code(source, now, rules) {
             return Change::Keep(Err(barred(Some(until))));
         }
         if bool::from(invitation.hash.ct_eq(&hash)) && invitation.expires > now {
             return Change::Keep(Ok(()));
         }
-        record.lockout.charge_backup_code(Source::Local, now, rules);
+        record.lockout.charge_backup_code(source, now, rules);
         record.fit();
         Change::Save(
             record,
@@ -329,6 +362,12 @@ fn barred(until: Option<u64>) -> Failure {
         None => "too many codes were wrong".to_owned(),
     };
     refused(error, "nothing was changed; wait, use a backup code, or ask the administrator")
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| of_codes(&error.into()))?;
+    Ok(bytes)
 }
 
 fn ask_for_invitation(owner: &Owner) -> String {

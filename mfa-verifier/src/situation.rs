@@ -48,9 +48,13 @@ pub(crate) fn situation<'a>(
     Ok(situation)
 }
 
-/// A method that sshd names, which is believed of sshd alone, or a password that some module read.
+/// A method that sshd names, or a password that some module read. That password may be wrong.
 fn has_first_factor(request: &LoginRequest) -> bool {
-    let named_by_sshd = request.service == "sshd"
-        && request.ssh_auth_info.as_ref().is_some_and(|methods| !methods.trim().is_empty());
-    named_by_sshd || request.password_given
+    is_vouched_for(request) || request.password_given
+}
+
+/// Whether sshd names a method that succeeded, which is believed of sshd alone.
+pub(crate) fn is_vouched_for(request: &LoginRequest) -> bool {
+    request.service == "sshd"
+        && request.ssh_auth_info.as_ref().is_some_and(|methods| !methods.trim().is_empty())
 }

@@ -160,6 +160,7 @@ fn what_is_asked_and_told_is_kept() {
     is_kept(&ToFace::Ask(Prompt::hidden("Code: ")), b"\x00\x06Code: \x00");
     is_kept(&ToFace::Ask(Prompt::visible("Code: ")), b"\x00\x06Code: \x01");
     is_kept(&ToFace::Ask(Prompt::yes_no("Code? ")), b"\x00\x06Code? \x02");
+    is_kept(&ToFace::Ask(Prompt::first_factor("Word: ")), b"\x00\x06Word: \x03");
     is_kept(&ToFace::Tell(Style::Info, "hello".to_owned()), b"\x01\x00\x05hello");
     is_kept(&ToFace::Tell(Style::Error, "hello".to_owned()), b"\x01\x01\x05hello");
     is_kept(&ToFace::Tell(Style::Qr, "##  ".to_owned()), b"\x01\x02\x04##  ");

@@ -346,6 +346,12 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         ("[policy]\nwithout_key = true\n", "does nothing without remember"),
         ("[policy]\nmode = \"off\"\nallow_from = [\"::1\"]\n", "allow_from does nothing"),
         (
+            "[policy]\nmode = \"optional\"\nenrol_at_login = \"invite\"\n",
+            "enrol_at_login does nothing but",
+        ),
+        ("[policy]\nmethods = [\"hotp\"]\nenrol_at_login = \"anybody\"\n", "methods has no totp"),
+        ("[policy]\nenrol_from = [\"::1\"]\n", "enrol_from does nothing without"),
+        (
             "[policy]\nmode = \"off\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
             "who comes from an address that is not known is not asked",
         ),
@@ -361,6 +367,7 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         EXPLAINED,
         "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",
         "[policy]\nwithout_key = true\n[[rule]]\nusers = [\"alice\"]\nremember = \"1h\"\n",
+        "[policy]\nenrol_from = [\"::1\"]\n[[rule]]\nservices = [\"sshd\"]\nenrol_at_login = \"anybody\"\n",
     ] {
         assert_eq!(warnings(all_right), Vec::<String>::new());
     }

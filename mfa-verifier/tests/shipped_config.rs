@@ -137,6 +137,8 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
         ("[policy]", "remember", "\"14d\"", "\"15d\""),
         ("[policy]", "without_key", "true", "\"yes\""),
         ("[policy]", "remember_session", "\"1d\"", "\"30s\""),
+        ("[policy]", "enrol_at_login", "\"invite\"", "\"all\""),
+        ("[policy]", "enrol_from", "[\"10.0.0.0/8\"]", "\"10.0.0.0/8\""),
         ("[login]", "prompt", "\"Code? \"", "\"\\u001b\""),
         ("[login]", "echo", "true", "1"),
         ("[self_service]", "allow", "\"first\"", "\"some\""),
@@ -184,6 +186,8 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
         ("[[rule]]", "remember", "\"0\"", "12"),
         ("[[rule]]", "without_key", "false", "0"),
         ("[[rule]]", "remember_session", "\"1m\"", "\"25h\""),
+        ("[[rule]]", "enrol_at_login", "\"anybody\"", "true"),
+        ("[[rule]]", "enrol_from", "[]", "[\"office\"]"),
         ("[[rule]]", "window", "10", "-1"),
         ("[[rule]]", "lockout", "{ per_user = 100 }", "{ per_user = 0 }"),
     ];

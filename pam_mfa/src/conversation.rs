@@ -12,6 +12,7 @@ use pam::module::PamHandle;
 
 use crate::context::{self, MAX_TEXT};
 use crate::ffi::{self, Level};
+use crate::{first_factor, outcome};
 
 /// PAM's way of asking and telling.
 pub struct PamConversation<'a> {
@@ -28,6 +29,17 @@ impl<'a> PamConversation<'a> {
     /// Asks a question whose answer is not shown while it is typed.
     pub fn ask_hidden(&self, text: &str) -> Result<Secret, ConversationError> {
         self.send(PAM_PROMPT_ECHO_OFF, text)
+    }
+
+    /// Whatever goes wrong, it is not.
+    fn first_factor_is_right(&self, user: &str) -> bool {
+        let ask = |text: &str| self.ask_hidden(text);
+        first_factor::is_right(user, context::password(self.pamh), &ask).unwrap_or_else(|error| {
+            if let Some((level, line)) = outcome::complaint(&Err(error)) {
+                ffi::log(self.pamh, level, &line);
+            }
+            false
+        })
     }
 
     fn send(&self, style: PamMessageStyle, text: &str) -> Result<Secret, ConversationError> {
@@ -53,10 +65,11 @@ impl<'a> PamConversation<'a> {
 
 impl Conversation for PamConversation<'_> {
     fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
-        let style = match prompt.kind {
-            PromptKind::Hidden => PAM_PROMPT_ECHO_OFF,
-            PromptKind::Visible | PromptKind::YesNo => PAM_PROMPT_ECHO_ON,
-        };
+        if prompt.kind == PromptKind::FirstFactor {
+            let right = self.first_factor_is_right(&prompt.text);
+            return Ok(Answer::Text(if right { "y" } else { "n" }.into()));
+        }
+        let style = if prompt.kind.is_shown() { PAM_PROMPT_ECHO_ON } else { PAM_PROMPT_ECHO_OFF };
         let typed = match self.send(style, &prompt.text) {
             // A client that can answer one question only has had the one that matters.
             Err(ConversationError::Broken | ConversationError::NobodyThere)
@@ -119,6 +132,10 @@ impl<C: Conversation> Forwarded<C> {
 
 impl<C: Conversation> Conversation for Forwarded<C> {
     fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        // The code waits for the first question to the person.
+        if prompt.kind == PromptKind::FirstFactor {
+            return self.person.ask(prompt);
+        }
         match self.code.take() {
             // A code is no answer to yes or no.
             Some(code) if prompt.kind != PromptKind::YesNo => Ok(Answer::Text(code)),
@@ -204,6 +221,14 @@ mod tests {
         let mut forwarded = Forwarded::new(code, None, Scripted::new(["y", "654321"]));
         assert_eq!(text(forwarded.ask(&Prompt::yes_no("Sure? "))).expose(), b"y");
         assert_eq!(text(forwarded.ask(&Prompt::hidden("Code: "))).expose(), b"654321");
+    }
+
+    #[test]
+    fn a_code_that_was_split_off_waits_while_the_first_factor_is_judged() {
+        let [code, password] = ["123456", "rabbit"].map(|text| Some(Secret::from(text)));
+        let mut forwarded = Forwarded::new(code, password, Scripted::new(["y"]));
+        assert_eq!(text(forwarded.ask(&Prompt::first_factor("alice"))).expose(), b"y");
+        assert_eq!(text(forwarded.ask(&Prompt::hidden("Code: "))).expose(), b"123456");
     }
 
     #[test]

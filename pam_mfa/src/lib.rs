@@ -13,6 +13,7 @@ mod arguments;
 mod context;
 mod conversation;
 mod ffi;
+mod first_factor;
 mod forward_pass;
 mod outcome;
 mod panics;

@@ -16,6 +16,9 @@ pub const BACKUP_CODE: &str = "A backup code: ";
 pub const LABEL: &str = "A name for the device [phone]: ";
 /// See [`LABEL`].
 pub const FIRST_CODE: &str = "The code that it shows now: ";
+/// The same at a login, where nobody knows what the terminal shows.
+pub const FIRST_CODE_OR_PLAIN: &str =
+    "The code that it shows now, or a for a plain ASCII picture: ";
 /// See [`LABEL`].
 pub const KEPT: &str = "Type one of these codes, to show that you have kept them: ";
 

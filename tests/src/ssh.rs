@@ -13,6 +13,7 @@ pub struct Ssh<'a> {
     user: String,
     options: Vec<String>,
     address: &'static str,
+    locale: &'static str,
 }
 
 impl<'a> Ssh<'a> {
@@ -26,7 +27,7 @@ impl<'a> Ssh<'a> {
             "-oIdentityFile=none",
         ];
         let options = options.map(str::to_owned).to_vec();
-        Self { host, user: user.to_owned(), options, address: "127.0.0.1" }
+        Self { host, user: user.to_owned(), options, address: "127.0.0.1", locale: "C.UTF-8" }
     }
 
     /// Offers the key that [`Running::make_key`] made.
@@ -52,6 +53,12 @@ impl<'a> Ssh<'a> {
         self.option(&format!("-oBindAddress={address}"))
     }
 
+    /// The locale of the client and of its terminal.
+    #[must_use]
+    pub fn locale(self, locale: &'static str) -> Self {
+        Self { locale, ..self }
+    }
+
     /// Any option.
     #[must_use]
     pub fn option(mut self, option: &str) -> Self {
@@ -61,7 +68,7 @@ impl<'a> Ssh<'a> {
 
     /// Starts it, on a terminal.
     pub fn open(self) -> Session {
-        let mut argv = vec!["ssh".to_owned()];
+        let mut argv = vec!["env".to_owned(), format!("LC_ALL={}", self.locale), "ssh".to_owned()];
         argv.extend(self.options);
         // One round of questions, unless an option said otherwise: the first one counts.
         argv.push("-oNumberOfPasswordPrompts=1".to_owned());

@@ -47,12 +47,9 @@ pub struct PolicyConfig {
     /// Seconds for which `sudo` and `su` are remembered in a login session; 0: not at all.
     #[serde(deserialize_with = "span::<LONGEST_SESSION, _>")]
     pub remember_session: u64,
-    /// Whether somebody who must give a factor and has none enrols at login. Not to be configured
-    /// before `login` can lead such an enrolment.
-    #[serde(skip)]
+    /// Whether somebody who must give a factor and has none enrols at login.
     pub enrol_at_login: EnrolAtLogin,
     /// The networks from which that may be; none: from everywhere.
-    #[serde(skip)]
     pub enrol_from: Networks,
 }
 
@@ -70,7 +67,8 @@ pub enum Mode {
 }
 
 /// Whether somebody who must give a factor and has none enrols at login.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EnrolAtLogin {
     /// Nobody: they are refused.
     #[default]

@@ -10,7 +10,9 @@ use super::fields::{some_line, some_span, some_within};
 use super::hours::Hours;
 use super::names::{Name, Names, Services};
 use super::network::Networks;
-use super::policy::{LONGEST_REMEMBERED, LONGEST_SESSION, Methods, Mode, RequiredFrom};
+use super::policy::{
+    EnrolAtLogin, LONGEST_REMEMBERED, LONGEST_SESSION, Methods, Mode, RequiredFrom,
+};
 use super::{Config, LockoutConfig, PolicyConfig};
 
 /// The rules, in their order; the first that matches holds.
@@ -62,6 +64,8 @@ pub struct Overrides {
     remember: Option<u64>,
     without_key: Option<bool>,
     remember_session: Option<u64>,
+    enrol_at_login: Option<EnrolAtLogin>,
+    enrol_from: Option<Networks>,
     window: Option<u8>,
     lockout: LockoutOverrides,
 }
@@ -143,6 +147,8 @@ impl Overrides {
         replace(&mut policy.remember, self.remember);
         replace(&mut policy.without_key, self.without_key);
         replace(&mut policy.remember_session, self.remember_session);
+        replace(&mut policy.enrol_at_login, self.enrol_at_login);
+        replace(&mut policy.enrol_from, self.enrol_from.clone());
     }
 }
 
@@ -233,6 +239,8 @@ struct Written {
     without_key: Option<bool>,
     #[serde(default, deserialize_with = "some_span::<LONGEST_SESSION, _>")]
     remember_session: Option<u64>,
+    enrol_at_login: Option<EnrolAtLogin>,
+    enrol_from: Option<Networks>,
     #[serde(default, deserialize_with = "some_within::<0, 10, _, _>")]
     window: Option<u8>,
     #[serde(default)]
@@ -281,6 +289,8 @@ impl From<Spanned<Written>> for Rule {
                 remember: rule.remember,
                 without_key: rule.without_key,
                 remember_session: rule.remember_session,
+                enrol_at_login: rule.enrol_at_login,
+                enrol_from: rule.enrol_from,
                 window: rule.window,
                 lockout: rule.lockout,
             },

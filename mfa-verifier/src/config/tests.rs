@@ -23,6 +23,8 @@ fn the_defaults_are_those_of_the_interface() {
             remember = "0"
             without_key = false
             remember_session = "0"
+            enrol_at_login = "off"
+            enrol_from = []
             [login]
             prompt = "Verification code: "
             echo = false
@@ -119,6 +121,8 @@ fn every_key_of_a_rule_is_accepted_and_the_last_may_be_for_everybody() {
             remember = "12h"
             without_key = true
             remember_session = "10m"
+            enrol_at_login = "anybody"
+            enrol_from = ["192.0.2.0/24"]
             window = 0
             lockout = { per_source = 1, per_user = 2, first_wait = 3, longest_wait = 4, disable_after = 5, backup_codes_per_hour = 6, known_source_days = 7 }
             [[rule]]
@@ -126,7 +130,7 @@ fn every_key_of_a_rule_is_accepted_and_the_last_may_be_for_everybody() {
         "#;
     let config = parse(text).unwrap();
     assert_eq!(config.rules.len(), 2);
-    assert_eq!((config.rules[0].line, config.rules[1].line), (2, 22));
+    assert_eq!((config.rules[0].line, config.rules[1].line), (2, 24));
     let changed = config.rules[0].applied_to(&config);
     let lockout = LockoutConfig {
         per_source: 1,
@@ -144,6 +148,8 @@ fn every_key_of_a_rule_is_accepted_and_the_last_may_be_for_everybody() {
     let remembering = &changed.policy;
     assert_eq!((remembering.remember, remembering.remember_session), (43_200, 600));
     assert!(remembering.without_key);
+    assert_eq!(changed.policy.enrol_at_login, EnrolAtLogin::Anybody);
+    assert_eq!(changed.policy.enrol_from, changed.policy.allow_from);
     let from = changed.policy.required_from;
     assert_eq!(from.written(), "2026-12-01");
     assert!(from.is_local());
@@ -208,8 +214,8 @@ fn every_mistake_is_named_with_its_place() {
         ("[policy]\nbackup_codes_anywhere = 1", ":2:25: ", "invalid type"),
         ("[policy]\nmethods = []", ":2:11: ", "nobody"),
         ("[policy]\nmethods = [\"sms\"]", ":2:12: ", "unknown variant `sms`"),
-        ("[policy]\nenrol_at_login = \"invite\"", ":2:1: ", "unknown field"),
-        ("[policy]\nenrol_from = []", ":2:1: ", "unknown field"),
+        ("[policy]\nenrol_at_login = \"all\"", ":2:18: ", "unknown variant `all`"),
+        ("[policy]\nenrol_from = [\"office\"]", ":2:15: ", "no network"),
     ];
     for (text, place, message) in rows {
         let error = parse(text).unwrap_err();

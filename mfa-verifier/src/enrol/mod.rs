@@ -17,14 +17,21 @@ use crate::factor::codes;
 use crate::factor::otp::{self, Finding};
 use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
 use crate::record::{
-    Altered, BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, UserRecord,
+    Altered, BackupCodes, Device, MAX_DEVICES, MAX_LABEL, MovingFactor, Use, UserRecord,
 };
 use crate::self_service::Authority;
+use crate::source::Source;
 use crate::store::{self, Change, Owner};
 use crate::world::{World, key_length};
 
 /// Wrong first codes, and wrong backup codes at the end, before an enrolment is given up.
 const TRIES: usize = 5;
+
+/// What is asked of who has been shown the key.
+const FIRST_CODE: &str = "The code that it shows now: ";
+
+/// The same where the terminal may not show what was drawn.
+const FIRST_CODE_OR_PLAIN: &str = "The code that it shows now, or a for a plain ASCII picture: ";
 
 /// How far off, in seconds, a device's clock is looked for when its first code is wrong.
 const FARTHEST_CLOCK: i64 = 24 * 3_600;
@@ -35,6 +42,16 @@ pub(crate) struct Prepared<'a> {
     record: &'a UserRecord,
     /// Its label is empty where the person is to choose one.
     device: Device,
+    /// From where somebody logs in by this.
+    login_from: Option<Source>,
+}
+
+impl Prepared<'_> {
+    /// Its first code is to let somebody in who logs in from there. What their terminal can show is
+    /// only guessed.
+    pub(crate) fn at_login(self, from: Source) -> Self {
+        Self { login_from: Some(from), ..self }
+    }
 }
 
 /// Judges what was asked for before anybody is asked anything, and makes the device of it.
@@ -54,7 +71,7 @@ pub(crate) fn prepare<'a>(
         None if wanted.guided => String::new(),
         None => free_label(record, wanted.kind),
     };
-    Ok(Prepared { wanted, record, device: new_device(world, wanted, &label)? })
+    Ok(Prepared { wanted, record, device: new_device(world, wanted, &label)?, login_from: None })
 }
 
 /// Enrols a device that was [`prepare`]d for `owner`.
@@ -69,7 +86,7 @@ pub(crate) fn add(
     authority: &Authority,
     conversation: &mut dyn Conversation,
 ) -> Result<Added, Failure> {
-    let Prepared { wanted, record, mut device } = prepared;
+    let Prepared { wanted, record, mut device, login_from } = prepared;
     if wanted.guided {
         introduce(owner, conversation);
     }
@@ -79,11 +96,14 @@ pub(crate) fn add(
     }
     let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
     let uri = key::uri(&device, &issuer, &owner.name);
+    let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
+    let mut garbled = false;
     if wanted.show {
-        show(&device, &uri, wanted, conversation);
+        let drawn = view.show(wanted.terminal.utf8, conversation);
+        garbled = drawn && wanted.terminal.utf8 && login_from.is_some();
     }
     if wanted.confirm {
-        device.moving = confirm(world, &device, conversation)?;
+        device.moving = confirm(world, &view, garbled, conversation)?;
     }
     let first = !record.is_enrolled();
     let (batch, backup_codes) = if first {
@@ -97,7 +117,7 @@ pub(crate) fn add(
     if let (true, Some(batch)) = (codes_shown, &batch) {
         hand_over(batch, &backup_codes, conversation)?;
     }
-    let enrolment = Enrolment { device, replaces, batch };
+    let enrolment = Enrolment { device, replaces, batch, login_from };
     let device = enrolment.save(world, owner, authority)?;
     Ok(Added {
         user: owner.name.clone(),
@@ -223,7 +243,8 @@ pub(crate) fn judge_text(text: &str, what: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn free_label(record: &UserRecord, kind: DeviceKind) -> String {
+/// The label that is proposed for a device.
+pub(crate) fn free_label(record: &UserRecord, kind: DeviceKind) -> String {
     let base = match kind {
         DeviceKind::Totp => "phone",
         DeviceKind::Hotp => "token",
@@ -296,24 +317,37 @@ fn device_key(wanted: &NewDevice, algorithm: Algorithm) -> Result<Secret, Failur
     Ok(Secret::new(bytes))
 }
 
-fn show(device: &Device, uri: &str, wanted: &NewDevice, conversation: &mut dyn Conversation) {
-    if is_unusual(device) {
-        conversation.tell(
-            Style::Info,
-            "Many apps pass over other settings than SHA-1, 6 digits and 30 seconds,\n\
-             and then show wrong codes.\n",
-        );
-    }
-    let key = key::grouped(&device.key);
-    match qr::draw(uri, wanted.terminal.columns, wanted.terminal.utf8) {
-        Some(picture) => {
-            conversation.tell(Style::Info, "Scan this with the app:");
-            conversation.tell(Style::Qr, &picture);
-            // On the next line, and the question on the one after it: a usual code and both stand
-            // together on a terminal of 24 lines.
-            tell_key("Or type this key into it: ", &key, conversation);
+/// A device as the person who enrols it sees it.
+struct View<'a> {
+    device: &'a Device,
+    uri: &'a str,
+    columns: u16,
+}
+
+impl View<'_> {
+    /// Shows the key, and a picture of it where it fits. Whether it did.
+    fn show(&self, utf8: bool, conversation: &mut dyn Conversation) -> bool {
+        if is_unusual(self.device) {
+            conversation.tell(
+                Style::Info,
+                "Many apps pass over other settings than SHA-1, 6 digits and 30 seconds,\n\
+                 and then show wrong codes.\n",
+            );
         }
-        None => tell_key("Type this key into the app:\n\n  ", &key, conversation),
+        let key = key::grouped(&self.device.key);
+        let picture = qr::draw(self.uri, self.columns, utf8);
+        match &picture {
+            // Text comes first: ssh puts who logs in where before the first line.
+            Some(picture) => {
+                conversation.tell(Style::Info, "Scan this with the app:");
+                conversation.tell(Style::Qr, picture);
+                // On the next line, and the question on the one after it: a usual code and both
+                // stand together on a terminal of 24 lines.
+                tell_key("Or type this key into it: ", &key, conversation);
+            }
+            None => tell_key("Type this key into the app:\n\n  ", &key, conversation),
+        }
+        picture.is_some()
     }
 }
 
@@ -330,15 +364,25 @@ fn is_unusual(device: &Device) -> bool {
     device.algorithm != Algorithm::Sha1 || device.digits != 6 || unusual_period
 }
 
-/// Asks for codes until one is right. What comes back has it marked as used.
+/// Asks for codes until one is right. What comes back has it marked as used. A picture that may be
+/// garbled is drawn in plain ASCII for who asks for that.
 fn confirm(
     world: &World,
-    device: &Device,
+    view: &View,
+    mut garbled: bool,
     conversation: &mut dyn Conversation,
 ) -> Result<MovingFactor, Failure> {
-    for _ in 0..TRIES {
-        let prompt = Prompt::visible("The code that it shows now: ");
+    let device = view.device;
+    let mut tries = 0;
+    while tries < TRIES {
+        let prompt = Prompt::visible(if garbled { FIRST_CODE_OR_PLAIN } else { FIRST_CODE });
         let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
+        if garbled && answer.expose().trim_ascii().eq_ignore_ascii_case(b"a") {
+            view.show(false, conversation);
+            garbled = false;
+            continue;
+        }
+        tries += 1;
         let now = (world.now)();
         let told = match Typed::of(answer.expose()) {
             Typed::OneTimeCode(code) if code.len() == usize::from(device.digits) => {
@@ -386,6 +430,8 @@ struct Enrolment {
     replaces: Option<u32>,
     /// With the first device come backup codes.
     batch: Option<BackupCodes>,
+    /// From where its first code lets somebody in.
+    login_from: Option<Source>,
 }
 
 impl Enrolment {
@@ -393,8 +439,14 @@ impl Enrolment {
     /// change may have ended meanwhile.
     fn save(&self, world: &World, owner: &Owner, authority: &Authority) -> Result<Device, Failure> {
         store::update(world.store_to_enrol_in()?, owner, |mut record| {
-            match self.enter(&mut record, authority, (world.now)()) {
-                Ok(device) => Change::Save(record, Ok(device)),
+            let now = (world.now)();
+            match self.enter(&mut record, authority, now) {
+                Ok(device) => {
+                    if let Some(source) = self.login_from {
+                        record.lockout.clear_source(source, now, &world.config.lockout);
+                    }
+                    Change::Save(record, Ok(device))
+                }
                 Err(failure) => Change::Keep(Err(failure)),
             }
         })
@@ -424,7 +476,12 @@ impl Enrolment {
         record.devices.retain(|other| Some(other.id) != self.replaces);
         refuse_full(record)?;
         judge_label(record, label)?;
-        let device = Device { id: record.next_id.max(1), added: now, ..self.device.clone() };
+        let device = Device {
+            id: record.next_id.max(1),
+            added: now,
+            last_used: self.login_from.map(|from| Use { at: now, from }),
+            ..self.device.clone()
+        };
         record.next_id = device.id.saturating_add(1);
         if self.batch.is_some() || self.replaces == Some(record.default) {
             record.default = device.id;

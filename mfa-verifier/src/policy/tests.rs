@@ -324,6 +324,10 @@ fn who_may_enrol_at_login_enrols_where_a_second_factor_is_required() {
         }
         assert_eq!(asked(&config, who, place, "2026-11-23"), expected, "{who} {place}");
     }
+    // What is enrolled is an app, which would not let in here.
+    let mut config = config("[policy]\nmethods = [\"hotp\", \"backup_code\"]\n");
+    config.policy.enrol_at_login = EnrolAtLogin::Anybody;
+    assert_eq!(asked(&config, "alice", "sshd 192.0.2.7", "2026-11-23"), "challenge");
 }
 
 #[test]

@@ -141,6 +141,7 @@ impl Conversation for Script {
             PromptKind::Hidden => "hidden",
             PromptKind::Visible => "visible",
             PromptKind::YesNo => "yes or no",
+            PromptKind::FirstFactor => "first factor",
         };
         self.report.asked.push((kind, prompt.text.clone()));
         match self.answers.next().ok_or(ConversationError::Aborted)? {

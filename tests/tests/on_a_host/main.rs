@@ -14,6 +14,7 @@ mod damage;
 mod demo;
 mod durability;
 mod enrolment;
+mod enrolment_at_login;
 mod every_call;
 mod fail_closed;
 mod failing_disks;
