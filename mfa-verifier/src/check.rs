@@ -63,6 +63,19 @@ fn of_policy(config: &Config) -> Vec<String> {
     if policy.without_key && !anywhere(|policy| policy.remember > 0) {
         warnings.push("[policy] without_key does nothing without remember".to_owned());
     }
+    if anywhere(|policy| policy.verify_new_address) && config.email.from.is_none() {
+        warnings.push(
+            "verify_new_address without from in [email]: from a new address only backup codes and \
+             tokens let in"
+                .to_owned(),
+        );
+    }
+    if policy.new_address_exempts_enrolled && !anywhere(|policy| policy.verify_new_address) {
+        warnings.push(
+            "[policy] new_address_exempts_enrolled does nothing without verify_new_address"
+                .to_owned(),
+        );
+    }
     if !policy.allow_from.is_empty() && policy.mode == Mode::Off {
         warnings.push("[policy] allow_from does nothing where mode is \"off\"".to_owned());
     }

@@ -404,6 +404,8 @@ mod tests {
             remember = "0"
             without_key = false
             remember_session = "0"
+            verify_new_address = false
+            new_address_exempts_enrolled = false
             [login]
             prompt = "Verification code: "
             echo = false
@@ -463,7 +465,7 @@ mod tests {
             ("trusted = [\"1.2.3.4/8\"]", ":6:12: ", "bits set"),
             ("allow_from = [7]", ":6:15: ", "invalid type"),
             ("backup_codes_anywhere = \"\"", ":6:25: ", "invalid type"),
-            ("methods = [\"totp\", \"email\"]", ":6:20: ", "unknown variant `email`"),
+            ("methods = [\"totp\", \"sms\"]", ":6:20: ", "unknown variant `sms`"),
             ("window = 11", ":6:10: ", "a number from 0 to 10"),
             ("lockout = { per_source = 0 }", ":6:26: ", "a number from 1 to 100"),
             ("lockout = { per_users = 1 }", ":6:13: ", "unknown field `per_users`"),
@@ -504,6 +506,8 @@ mod tests {
             remember = "12h"
             without_key = true
             remember_session = "10m"
+            verify_new_address = true
+            new_address_exempts_enrolled = true
             window = 0
             lockout = { per_source = 1, per_user = 2, first_wait = 3, longest_wait = 4, disable_after = 5, backup_codes_per_hour = 6, known_source_days = 7 }
             [[rule]]
@@ -511,7 +515,7 @@ mod tests {
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.rules.len(), 2);
-        assert_eq!((config.rules[0].line, config.rules[1].line), (2, 22));
+        assert_eq!((config.rules[0].line, config.rules[1].line), (2, 24));
         let changed = config.rules[0].applied_to(&config);
         let lockout = LockoutConfig {
             per_source: 1,
@@ -529,6 +533,7 @@ mod tests {
         let remembering = &changed.policy;
         assert_eq!((remembering.remember, remembering.remember_session), (43_200, 600));
         assert!(remembering.without_key);
+        assert!(remembering.verify_new_address && remembering.new_address_exempts_enrolled);
         let from = changed.policy.required_from;
         assert_eq!(from.written(), "2026-12-01");
         assert!(from.is_local());

@@ -2,9 +2,11 @@
 
 use mfa_protocol::message::{Explained, ExplainedRule, Failure, LoginRequest, Supposed};
 
+use crate::config::Methods;
 use crate::decision::Decision;
 use crate::failure::{of_situation, of_store, usage};
 use crate::policy::{self, Exemption, Requirement, Ruling};
+use crate::record::UserRecord;
 use crate::situation::situation;
 use crate::store::{Owner, Store};
 use crate::words::{grace, prompt};
@@ -50,8 +52,13 @@ pub(crate) fn explain(
     let ruling = policy::ruling(world.config, &situation);
     let policy = &ruling.config.policy;
     let looked_at = policy::looks_at_records(policy, &situation);
-    let enrolled = looked_at.then(|| is_enrolled(world, owner)).transpose()?;
-    let requirement = policy::requirement(policy, &situation, enrolled.unwrap_or_default());
+    let record = looked_at.then(|| record(world, owner)).transpose()?;
+    let enrolled = record.as_ref().map(UserRecord::is_enrolled);
+    let record = record.unwrap_or_default();
+    let lent = policy::lent(&ruling.config, &situation, &owner.name, &record);
+    let has_factor = record.is_enrolled() || lent.is_some();
+    let requirement = policy::requirement(policy, &situation, has_factor);
+    let there = policy::from_there(&ruling.config, &situation, &record);
     let (name, reason) = match requirement {
         Requirement::Exempt(exemption) => ("exempt", Some(Decision::Exempt(exemption))),
         Requirement::Deny(denial) => ("deny", Some(Decision::Denied(denial))),
@@ -64,6 +71,9 @@ pub(crate) fn explain(
         }
         _ => None,
     };
+    let there = there.policy.methods;
+    let mailed = there.email && world.config.email.from.is_some();
+    let methods = Methods { email: mailed, ..there };
     let asks = requirement == Requirement::Challenge;
     let shown = World { config: &ruling.config, ..*world };
     let (rules, rules_left_out) = rules(&ruling);
@@ -85,7 +95,7 @@ pub(crate) fn explain(
         notice,
         prompt: asks.then(|| prompt(&shown, &request).text),
         methods: if asks {
-            policy.methods.names().into_iter().map(str::to_owned).collect()
+            methods.names().into_iter().map(str::to_owned).collect()
         } else {
             Vec::new()
         },
@@ -94,10 +104,10 @@ pub(crate) fn explain(
 }
 
 /// A fresh host has nobody.
-fn is_enrolled(world: &World, owner: &Owner) -> Result<bool, Failure> {
+fn record(world: &World, owner: &Owner) -> Result<UserRecord, Failure> {
     let load = |store: &dyn Store| store.load(owner).map_err(|error| of_store(&error));
     let loaded = world.managed_store()?.map(load).transpose()?;
-    Ok(loaded.is_some_and(|(record, _)| record.is_enrolled()))
+    Ok(loaded.map(|(record, _)| record).unwrap_or_default())
 }
 
 /// The rules up to the one that holds, and how many before them are too many for an answer.

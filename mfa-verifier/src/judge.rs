@@ -7,6 +7,7 @@ use mfa_protocol::message::DeviceKind;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::factor::mail_code::{self, MailCodes};
 use crate::factor::otp::{self, Finding};
 use crate::factor::tokens::{self, OutOfScope};
 use crate::factor::{Method, codes};
@@ -103,6 +104,11 @@ pub enum Refusal {
     Wrong,
     /// No device of the user has codes of this length: not charged.
     Misshapen,
+    /// It could be a code that is sent, and none that was sent is good any more: not charged.
+    NotSent,
+    /// From an address at which the user was not seen, only a code that is sent shows who they are:
+    /// compared in vain, and not charged.
+    NewAddress,
     /// A code that was accepted before, or is older than one that was: not charged.
     Used {
         /// The device it belongs to; `None` for a backup code.
@@ -149,7 +155,7 @@ pub fn judge(
 }
 
 fn judge_one_time(
-    record: UserRecord,
+    mut record: UserRecord,
     code: &str,
     source: Source,
     now: u64,
@@ -157,24 +163,30 @@ fn judge_one_time(
 ) -> (Judgement, UserRecord) {
     let admitted = record.lockout.admit_otp(source, now, &config.lockout);
     let mut findings = examine_all(&record, code, now, config);
+    let sent = examine_sent(&record, code, now);
+    findings.extend(sent.findings);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
     let compared = !findings.is_empty();
     findings
         .retain(|(index, _)| record.devices.get(*index).is_some_and(|d| is_accepted(d, config)));
     if compared && findings.is_empty() {
-        return refused(Refusal::NotAccepted, record);
+        let refusal = if config.policy.unseen { Refusal::NewAddress } else { Refusal::NotAccepted };
+        return refused(refusal, record);
     }
     if let Err(barred) = admitted {
         return refused(Refusal::Barred(barred), record);
     }
     if findings.is_empty() {
-        return refused(Refusal::Misshapen, record);
+        return refused(sent.refusal, record);
     }
     let right = findings.iter().find_map(|(index, finding)| match finding {
         Finding::Right(moving) => Some((*index, moving.clone())),
         _ => None,
     });
     if let Some((index, moving)) = right {
+        if record.devices.get(index).is_some_and(|device| device.address().is_some()) {
+            record.mail_codes = sent.codes;
+        }
         return accept_device(record, index, moving, source, now, config);
     }
     let label = |index: usize| record.devices.get(index).map(|device| device.label.clone());
@@ -188,10 +200,59 @@ fn judge_one_time(
             Finding::Right(_) | Finding::Wrong(_) => {}
         }
     }
+    if config.policy.methods.email {
+        record.mail_codes = sent.codes;
+    }
     refused(Refusal::Wrong, charge_devices(record, findings, source, now, config))
 }
 
-/// What the code is to each device that has codes of its length, by the device's place; also to those
+/// What the code is to the devices that codes are sent to.
+struct Sent {
+    findings: Vec<(usize, Finding)>,
+    /// The codes that were sent, after this one was held against them.
+    codes: MailCodes,
+    /// Why it is refused where nothing was found for any device.
+    refusal: Refusal,
+}
+
+/// Holds the code against the one that was sent last, whichever device it was for.
+fn examine_sent(record: &UserRecord, code: &str, now: u64) -> Sent {
+    let mut codes = record.mail_codes.clone();
+    let addressed: Vec<_> = of_length(record, code)
+        .filter_map(|(index, device)| Some((index, device, device.address()?)))
+        .collect();
+    let uses: Vec<_> =
+        addressed.iter().map(|(_, _, address)| mail_code::Use::Login(address.as_str())).collect();
+    let found = codes.judge(code, &uses, now);
+    let refusal = match found {
+        _ if addressed.is_empty() => Refusal::Misshapen,
+        mail_code::Finding::Barred(until) => Refusal::Barred(Barred::Until(until)),
+        _ => Refusal::NotSent,
+    };
+    let findings = addressed.into_iter().enumerate().filter_map(|(place, (index, device, _))| {
+        let moving = device.moving.clone();
+        match found {
+            mail_code::Finding::Right(right) if right == place => {
+                Some((index, Finding::Right(moving)))
+            }
+            mail_code::Finding::Wrong => Some((index, Finding::Wrong(moving))),
+            _ => None,
+        }
+    });
+    Sent { findings: findings.collect(), codes, refusal }
+}
+
+/// The devices that have codes of this length, by their places.
+fn of_length<'a>(
+    record: &'a UserRecord,
+    code: &str,
+) -> impl Iterator<Item = (usize, &'a Device)> + use<'a> {
+    let length = code.len();
+    let devices = record.devices.iter().enumerate();
+    devices.filter(move |(_, device)| !device.disabled && usize::from(device.digits) == length)
+}
+
+/// What the code is to each device that makes codes of its length, by the device's place; also to those
 /// that are not accepted, so that this takes as long.
 fn examine_all(
     record: &UserRecord,
@@ -199,9 +260,8 @@ fn examine_all(
     now: u64,
     config: &Config,
 ) -> Vec<(usize, Finding)> {
-    let devices = record.devices.iter().enumerate();
-    devices
-        .filter(|(_, device)| !device.disabled && usize::from(device.digits) == code.len())
+    of_length(record, code)
+        .filter(|(_, device)| device.address().is_none())
         .map(|(index, device)| (index, otp::examine(device, code, now, config)))
         .collect()
 }
@@ -327,6 +387,7 @@ mod tests {
     use crate::factor::Typed;
     use crate::factor::otp::tests::{code, device};
     use crate::factor::tokens::tests::token;
+    use crate::mail::Address;
     use crate::record::Token;
     use mfa_protocol::Secret;
     use mfa_protocol::message::Algorithm;
@@ -408,6 +469,105 @@ mod tests {
         assert_eq!(record.backup_codes.as_ref().unwrap().left(), 1);
         let (judgement, _) = judge(record, &locked, NOW, &config);
         assert!(matches!(judgement, Judgement::Accepted(_)));
+    }
+
+    /// A record whose second device has codes sent to it, and a code that was sent at `NOW`.
+    fn with_mailbox() -> (UserRecord, String) {
+        let (mut record, _) = enrolled();
+        let address = Address::parse("alice@example.org").unwrap();
+        record.devices.push(Device {
+            id: 2,
+            label: "e-mail".to_owned(),
+            moving: MovingFactor::Sent { address },
+            ..device(b"0", Algorithm::Sha1, 6)
+        });
+        let sent = send(&mut record, NOW);
+        (record, sent)
+    }
+
+    fn send(record: &mut UserRecord, now: u64) -> String {
+        let new = mail_code::NewCode::new(6, mail_code::Use::Login("alice@example.org")).unwrap();
+        record.mail_codes.note_sent(&new, 300, 20, now).unwrap();
+        new.code.expose_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_code_that_was_sent_lets_in_once_and_is_the_mailboxes() {
+        let (record, sent) = with_mailbox();
+        let config = Config::default();
+        let (judgement, record) = judge(record, &one_time(&sent, HOME), NOW + 1, &config);
+        let accepted = Accepted::Device {
+            kind: DeviceKind::Email,
+            label: "e-mail".to_owned(),
+            learned_drift: None,
+        };
+        assert_eq!(judgement, Judgement::Accepted(accepted));
+        assert_eq!(record.devices[1].last_used.map(|used| used.at), Some(NOW + 1));
+        let (judgement, _) = judge(record.clone(), &one_time(&sent, HOME), NOW + 2, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::Wrong), "the app's, and wrong");
+        // Without another device nothing is compared with it any more, and nothing charged.
+        let mut alone = record;
+        alone.devices.remove(0);
+        let (judgement, after) = judge(alone.clone(), &one_time(&sent, HOME), NOW + 2, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::NotSent));
+        assert_eq!(after.lockout, alone.lockout);
+    }
+
+    #[test]
+    fn the_apps_code_is_no_wrong_answer_to_a_code_that_was_sent() {
+        let (record, sent) = with_mailbox();
+        let config = Config::default();
+        let app = current(&record, NOW);
+        let (judgement, record) = judge(record, &one_time(&app, HOME), NOW, &config);
+        assert!(matches!(judgement, Judgement::Accepted(_)));
+        for _ in 0..9 {
+            let (judgement, after) = judge(record.clone(), &one_time(&app, HOME), NOW, &config);
+            assert!(matches!(judgement, Judgement::Refused(Refusal::Used { .. })));
+            assert_eq!(after.mail_codes, record.mail_codes);
+        }
+        let (judgement, _) = judge(record, &one_time(&sent, HOME), NOW, &config);
+        assert!(matches!(judgement, Judgement::Accepted(_)));
+    }
+
+    #[test]
+    fn a_wrong_answer_to_a_code_that_was_sent_is_charged_and_sending_anew_takes_nothing_off() {
+        let (mut record, mut sent) = with_mailbox();
+        record.devices.remove(0);
+        let mut config = Config::default();
+        config.lockout.per_source = 100;
+        config.lockout.per_user = 100;
+        for failures in 1..=mail_code::MOST_FAILURES {
+            let number: u32 = sent.parse().unwrap();
+            let wrong = format!("{:06}", (number + 1) % 1_000_000);
+            let (judgement, after) = judge(record, &one_time(&wrong, HOME), NOW, &config);
+            assert_eq!(judgement, Judgement::Refused(Refusal::Wrong));
+            assert_eq!(after.lockout.failures, u32::from(failures));
+            assert_eq!(after.mail_codes.failures, failures);
+            assert_eq!(after.devices[0].failures, u32::from(failures));
+            record = after;
+            if failures < mail_code::MOST_FAILURES {
+                sent = send(&mut record, NOW);
+            }
+        }
+        let (judgement, after) = judge(record, &one_time(&sent, HOME), NOW, &config);
+        let barred = Refusal::Barred(Barred::Until(NOW + 3_600));
+        assert_eq!(judgement, Judgement::Refused(barred));
+        assert_eq!(after.lockout.failures, u32::from(mail_code::MOST_FAILURES));
+    }
+
+    #[test]
+    fn where_no_mail_is_accepted_a_code_that_was_sent_is_neither_right_nor_wrong() {
+        let (record, sent) = with_mailbox();
+        let mut config = Config::default();
+        config.policy.methods.email = false;
+        let (judgement, after) = judge(record.clone(), &one_time(&sent, HOME), NOW, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::Wrong), "the app's");
+        assert_eq!(after.mail_codes, record.mail_codes);
+        let mut alone = record;
+        alone.devices.remove(0);
+        let (judgement, after) = judge(alone.clone(), &one_time(&sent, HOME), NOW, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::NotAccepted));
+        assert_eq!((after.lockout, after.mail_codes), (alone.lockout, alone.mail_codes));
     }
 
     #[test]

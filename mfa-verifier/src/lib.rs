@@ -2,7 +2,7 @@
 //!
 //! `resident` serves root's connections from one process, `listen` starts a verifier for each
 //! connection of a user; `serve` takes a request from a face, of which `admission` and `confine` leave
-//! what the caller may ask; `login` and `manage` answer it; `situation` gathers what `policy` looks at;
+//! what the caller may ask; `login` and `manage` answer it, where need be by a `challenge`; `situation` gathers what `policy` looks at;
 //! `policy`, `judge` and `lockout` decide without touching the world; `store` keeps what was decided;
 //! `mail` has letters sent.
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod admission;
 pub mod alterations;
 pub mod attempt;
 pub mod audit;
+mod challenge;
 mod change;
 mod check;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod lockout;
 pub mod login;
 pub mod mail;
 pub mod manage;
+mod notices;
 pub mod places;
 pub mod policy;
 pub mod process;
@@ -47,5 +49,6 @@ mod socket;
 pub mod source;
 pub mod store;
 pub mod users;
+mod ways;
 mod words;
 pub mod world;

@@ -5,11 +5,12 @@ use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Secret, Ver
 
 use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
+use crate::challenge::Challenge;
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
 use crate::policy::{self, Requirement, Situation};
 use crate::recall::{self, Offer, recall};
-use crate::record::UserRecord;
+use crate::record::{Device, UserRecord};
 use crate::situation::{SituationError, situation};
 use crate::store::{MemoryStore, Owner, Store, StoreError};
 use crate::words::{advise, announce, inform, prompt, refuse};
@@ -32,6 +33,7 @@ pub fn login(
     let ruling = situation.as_ref().ok().map(|situation| policy::ruling(world.config, situation));
     let world = &World { config: ruling.as_ref().map_or(world.config, |r| &r.config), ..*world };
     let decided = situation.and_then(|situation| {
+        let situation = &situation;
         Login { world, request, user: known, situation, purpose }.decide(conversation)
     });
     let (decision, offer) = decided.unwrap_or_else(|error| (error.into(), None));
@@ -46,12 +48,13 @@ pub fn login(
 }
 
 /// A login, and what holds for it.
+#[derive(Clone, Copy)]
 struct Login<'a> {
     /// Its configuration is the ruling's.
     world: &'a World<'a>,
     request: &'a LoginRequest,
     user: Option<&'a Owner>,
-    situation: Situation<'a>,
+    situation: &'a Situation<'a>,
     purpose: Purpose,
 }
 
@@ -62,7 +65,8 @@ impl Login<'_> {
         conversation: &mut dyn Conversation,
     ) -> Result<(Decision, Option<Offer>), LoginError> {
         let stand_in;
-        let store = if let Some(store) = self.open_store()? {
+        let opened = self.open_store()?;
+        let store = if let Some(store) = opened {
             store
         } else {
             let record = decoy(self.world.config)?;
@@ -70,8 +74,11 @@ impl Login<'_> {
             &stand_in
         };
         let own = self.load(store)?;
+        // A code that is sent has to be noted somewhere.
+        let lent = opened.and_then(|_| self.lent(&own));
+        let has_factor = own.is_enrolled() || lent.is_some();
         let policy = &self.world.config.policy;
-        let requirement = policy::requirement(policy, &self.situation, own.is_enrolled());
+        let requirement = policy::requirement(policy, self.situation, has_factor);
         self.debug(requirement);
         match requirement {
             Requirement::Exempt(exemption) => {
@@ -82,8 +89,11 @@ impl Login<'_> {
             // An enrolment at login is not led yet: who would have one is refused as everybody is who
             // has not enrolled.
             Requirement::Challenge | Requirement::Enrol(_) => {
-                let subject = Subject::of(store, self.user, own)?;
-                self.challenge(store, &subject, conversation)
+                let subject = Subject::of(store, self.user, own, lent)?;
+                let config =
+                    policy::from_there(self.world.config, self.situation, subject.record());
+                let world = &World { config: &config, ..*self.world };
+                Login { world, ..*self }.challenge(store, &subject, conversation)
             }
         }
     }
@@ -122,7 +132,9 @@ impl Login<'_> {
                 return Ok((decision, false));
             }
         }
-        let decision = match conversation.ask(&prompt(self.world, self.request))? {
+        let Self { world, situation, .. } = *self;
+        let challenge = Challenge { world, store, subject, situation };
+        let decision = match challenge.ask(prompt(world, self.request), conversation)? {
             Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
             Answer::Text(text) => self.judge(store, subject, &text)?,
         };
@@ -136,13 +148,13 @@ impl Login<'_> {
         given: &Secret,
     ) -> Result<Decision, AttemptError> {
         let typed = Typed::of(given.expose());
-        answered(self.world, store, subject, &self.situation, typed, self.purpose)
+        answered(self.world, store, subject, self.situation, typed, self.purpose)
     }
 
     /// The store, if there is one to look at: a fresh host has none, and where policy asks nobody nothing
     /// is looked up, so that this way out works when all else is broken.
     fn open_store(&self) -> Result<Option<&dyn Store>, StoreError> {
-        let needed = policy::looks_at_records(&self.world.config.policy, &self.situation);
+        let needed = policy::looks_at_records(&self.world.config.policy, self.situation);
         if needed { self.world.archive.open() } else { Ok(None) }
     }
 
@@ -151,6 +163,13 @@ impl Login<'_> {
             Some(owner) => Ok(store.load(owner)?.0),
             None => Ok(UserRecord::default()),
         }
+    }
+
+    /// What policy lends to the user, or to somebody of that name whom the system does not know.
+    fn lent(&self, own: &UserRecord) -> Option<Device> {
+        let claimed = String::from_utf8_lossy(&self.request.user);
+        let name = self.user.map_or(&*claimed, |owner| &owner.name);
+        policy::lent(self.world.config, self.situation, name, own)
     }
 
     fn debug(&self, requirement: Requirement) {

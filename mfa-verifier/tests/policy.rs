@@ -343,6 +343,11 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         ),
         ("[policy]\nwithout_key = true\n", "does nothing without remember"),
         ("[policy]\nmode = \"off\"\nallow_from = [\"::1\"]\n", "allow_from does nothing"),
+        ("[policy]\nverify_new_address = true\n", "only backup codes and tokens let in"),
+        (
+            "[policy]\nnew_address_exempts_enrolled = true\n",
+            "does nothing without verify_new_address",
+        ),
         (
             "[policy]\nmode = \"off\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
             "who comes from an address that is not known is not asked",

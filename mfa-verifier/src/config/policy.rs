@@ -47,6 +47,13 @@ pub struct PolicyConfig {
     /// Seconds for which `sudo` and `su` are remembered in a login session; 0: not at all.
     #[serde(deserialize_with = "span::<LONGEST_SESSION, _>")]
     pub remember_session: u64,
+    /// Whether, from an address at which the user was not seen, only a code that is sent by e-mail lets in.
+    pub verify_new_address: bool,
+    /// Whether that leaves alone who has enrolled an app or a token.
+    pub new_address_exempts_enrolled: bool,
+    /// In what policy makes of this for such a login: that it is one.
+    #[serde(skip)]
+    pub unseen: bool,
     /// Whether somebody who must give a factor and has none enrols at login. Not to be configured
     /// before `login` can lead such an enrolment.
     #[serde(skip)]
@@ -92,14 +99,18 @@ pub struct Methods {
     pub backup_code: bool,
     /// Access tokens.
     pub token: bool,
+    /// Codes that are sent by e-mail, where mail is sent at all.
+    pub email: bool,
 }
 
 impl Methods {
     /// Nothing is accepted.
-    pub const NONE: Self = Self { totp: false, hotp: false, backup_code: false, token: false };
+    pub const NONE: Self =
+        Self { totp: false, hotp: false, backup_code: false, token: false, email: false };
 
     /// Everything is.
-    pub const ALL: Self = Self { totp: true, hotp: true, backup_code: true, token: true };
+    pub const ALL: Self =
+        Self { totp: true, hotp: true, backup_code: true, token: true, email: true };
 
     /// Whether this one is.
     #[must_use]
@@ -109,6 +120,7 @@ impl Methods {
             Method::Hotp => self.hotp,
             Method::BackupCode => self.backup_code,
             Method::Token => self.token,
+            Method::Email => self.email,
         }
     }
 
@@ -138,6 +150,7 @@ impl<'de> Deserialize<'de> for Methods {
                 Method::Hotp => methods.hotp = true,
                 Method::BackupCode => methods.backup_code = true,
                 Method::Token => methods.token = true,
+                Method::Email => methods.email = true,
             }
         }
         Ok(methods)

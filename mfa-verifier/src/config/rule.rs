@@ -62,6 +62,8 @@ pub struct Overrides {
     remember: Option<u64>,
     without_key: Option<bool>,
     remember_session: Option<u64>,
+    verify_new_address: Option<bool>,
+    new_address_exempts_enrolled: Option<bool>,
     window: Option<u8>,
     lockout: LockoutOverrides,
 }
@@ -143,6 +145,8 @@ impl Overrides {
         replace(&mut policy.remember, self.remember);
         replace(&mut policy.without_key, self.without_key);
         replace(&mut policy.remember_session, self.remember_session);
+        replace(&mut policy.verify_new_address, self.verify_new_address);
+        replace(&mut policy.new_address_exempts_enrolled, self.new_address_exempts_enrolled);
     }
 }
 
@@ -233,6 +237,8 @@ struct Written {
     without_key: Option<bool>,
     #[serde(default, deserialize_with = "some_span::<LONGEST_SESSION, _>")]
     remember_session: Option<u64>,
+    verify_new_address: Option<bool>,
+    new_address_exempts_enrolled: Option<bool>,
     #[serde(default, deserialize_with = "some_within::<0, 10, _, _>")]
     window: Option<u8>,
     #[serde(default)]
@@ -281,6 +287,8 @@ impl From<Spanned<Written>> for Rule {
                 remember: rule.remember,
                 without_key: rule.without_key,
                 remember_session: rule.remember_session,
+                verify_new_address: rule.verify_new_address,
+                new_address_exempts_enrolled: rule.new_address_exempts_enrolled,
                 window: rule.window,
                 lockout: rule.lockout,
             },
