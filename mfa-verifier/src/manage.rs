@@ -7,7 +7,7 @@ use mfa_protocol::{Conversation, Secret, escape};
 
 use crate::access_tokens;
 use crate::audit::{Line, Severity};
-use crate::change::{alter, change, done, load};
+use crate::change::{alter, change, change_notes, done, load};
 use crate::check::check;
 use crate::enrol::{self, key};
 use crate::explain::explain;
@@ -86,7 +86,7 @@ fn act(
             Ok(Reply::Codes { user: owner.name.clone(), codes: code_list(&record) })
         }
         Action::ShowKey { label } => show_key(world, owner, label),
-        Action::Unlock => change(world, owner, |record| {
+        Action::Unlock => change_notes(world, owner, |record| {
             unlock(record, (world.now)(), i64::from(world.config.widest_window()));
             Ok(())
         }),

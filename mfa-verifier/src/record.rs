@@ -360,6 +360,14 @@ impl UserRecord {
         !self.devices.is_empty()
     }
 
+    /// Whether logins have noted anything, as they do of who is lent a device, too.
+    #[must_use]
+    pub fn has_notes(&self) -> bool {
+        self.lockout != Lockout::default()
+            || self.mail_codes != MailCodes::default()
+            || !self.remembered.is_empty()
+    }
+
     /// The device of this label. Labels are compared to the letter.
     #[must_use]
     pub fn device(&self, label: &str) -> Option<&Device> {

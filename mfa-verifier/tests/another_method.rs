@@ -412,6 +412,27 @@ fn who_was_let_in_by_a_mailbox_that_is_lent_can_be_remembered() {
     let mut person = Person::new(&host, &[]);
     assert_eq!(person.login("alice", HOME).verdict, Verdict::Granted);
     assert!(person.asked.is_empty());
+    let forget = Action::Forget { number: None };
+    assert!(matches!(host.manage(forget, &mut nobody()), Reply::Done { .. }));
+    let mut person = Person::new(&host, &[]);
+    assert_eq!(person.login("alice", HOME).verdict, Verdict::Denied);
+}
+
+#[test]
+fn who_is_lent_a_mailbox_can_be_unlocked_and_nobody_of_whom_nothing_is_noted() {
+    let host = from_the_first_day("");
+    let unlock = || host.manage(Action::Unlock, &mut nobody());
+    assert!(matches!(unlock(), Reply::Failed(_)), "nothing to unlock");
+    for _ in 0..5 {
+        Person::new(&host, &["", "<wrong>"]).login("alice", HOME);
+    }
+    let mut person = Person::new(&host, &["", "<mail>"]);
+    assert_eq!(person.login("alice", HOME).verdict, Verdict::Locked);
+    assert!(matches!(unlock(), Reply::Done { .. }));
+    let mut person = Person::new(&host, &["", "<mail>"]);
+    assert_eq!(person.login("alice", HOME).verdict, Verdict::Granted);
+    // Root makes no codes for who has no device.
+    assert!(matches!(host.manage(Action::NewCodes, &mut nobody()), Reply::Failed(_)));
 }
 
 #[test]
