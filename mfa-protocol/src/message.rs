@@ -3,8 +3,13 @@
 //!
 //! Times are seconds since the Unix epoch, UTC.
 
+mod instead;
+mod policy;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::instead::{MadeToken, NewToken, RememberedLogin, Tie, TokenStatus};
+pub use self::policy::{Checked, Explained, ExplainedRule, Supposed};
 use crate::{Answer, ConversationError, Prompt, Secret, Style};
 
 /// What a face asks of a verifier: the first frame, after two bytes of version.
@@ -148,19 +153,6 @@ pub enum Action {
     },
 }
 
-/// A login that is only supposed, behind a first factor.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Supposed {
-    /// `PAM_SERVICE`.
-    pub service: String,
-    /// `PAM_RHOST`.
-    pub rhost: Option<String>,
-    /// `PAM_TTY`.
-    pub tty: Option<String>,
-    /// When, as a person writes it: with an offset from UTC, or in local time. `None`: now.
-    pub at: Option<String>,
-}
-
 /// The kind of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceKind {
@@ -221,19 +213,6 @@ pub struct NewDevice {
     pub show: bool,
     /// What the person's terminal can show.
     pub terminal: Terminal,
-}
-
-/// An access token to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewToken {
-    /// What it is called.
-    pub name: String,
-    /// `--expires`: seconds for which it is good.
-    pub lifetime: u64,
-    /// `--from`: the networks from where; none: from anywhere.
-    pub networks: Vec<String>,
-    /// `--service`: the PAM services; none: any.
-    pub services: Vec<String>,
 }
 
 /// What the person's terminal can show.
@@ -361,69 +340,6 @@ pub enum Reply {
         /// All of them, oldest first.
         logins: Vec<RememberedLogin>,
     },
-}
-
-/// A policy file that can be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checked {
-    /// Where it is.
-    pub path: String,
-    /// Whether it is there; where the default one is not, the built-in policy holds.
-    pub exists: bool,
-    /// How many rules it has.
-    pub rules: u32,
-    /// What may not be meant so, a line each.
-    pub warnings: Vec<String>,
-}
-
-/// What policy asks of somebody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explained {
-    /// Who.
-    pub user: String,
-    /// Their uid.
-    pub uid: u32,
-    /// Whether they have enrolled; `None` where it does not matter, and nothing was looked up.
-    pub enrolled: Option<bool>,
-    /// By which PAM service.
-    pub service: String,
-    /// From where: an address, `local` or `unknown`.
-    pub source: String,
-    /// Whether at a terminal or display of this machine.
-    pub console: bool,
-    /// When.
-    pub at: u64,
-    /// The same in local time, where it matters.
-    pub local: Option<String>,
-    /// The rules that were looked at, in order. Only the last can hold.
-    pub rules: Vec<ExplainedRule>,
-    /// How many rules before those are not shown.
-    pub rules_left_out: u32,
-    /// `exempt`, `challenge`, `enrol` or `deny`.
-    pub requirement: String,
-    /// Why somebody is exempt or denied, in the words of the log.
-    pub reason: Option<String>,
-    /// What somebody is told who is let in without a code.
-    pub notice: Option<String>,
-    /// What is asked.
-    pub prompt: Option<String>,
-    /// The factors that are accepted.
-    pub methods: Vec<String>,
-    /// Whether it is from outside of `allow_from`.
-    pub outside: bool,
-}
-
-/// A rule that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainedRule {
-    /// Its number in the file, from 1.
-    pub number: u32,
-    /// Its name.
-    pub name: Option<String>,
-    /// Its line in the file.
-    pub line: u32,
-    /// The key by which it does not match; `None`: it holds.
-    pub mismatch: Option<String>,
 }
 
 /// The end of a login.
@@ -556,78 +472,6 @@ pub struct CodeStatus {
     pub used_at: Option<u64>,
     /// From where.
     pub used_from: Option<String>,
-}
-
-/// An access token was made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MadeToken {
-    /// Whose.
-    pub user: String,
-    /// The token itself, shown this once.
-    pub secret: Secret,
-    /// What is known of it.
-    pub token: TokenStatus,
-}
-
-/// What is known of an access token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenStatus {
-    /// Its name.
-    pub name: String,
-    /// When it was made.
-    pub made: u64,
-    /// When it ends.
-    pub expires: u64,
-    /// The networks that it may come from; none: from anywhere.
-    pub networks: Vec<String>,
-    /// The PAM services that it may be given to; none: any.
-    pub services: Vec<String>,
-    /// When it was last used.
-    pub last_used: Option<u64>,
-    /// From where: `local`, `unknown` or an address.
-    pub last_from: Option<String>,
-}
-
-/// What is known of a remembered login.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RememberedLogin {
-    /// Its number, by which it can be forgotten.
-    pub number: u32,
-    /// The PAM service.
-    pub service: String,
-    /// From where: `local` or an address.
-    pub from: String,
-    /// By what it is known again, beside these.
-    pub by: Tie,
-    /// When its code was given.
-    pub since: u64,
-    /// When it ends.
-    pub until: u64,
-    /// When it last stood in for a code.
-    pub last_used: Option<u64>,
-}
-
-/// By what a remembered login is known again, beside user, service and source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Tie {
-    /// The public key that passed as the first factor.
-    Key,
-    /// Nothing else.
-    Source,
-    /// The login session and its terminal.
-    Session,
-}
-
-impl Tie {
-    /// The name in JSON and for people.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Key => "key",
-            Self::Source => "address",
-            Self::Session => "session",
-        }
-    }
 }
 
 /// Why something was not done, in two lines.

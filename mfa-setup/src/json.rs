@@ -347,6 +347,7 @@ pub struct ExplainedAnswer<'a> {
     prompt: Option<&'a str>,
     methods: &'a [String],
     outside: bool,
+    remember: u64,
 }
 
 #[derive(Serialize)]
@@ -393,6 +394,7 @@ impl<'a> From<&'a Explained> for ExplainedAnswer<'a> {
             prompt: it.prompt.as_deref(),
             methods: &it.methods,
             outside: it.outside,
+            remember: it.remember,
         }
     }
 }

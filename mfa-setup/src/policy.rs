@@ -1,6 +1,7 @@
 //! `check` and `explain`: what policy says, and of whom it asks what.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use mfa_protocol::Reply;
 use mfa_protocol::escape::escape;
@@ -90,6 +91,10 @@ fn explanation(it: &Explained) -> Zeroizing<String> {
         row("Policy:", "no rule holds, so it is [policy] alone");
     }
     row("Asked:", &asked(it));
+    if it.remember > 0 {
+        let time = humantime::format_duration(Duration::from_secs(it.remember));
+        row("Then:", &format!("it may be remembered for up to {time}"));
+    }
     if let Some(notice) = &it.notice {
         row("Told:", &escape(notice));
     }

@@ -263,6 +263,7 @@ fn explained() -> Explained {
         prompt: Some("Verification code: ".to_owned()),
         methods: vec!["backup_code".to_owned()],
         outside: true,
+        remember: 43_200,
     }
 }
 
@@ -281,7 +282,8 @@ fn an_explanation_is_a_table_or_one_object() {
          Rule 1:    \"robot\", line 10: no: alice is not among its users\n\
          Rule 2:    line 20: no: 198.51.100.7 is in none of its networks\n\
          Rule 3:    line 30: holds\n\
-         Asked:     \"Verification code: \": right are backup_code; it is outside of allow_from\n"
+         Asked:     \"Verification code: \": right are backup_code; it is outside of allow_from\n\
+         Then:      it may be remembered for up to 12h\n"
     );
     let request = managed(verifier.join().unwrap().0);
     assert_eq!(request.user.as_deref(), Some(&b"alice"[..]));
@@ -305,7 +307,8 @@ fn an_explanation_is_a_table_or_one_object() {
          \"passed_over\":[{\"number\":1,\"name\":\"robot\",\"line\":10,\"mismatch\":\"users\"},\
          {\"number\":2,\"name\":null,\"line\":20,\"mismatch\":\"from\"}],\
          \"requirement\":\"challenge\",\"reason\":null,\"notice\":null,\
-         \"prompt\":\"Verification code: \",\"methods\":[\"backup_code\"],\"outside\":true}\n"
+         \"prompt\":\"Verification code: \",\"methods\":[\"backup_code\"],\"outside\":true,\
+         \"remember\":43200}\n"
     );
     verifier.join().unwrap();
 }

@@ -7,6 +7,7 @@ use crate::decision::Decision;
 use crate::failure::{of_situation, of_store, usage};
 use crate::policy::{self, Exemption, Requirement, Ruling};
 use crate::record::UserRecord;
+use crate::remember::lifetime;
 use crate::situation::situation;
 use crate::store::{Owner, Store};
 use crate::words::{grace, prompt};
@@ -100,6 +101,11 @@ pub(crate) fn explain(
             Vec::new()
         },
         outside: ruling.outside,
+        remember: if asks && has_factor {
+            lifetime(policy, &request.service, situation.source)
+        } else {
+            0
+        },
     })
 }
 

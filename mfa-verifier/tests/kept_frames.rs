@@ -13,8 +13,9 @@ use std::fmt::Debug;
 
 use mfa_protocol::message::{
     Action, Added, Algorithm, Checked, CodeStatus, DeviceKind, DeviceStatus, Explained,
-    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Key, LoginRequest, ManageRequest,
-    NewDevice, Outcome, Reply, Request, Status, Supposed, Terminal, ToFace, Verdict,
+    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Key, LoginRequest, MadeToken,
+    ManageRequest, NewDevice, NewToken, Outcome, RememberedLogin, Reply, Request, Status, Supposed,
+    Terminal, Tie, ToFace, TokenStatus, Verdict,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Prompt, Style};
@@ -70,7 +71,13 @@ fn requests_about_a_record_are_kept() {
         tty: None,
         at: Some("now".to_owned()),
     };
-    let rows: [(Action, &[u8]); 12] = [
+    let token = NewToken {
+        name: "robot".to_owned(),
+        lifetime: 3_600,
+        networks: vec!["::1".to_owned()],
+        services: vec!["sshd".to_owned()],
+    };
+    let rows: [(Action, &[u8]); 18] = [
         (Action::Status, b"\x01"),
         (Action::Remove { label: label() }, b"\x02\x05phone"),
         (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
@@ -83,6 +90,12 @@ fn requests_about_a_record_are_kept() {
         (Action::Invite { lifetime: 3_600 }, b"\x0a\x90\x1c"),
         (Action::Check, b"\x0b"),
         (Action::Explain(Box::new(supposed)), b"\x0c\x04sshd\x01\x03::1\x00\x01\x03now"),
+        (Action::NewToken(Box::new(token)), b"\x0d\x05robot\x90\x1c\x01\x03::1\x01\x04sshd"),
+        (Action::Tokens, b"\x0e"),
+        (Action::RevokeToken { name: "robot".to_owned() }, b"\x0f\x05robot"),
+        (Action::Remembered, b"\x10"),
+        (Action::Forget { number: Some(7) }, b"\x11\x01\x07"),
+        (Action::Forget { number: None }, b"\x11\x00"),
     ];
     for (action, bytes) in rows {
         let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
@@ -284,6 +297,7 @@ fn what_policy_says_is_kept() {
         prompt: None,
         methods: vec!["totp".to_owned()],
         outside: false,
+        remember: 43_200,
     };
     let rows: [(Reply, &[u8]); 2] = [
         (Reply::Checked(checked), b"\x09\x02/p\x01\x02\x01\x01w"),
@@ -291,7 +305,50 @@ fn what_policy_says_is_kept() {
             Reply::Explained(Box::new(explained)),
             b"\x0a\x05alice\xe8\x07\x01\x01\x04sshd\
               \x05local\x01\x05\x00\x01\x01\x01\x01r\x07\x01\x04time\
-              \x00\x06exempt\x01\x07trusted\x00\x00\x01\x04totp\x00",
+              \x00\x06exempt\x01\x07trusted\x00\x00\x01\x04totp\x00\xc0\xd1\x02",
+        ),
+    ];
+    for (reply, bytes) in rows {
+        is_kept(&ToFace::Done(Box::new(reply)), &[b"\x02", bytes].concat());
+    }
+}
+
+#[test]
+fn what_stands_in_for_a_code_is_kept() {
+    let alice = || "alice".to_owned();
+    let token = TokenStatus {
+        name: "robot".to_owned(),
+        made: 5,
+        expires: 300,
+        networks: vec!["::1/128".to_owned()],
+        services: vec![],
+        last_used: Some(6),
+        last_from: Some("local".to_owned()),
+    };
+    let login = |by: Tie| RememberedLogin {
+        number: 7,
+        service: "sshd".to_owned(),
+        from: "::/64".to_owned(),
+        by,
+        since: 5,
+        until: 300,
+        last_used: None,
+    };
+    let logins = vec![login(Tie::Key), login(Tie::Source), login(Tie::Session)];
+    let made = MadeToken { user: alice(), secret: "mfatok".into(), token: token.clone() };
+    let rows: [(Reply, &[u8]); 3] = [
+        (
+            Reply::TokenMade(Box::new(made)),
+            b"\x0b\x05alice\x06mfatok\x05robot\x05\xac\x02\x01\x07::1/128\x00\x01\x06\x01\x05local",
+        ),
+        (
+            Reply::Tokens { user: alice(), tokens: vec![token] },
+            b"\x0c\x05alice\x01\x05robot\x05\xac\x02\x01\x07::1/128\x00\x01\x06\x01\x05local",
+        ),
+        (
+            Reply::Remembered { user: alice(), logins },
+            b"\x0d\x05alice\x03\x07\x04sshd\x05::/64\x00\x05\xac\x02\x00\
+              \x07\x04sshd\x05::/64\x01\x05\xac\x02\x00\x07\x04sshd\x05::/64\x02\x05\xac\x02\x00",
         ),
     ];
     for (reply, bytes) in rows {

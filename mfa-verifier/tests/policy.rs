@@ -246,6 +246,7 @@ mode = "off"
 groups = ["wheel"]
 from = ["192.0.2.0/24"]
 methods = ["totp"]
+remember = "12h"
 "#;
 
 #[test]
@@ -277,6 +278,7 @@ fn an_explanation_is_what_a_login_does() {
     assert_eq!(trusted.reason.as_deref(), Some("trusted"));
     let mismatches: Vec<_> = trusted.rules.iter().map(|rule| rule.mismatch.as_deref()).collect();
     assert_eq!(mismatches, [Some("time"), Some("from")]);
+    assert_eq!((night.remember, day.remember, trusted.remember), (0, 43_200, 0));
     // Nothing of it is in the log, or changed anything.
     assert!(host.lines.borrow().iter().all(|line| line.contains("action=add")));
 }

@@ -116,8 +116,8 @@ pub fn sessions(host: &Running, users: &[String], tokens: &[Device], over: &Atom
 impl Session<'_> {
     fn run(mut self, over: &AtomicBool) -> Tally {
         while !over.load(Ordering::Relaxed) {
-            if self.codes.is_empty() {
-                self.codes = self.token.codes(BATCH).into();
+            if self.codes.len() < 2 {
+                self.codes.extend(self.token.codes(BATCH));
             }
             let act = self.next_act();
             self.act(act);
@@ -135,6 +135,11 @@ impl Session<'_> {
     fn next_act(&mut self) -> Act {
         if self.in_doubt {
             return Act::Doubted;
+        }
+        // One in a million is the same as the one before it: given again, it is no replay.
+        let is_one = |code: Option<&String>| code == self.codes.front();
+        if is_one(self.last.as_ref()) || is_one(self.codes.get(1)) {
+            return Act::Right;
         }
         match self.dice.roll(100) {
             0..15 => Act::Wrong,
@@ -258,8 +263,10 @@ impl Session<'_> {
         let unavailable = [End::Broken, End::Refused(Verdict::Unavailable)];
         assert!(
             expected.contains(&end) || unavailable.contains(&end),
-            "{}, {act:?}: {end:?}",
-            self.user
+            "{}, {act:?}: {end:?} (accepted last: {:?}, next: {:?})",
+            self.user,
+            self.last,
+            self.codes.front()
         );
     }
 }

@@ -112,7 +112,7 @@ impl Crew {
                 Ok(_) => {}
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                Err(error) if is_out_of_descriptors(&error) => self.turn_away(),
+                Err(error) if is_out_of_descriptors(&error) => {}
                 Err(_) => thread::sleep(PAUSE),
             }
         }
@@ -122,7 +122,13 @@ impl Crew {
     fn next(&self) -> io::Result<UnixStream> {
         self.arrivals.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE)?;
         let accepted = self.listener.accept();
-        self.arrivals.modify(&self.listener, &mut next_connection())?;
+        if accepted.as_ref().is_err_and(is_out_of_descriptors) {
+            self.turn_away();
+        }
+        // Nobody would be woken any more.
+        while self.arrivals.modify(&self.listener, &mut next_connection()).is_err() {
+            thread::sleep(PAUSE);
+        }
         accepted.map(|(stream, _)| stream)
     }
 

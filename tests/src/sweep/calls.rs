@@ -8,6 +8,12 @@ use nix::libc;
 
 use super::orders::Fault;
 
+/// What waits for one of several descriptors.
+#[cfg(target_arch = "x86_64")]
+pub const EPOLL_WAIT: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+#[cfg(not(target_arch = "x86_64"))]
+pub const EPOLL_WAIT: &[i64] = &[libc::SYS_epoll_pwait];
+
 /// What is known of a function of the kernel's.
 #[derive(Debug, Clone, Copy)]
 pub struct Function {
@@ -230,4 +236,8 @@ const CALLS: &[(libc::c_long, &str, &[Errno])] = &[
     (libc::SYS_poll, "poll", &[EINTR, ENOMEM]),
     (libc::SYS_eventfd2, "eventfd2", DESCRIPTOR),
     (libc::SYS_epoll_create1, "epoll_create1", DESCRIPTOR),
+    (libc::SYS_epoll_ctl, "epoll_ctl", &[ENOMEM, ENOSPC]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_epoll_wait, "epoll_wait", &[EINTR]),
+    (libc::SYS_epoll_pwait, "epoll_pwait", &[EINTR]),
 ];

@@ -28,7 +28,7 @@ pub enum Order {
 /// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Begins {
-    /// With a connection.
+    /// With a connection, for which epoll waits.
     Accepting,
     /// With what it reads: of a db that another process wants.
     Reading,
@@ -38,9 +38,7 @@ impl Begins {
     /// Whether this function is meant.
     pub fn with(self, function: u64) -> bool {
         match self {
-            Self::Accepting => {
-                [libc::SYS_accept, libc::SYS_accept4].contains(&function.cast_signed())
-            }
+            Self::Accepting => calls::EPOLL_WAIT.contains(&function.cast_signed()),
             Self::Reading => function.cast_signed() == libc::SYS_read,
         }
     }
