@@ -3,11 +3,12 @@
 
 use std::time::Instant;
 
+use mfa_tests::host::Enrolled;
 use mfa_tests::mail::{AUTHORITY, SERVER_NAME};
 use mfa_tests::pam::Attempt;
 use mfa_tests::person::exit;
 use mfa_tests::waiting::until;
-use mfa_tests::{Enrolled, Host, Running};
+use mfa_tests::{Host, Running};
 
 const CODE: &str = "Verification code: ";
 const WHICH: &str = "Which one, by number or name? ";
