@@ -27,7 +27,8 @@ pub enum Request {
 impl Request {
     /// Whether nothing comes of it but a question, or an outcome that uses nothing up, until a frame of
     /// the face's follows: a login that brings no answer along, also one that leads to an enrolment.
-    /// One that is remembered may be noted twice so, which is as good as once.
+    /// One that is remembered may be noted twice so, which is as good as once. No code is sent by mail
+    /// before the first answer has come.
     #[must_use]
     pub fn begins_with_a_question(&self) -> bool {
         match self {
@@ -161,6 +162,8 @@ pub enum DeviceKind {
     Totp,
     /// Counter-based codes, RFC 4226.
     Hotp,
+    /// Since version 3: codes that are sent by e-mail.
+    Email,
 }
 
 impl DeviceKind {
@@ -170,6 +173,7 @@ impl DeviceKind {
         match self {
             Self::Totp => "totp",
             Self::Hotp => "hotp",
+            Self::Email => "email",
         }
     }
 }
@@ -189,7 +193,7 @@ pub enum Algorithm {
 /// `guided` is set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewDevice {
-    /// TOTP or HOTP.
+    /// TOTP, HOTP or e-mail, whose address is asked for.
     pub kind: DeviceKind,
     /// `--label`.
     pub label: Option<String>,
@@ -347,8 +351,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The user's name as the system has it, if there is such a user.
     pub user: Option<String>,
-    /// The factor that was given: `totp`, `hotp`, `backup_code`, `token`; `otp` where it could be either of
-    /// the first two.
+    /// The factor that was given: `totp`, `hotp`, `email`, `backup_code`, `token`; `otp` where it could be
+    /// any of the first three.
     pub factor: Option<String>,
     /// The label of the device that was used, or the name of the access token.
     pub label: Option<String>,
@@ -396,9 +400,9 @@ pub struct Added {
     pub label: String,
     /// Its kind.
     pub kind: DeviceKind,
-    /// Its key in base32, without padding.
+    /// Its key in base32, without padding; none of an e-mail device.
     pub secret: Secret,
-    /// Its `otpauth://` URI.
+    /// Its `otpauth://` URI; none of an e-mail device.
     pub uri: Secret,
     /// The backup codes, if this was the first device; else empty.
     pub backup_codes: Vec<Secret>,

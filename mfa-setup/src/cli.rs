@@ -119,12 +119,27 @@ pub struct Add {
     pub no_confirm: bool,
 }
 
+impl Add {
+    /// Whether nothing is asked for but a label.
+    fn is_plain(&self) -> bool {
+        self.algorithm.is_none()
+            && self.digits.is_none()
+            && self.period.is_none()
+            && self.counter.is_none()
+            && self.qr.is_none()
+            && self.secret_file.is_none()
+            && !self.no_confirm
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// Time-based codes: an authenticator app
     Totp,
     /// Counter-based codes: most hardware tokens
     Hotp,
+    /// Codes that are sent to an address, which is asked for and verified
+    Email,
 }
 
 impl From<Kind> for message::DeviceKind {
@@ -132,6 +147,7 @@ impl From<Kind> for message::DeviceKind {
         match kind {
             Kind::Totp => Self::Totp,
             Kind::Hotp => Self::Hotp,
+            Kind::Email => Self::Email,
         }
     }
 }
@@ -320,6 +336,12 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
         Some(Command::Add(Add { kind: Kind::Totp, counter: Some(_), .. })) => {
             Err(Problem::usage("--counter is for hotp", "a totp device has --period"))
         }
+        Some(Command::Add(add)) if add.kind == Kind::Email && !add.is_plain() => {
+            Err(Problem::usage(
+                "an e-mail device has nothing but a label and an address",
+                "mfa-setup add email [--label LABEL]",
+            ))
+        }
         Some(Command::Invite(_)) if cli.global.user.is_some() => {
             Err(Problem::usage("invite takes the user without --user", "mfa-setup invite NAME"))
         }
@@ -444,7 +466,10 @@ mod tests {
 
         for line in [
             "mfa-setup add",
-            "mfa-setup add email",
+            "mfa-setup add sms",
+            "mfa-setup add email --digits 8",
+            "mfa-setup add email --qr a.png",
+            "mfa-setup add email --no-confirm",
             "mfa-setup add totp --digits 900",
             "mfa-setup add totp --algorithm md5",
             "mfa-setup add totp --counter 1",

@@ -132,7 +132,7 @@ fn asked(it: &Explained) -> String {
             let prompt = escape(it.prompt.as_deref().unwrap_or_default());
             let methods = it.methods.join(", ");
             let accepted = match (it.enrolled, it.methods.is_empty()) {
-                (Some(false), _) => "nothing is right, for nothing is enrolled".to_owned(),
+                (Some(false), true) => "nothing is right, for nothing is enrolled".to_owned(),
                 (_, true) => "nothing is right".to_owned(),
                 _ => format!("right are {methods}"),
             };

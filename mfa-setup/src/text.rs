@@ -6,7 +6,8 @@ use std::fmt::Write;
 use mfa_protocol::Secret;
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{
-    Added, CodeStatus, DeviceStatus, Key, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
+    Added, CodeStatus, DeviceKind, DeviceStatus, Key, MadeToken, Outcome, RememberedLogin, Status,
+    TokenStatus,
 };
 use zeroize::Zeroizing;
 
@@ -34,7 +35,7 @@ pub fn added(added: &Added, key_shown: bool) -> Zeroizing<String> {
     let mut out = roomy();
     let (label, user) = (escape(&added.label), escape(&added.user));
     line(&mut out, format_args!("Added the {} device \"{label}\" of {user}.", added.kind.name()));
-    if !key_shown {
+    if !key_shown && added.kind != DeviceKind::Email {
         key_and_uri(&mut out, &added.secret, &added.uri);
     }
     if !added.codes_shown && !added.backup_codes.is_empty() {
@@ -269,7 +270,6 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use mfa_protocol::Verdict;
-    use mfa_protocol::message::DeviceKind;
 
     fn device(label: &str) -> DeviceStatus {
         DeviceStatus {

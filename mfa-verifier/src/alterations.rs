@@ -1,4 +1,4 @@
-//! What was altered in a record, told to its owner at the next login. Pure.
+//! What was altered in a record, told to its owner at the next login (and by mail: `notices`). Pure.
 //!
 //! Who altered it with a stolen code must not be able to make that unseen with what they put there.
 //! So nothing is settled but by a login with a factor that is older than the oldest alteration of
@@ -68,19 +68,7 @@ pub fn tell(news: &[Alteration]) -> Option<String> {
     let mut text = String::new();
     for alteration in news {
         let time = timestamp(alteration.at);
-        let label = escape(&alteration.label);
-        let device = format!("device \"{label}\"");
-        let token = format!("access token \"{label}\"");
-        let what = match alteration.what {
-            Altered::Added => format!("{device} was added"),
-            Altered::Replaced => format!("{device} was replaced"),
-            Altered::Removed => format!("{device} was removed"),
-            Altered::Default => format!("{device} became the default"),
-            Altered::Resynchronised => format!("{device} was resynchronised"),
-            Altered::NewCodes => "new backup codes were made".to_owned(),
-            Altered::TokenMade => format!("{token} was made"),
-            Altered::TokenRevoked => format!("{token} was revoked"),
-        };
+        let what = what_was(alteration.what, &alteration.label);
         let by = if alteration.by_root { " by root" } else { "" };
         let again = alteration.again.map(timestamp);
         let again = again.map_or(String::new(), |time| format!(", and again, last at {time}"));
@@ -89,6 +77,24 @@ pub fn tell(news: &[Alteration]) -> Option<String> {
     }
     text.push_str("If that was not you, tell your administrator.");
     Some(text)
+}
+
+/// One alteration in words.
+#[must_use]
+pub fn what_was(altered: Altered, label: &str) -> String {
+    let label = escape(label);
+    let device = format!("device \"{label}\"");
+    let token = format!("access token \"{label}\"");
+    match altered {
+        Altered::Added => format!("{device} was added"),
+        Altered::Replaced => format!("{device} was replaced"),
+        Altered::Removed => format!("{device} was removed"),
+        Altered::Default => format!("{device} became the default"),
+        Altered::Resynchronised => format!("{device} was resynchronised"),
+        Altered::NewCodes => "new backup codes were made".to_owned(),
+        Altered::TokenMade => format!("{token} was made"),
+        Altered::TokenRevoked => format!("{token} was revoked"),
+    }
 }
 
 #[cfg(test)]

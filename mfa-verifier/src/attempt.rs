@@ -1,43 +1,79 @@
 //! One answer, judged under the user's lock: the same for a login and for a change of the record.
 
+use std::mem;
+
 use crate::decision::{Decision, Given, Nobody};
 use crate::factor::Typed;
 use crate::factor::codes::{self, CodesError};
 use crate::factor::tokens;
 use crate::judge::{Accepted, Attempt, Code, GivenToken, Judgement, Refusal, judge};
-use crate::policy::Situation;
-use crate::record::{BackupCodes, UserRecord};
+use crate::policy::{LENT, Situation};
+use crate::record::{BackupCodes, Device, UserRecord};
 use crate::store::{self, Change, Decoy, Owner, Store, StoreError};
 use crate::world::World;
 
 /// Whose record is judged: the user's own, or a decoy for who has none.
 pub(crate) struct Subject {
     owner: Owner,
+    /// With what is lent in it.
     record: UserRecord,
+    /// What policy lends to the user's own record; it is never kept in it.
+    lent: Option<Device>,
     stands_for: Option<(Nobody, Decoy)>,
 }
 
 impl Subject {
-    /// The user's own record if there is a device in it, else a decoy.
+    /// The user's own record if there is a device in it, be it a `lent` one; else a decoy.
     pub(crate) fn of(
         store: &dyn Store,
         user: Option<&Owner>,
         own: UserRecord,
+        lent: Option<Device>,
     ) -> Result<Self, AttemptError> {
         let nobody = match user {
-            Some(owner) if own.is_enrolled() => return Ok(Self::own(owner, own)),
+            Some(owner) if own.is_enrolled() || lent.is_some() => {
+                return Ok(Self::own(owner, own, lent));
+            }
             Some(_) => Nobody::NotEnrolled,
             None => Nobody::Unknown,
         };
         let decoy = Decoy::take();
         let owner = decoy.owner();
-        let (record, _) = store.load(&owner)?;
-        Ok(Self { owner, record, stands_for: Some((nobody, decoy)) })
+        let (mut record, _) = store.load(&owner)?;
+        if let Some(lent) = lent {
+            // Who is unknown looks like who has not enrolled.
+            (record.default, record.devices, record.backup_codes) = (lent.id, vec![lent], None);
+        }
+        Ok(Self { owner, record, lent: None, stands_for: Some((nobody, decoy)) })
     }
 
     /// The user's own record.
-    pub(crate) fn own(owner: &Owner, record: UserRecord) -> Self {
-        Self { owner: owner.clone(), record, stands_for: None }
+    pub(crate) fn own(owner: &Owner, mut record: UserRecord, lent: Option<Device>) -> Self {
+        record.devices.extend(lent.clone());
+        Self { owner: owner.clone(), record, lent, stands_for: None }
+    }
+
+    /// [`store::update`], of the record with what is lent in it. Nothing is saved where `change` says
+    /// none, or where everything was taken from the user meanwhile: a record that is empty must not come
+    /// of it.
+    pub(crate) fn update<T>(
+        &self,
+        store: &dyn Store,
+        mut change: impl FnMut(&mut UserRecord) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        store::update(store, &self.owner, |mut record| {
+            record.devices.extend(self.lent.clone());
+            if !record.is_enrolled() {
+                return Change::Keep(None);
+            }
+            let changed = change(&mut record);
+            record.devices.retain(|device| device.id != LENT);
+            record.fit();
+            match changed {
+                Some(changed) => Change::Save(record, Some(changed)),
+                None => Change::Keep(None),
+            }
+        })
     }
 
     /// Whose record it is.
@@ -90,19 +126,14 @@ pub(crate) fn answered(
     };
     let given = Given::of(&code, &subject.record);
     let attempt = Attempt { code, source: situation.source };
-    let judged = store::update(store, &subject.owner, |record| {
+    let judged = subject.update(store, |record| {
         if (world.late)() {
-            return Change::Keep(None);
-        }
-        if !record.is_enrolled() {
-            // Everything was taken from the user while the code was typed. A record that is empty
-            // must not come of it.
-            return Change::Keep(Some((Judgement::Refused(Refusal::Misshapen), 0, Vec::new())));
+            return None;
         }
         let now = (world.now)();
-        let (judgement, mut record) = judge(record, &attempt, now, world.config);
+        let judgement;
+        (judgement, *record) = judge(mem::take(record), &attempt, now, world.config);
         let codes_left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
-        record.fit();
         let news = match (&judgement, purpose) {
             // Nobody reads what a script is told.
             (Judgement::Accepted(Accepted::Token { .. }), _) => Vec::new(),
@@ -110,9 +141,14 @@ pub(crate) fn answered(
             (Judgement::Accepted(_), Purpose::Unseen) => record.news(now),
             _ => Vec::new(),
         };
-        Change::Save(record, Some((judgement, codes_left, news)))
+        Some((judgement, codes_left, news))
     })?;
-    let (judgement, codes_left, news) = judged.ok_or(AttemptError::Late)?;
+    let (judgement, codes_left, news) = match judged {
+        Some(judged) => judged,
+        None if (world.late)() => return Err(AttemptError::Late),
+        // Nothing is left that it could be a code of.
+        None => (Judgement::Refused(Refusal::Misshapen), 0, Vec::new()),
+    };
     Ok(match (judgement, &subject.stands_for) {
         (_, Some((nobody, _))) => Decision::Nobody { given, nobody: *nobody },
         (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left, news },

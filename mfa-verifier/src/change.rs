@@ -27,11 +27,29 @@ pub(crate) fn alter(
 pub(crate) fn change(
     world: &World,
     owner: &Owner,
+    decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
+    change_where(UserRecord::is_enrolled, world, owner, decide)
+}
+
+/// Changes what logins have noted, be it of somebody to whom policy only lends a device.
+pub(crate) fn change_notes(
+    world: &World,
+    owner: &Owner,
+    decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
+    change_where(|record| record.is_enrolled() || record.has_notes(), world, owner, decide)
+}
+
+fn change_where(
+    is_one: impl Fn(&UserRecord) -> bool,
+    world: &World,
+    owner: &Owner,
     mut decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
     let Some(store) = world.managed_store()? else { return Err(not_enrolled(owner)) };
     store::update(store, owner, |mut record| {
-        if !record.is_enrolled() {
+        if !is_one(&record) {
             return Change::Keep(Err(not_enrolled(owner)));
         }
         match decide(&mut record) {

@@ -24,6 +24,7 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
         )
     };
     let mut warnings = of_policy(world.config);
+    warnings.extend(of_enrolment(world.config));
     warnings.extend(of_rules(world.config));
     warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
     warnings.truncate(MAX_WARNINGS);
@@ -40,10 +41,7 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
 
 fn of_policy(config: &Config) -> Vec<String> {
     let policy = &config.policy;
-    // What one key needs of another may stand in a rule.
-    let anywhere = |is_so: fn(&PolicyConfig) -> bool| {
-        is_so(policy) || config.rules.iter().any(|rule| is_so(&rule.applied_to_policy(policy)))
-    };
+    let anywhere = |is_so: fn(&PolicyConfig) -> bool| is_anywhere(config, is_so);
     let mut warnings = Vec::new();
     if let Some(everything) = policy.trusted.everything() {
         warnings.push(format!("[policy] trusted has {everything}: nobody from there is asked"));
@@ -63,6 +61,29 @@ fn of_policy(config: &Config) -> Vec<String> {
     if policy.without_key && !anywhere(|policy| policy.remember > 0) {
         warnings.push("[policy] without_key does nothing without remember".to_owned());
     }
+    if policy.new_address_exempts_enrolled && !anywhere(|policy| policy.verify_new_address) {
+        warnings.push(
+            "[policy] new_address_exempts_enrolled does nothing without verify_new_address"
+                .to_owned(),
+        );
+    }
+    if anywhere(|policy| policy.verify_new_address) && config.email.from.is_none() {
+        warnings.push(
+            "verify_new_address without from in [email]: from a new address only backup codes and \
+             tokens let in"
+                .to_owned(),
+        );
+    }
+    if !policy.allow_from.is_empty() && policy.mode == Mode::Off {
+        warnings.push("[policy] allow_from does nothing where mode is \"off\"".to_owned());
+    }
+    warnings
+}
+
+fn of_enrolment(config: &Config) -> Vec<String> {
+    let policy = &config.policy;
+    let anywhere = |is_so: fn(&PolicyConfig) -> bool| is_anywhere(config, is_so);
+    let mut warnings = Vec::new();
     let enrols = policy.enrol_at_login != EnrolAtLogin::Off;
     if enrols && !anywhere(|policy| policy.mode == Mode::Required) {
         warnings
@@ -71,15 +92,32 @@ fn of_policy(config: &Config) -> Vec<String> {
     if enrols && !policy.methods.totp {
         warnings.push("[policy] enrol_at_login does nothing: methods has no totp".to_owned());
     }
+    if enrols && policy.methods.email && config.email.address.is_some() {
+        warnings.push(
+            "[policy] enrol_at_login does nothing for whom address in [email] gives a mailbox: a \
+             code is sent there in its place"
+                .to_owned(),
+        );
+    }
+    if enrols && policy.verify_new_address && !policy.new_address_exempts_enrolled {
+        warnings.push(
+            "[policy] enrol_at_login does nothing from a new address, where verify_new_address \
+             accepts no app; see new_address_exempts_enrolled"
+                .to_owned(),
+        );
+    }
     if !policy.enrol_from.is_empty()
         && !anywhere(|policy| policy.enrol_at_login != EnrolAtLogin::Off)
     {
         warnings.push("[policy] enrol_from does nothing without enrol_at_login".to_owned());
     }
-    if !policy.allow_from.is_empty() && policy.mode == Mode::Off {
-        warnings.push("[policy] allow_from does nothing where mode is \"off\"".to_owned());
-    }
     warnings
+}
+
+/// Whether it is so in the policy itself or in a rule: what one key needs of another may stand there.
+fn is_anywhere(config: &Config, is_so: fn(&PolicyConfig) -> bool) -> bool {
+    let policy = &config.policy;
+    is_so(policy) || config.rules.iter().any(|rule| is_so(&rule.applied_to_policy(policy)))
 }
 
 fn of_rules(config: &Config) -> Vec<String> {

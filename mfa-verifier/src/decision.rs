@@ -94,6 +94,8 @@ impl Decision {
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::Wrong => "wrong_code",
                 Refusal::Misshapen => "misshapen",
+                Refusal::NotSent => "not_sent",
+                Refusal::NewAddress => "new_address",
                 Refusal::Used { .. } => "already_used",
                 Refusal::UsedAhead { .. } => "used_ahead",
                 Refusal::Barred(Barred::Until(_)) => "locked",

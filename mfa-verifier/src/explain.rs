@@ -2,12 +2,13 @@
 
 use mfa_protocol::message::{Explained, ExplainedRule, Failure, LoginRequest, Supposed};
 
+use crate::config::{Config, Methods};
 use crate::decision::Decision;
 use crate::failure::{of_situation, of_store, usage};
 use crate::policy::{self, Exemption, Requirement, Ruling};
 use crate::remember::lifetime;
 use crate::situation::situation;
-use crate::store::{Owner, Store};
+use crate::store::Owner;
 use crate::words::{grace, prompt};
 use crate::world::World;
 
@@ -51,8 +52,15 @@ pub(crate) fn explain(
     let ruling = policy::ruling(world.config, &situation);
     let policy = &ruling.config.policy;
     let looked_at = policy::looks_at_records(policy, &situation);
-    let enrolled = looked_at.then(|| is_enrolled(world, owner)).transpose()?;
-    let requirement = policy::requirement(policy, &situation, enrolled.unwrap_or_default());
+    let opened = if looked_at { world.managed_store()? } else { None };
+    // A fresh host has nobody, and lends nothing.
+    let record = opened.map(|store| store.load(owner)).transpose().map_err(|e| of_store(&e))?;
+    let record = record.map(|(record, _)| record).unwrap_or_default();
+    let lends = || policy::lent(&ruling.config, &situation, &owner.name, &record);
+    let lent = opened.and_then(|_| lends());
+    let has_factor = record.is_enrolled() || lent.is_some();
+    let there = policy::from_there(&ruling.config, &situation, &record, lent.as_ref());
+    let requirement = policy::requirement(&there.policy, &situation, has_factor);
     let (name, reason) = match requirement {
         Requirement::Exempt(exemption) => ("exempt", Some(Decision::Exempt(exemption))),
         Requirement::Deny(denial) => ("deny", Some(Decision::Denied(denial))),
@@ -66,16 +74,19 @@ pub(crate) fn explain(
         _ => None,
     };
     let asks = requirement == Requirement::Challenge;
+    let methods = if asks && has_factor {
+        right(&there, lent.is_some() && !record.is_enrolled())
+    } else {
+        Methods::NONE
+    };
     let shown = World { config: &ruling.config, ..*world };
     let (rules, rules_left_out) = rules(&ruling);
     Ok(Explained {
         user: owner.name.clone(),
         uid: owner.uid,
-        enrolled,
+        enrolled: looked_at.then(|| record.is_enrolled()),
         service: request.service.clone(),
-        source: situation
-            .address
-            .map_or_else(|| situation.source.to_string(), |address| address.to_string()),
+        source: situation.from_where(),
         console: situation.console,
         at: situation.now,
         local: situation.local.map(|local| local.strftime("%a %F %H:%M:%S").to_string()),
@@ -85,13 +96,9 @@ pub(crate) fn explain(
         reason: reason.map(|decision| decision.reason().to_owned()),
         notice,
         prompt: asks.then(|| prompt(&shown, &request).text),
-        methods: if asks {
-            policy.methods.names().into_iter().map(str::to_owned).collect()
-        } else {
-            Vec::new()
-        },
+        methods: methods.names().into_iter().map(str::to_owned).collect(),
         outside: ruling.outside,
-        remember: if asks && enrolled == Some(true) {
+        remember: if asks && has_factor {
             lifetime(policy, &request.service, situation.source)
         } else {
             0
@@ -99,11 +106,12 @@ pub(crate) fn explain(
     })
 }
 
-/// A fresh host has nobody.
-fn is_enrolled(world: &World, owner: &Owner) -> Result<bool, Failure> {
-    let load = |store: &dyn Store| store.load(owner).map_err(|error| of_store(&error));
-    let loaded = world.managed_store()?.map(load).transpose()?;
-    Ok(loaded.is_some_and(|(record, _)| record.is_enrolled()))
+/// What policy accepts, of what there can be on this host: where all that somebody has is lent, that is a
+/// code that is sent.
+fn right(config: &Config, lent_alone: bool) -> Methods {
+    let methods = config.policy.methods;
+    let email = methods.email && config.email.from.is_some();
+    if lent_alone { Methods { email, ..Methods::NONE } } else { Methods { email, ..methods } }
 }
 
 /// The rules up to the one that holds, and how many before them are too many for an answer.

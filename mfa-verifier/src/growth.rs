@@ -4,6 +4,7 @@
 //! made on purpose (a device, a token) is refused where it would leave too little room for all that
 //! logins and changes may add to it; and what is of use only for a while gives way.
 
+use crate::factor::mail_code::MailCodes;
 use crate::record::{
     Alteration, Altered, BackupCode, Invitation, MAX_ALTERATIONS, MAX_LABEL, MAX_SOURCES,
     MovingFactor, RecordError, SourceState, TimeCandidate, Use, UserRecord,
@@ -29,7 +30,8 @@ impl UserRecord {
     /// [`Self::has_room`] nothing is dropped but remembered logins.
     pub fn fit(&mut self) {
         // Without these the largest record there can be is far below the bound.
-        if self.tokens.is_empty() && self.remembered.is_empty() {
+        let addressed = self.devices.iter().any(|device| device.address().is_some());
+        if self.tokens.is_empty() && self.remembered.is_empty() && !addressed {
             return;
         }
         while self.encode().is_err_and(|error| error == RecordError::TooLarge) {
@@ -58,6 +60,7 @@ fn grown(record: &UserRecord) -> UserRecord {
         next_id: u32::MAX,
         invitation: Some(Invitation { salt: [0; 16], hash: [0; 16], expires: SOME_TIME }),
         remembered: Vec::new(),
+        mail_codes: MailCodes::longest(),
         ..record.clone()
     };
     for device in &mut grown.devices {
@@ -112,6 +115,7 @@ fn longest(moving: &MovingFactor) -> MovingFactor {
         MovingFactor::Counter { .. } => {
             MovingFactor::Counter { next: u64::MAX, candidate: Some(u64::MAX) }
         }
+        MovingFactor::Sent { .. } => moving.clone(),
     }
 }
 
@@ -120,10 +124,11 @@ mod tests {
     use super::*;
     use crate::factor::Method;
     use crate::factor::tokens::tests::token;
+    use crate::mail::Address;
     use crate::record::tests::largest;
     use crate::record::{
-        MAX_DEVICES, MAX_ENCODED, MAX_REMEMBERED, MAX_SERVICE, MAX_TOKENS, Network, Remembered,
-        Token,
+        Device, MAX_DEVICES, MAX_ENCODED, MAX_REMEMBERED, MAX_SERVICE, MAX_TOKENS, Network,
+        Remembered, Token,
     };
     use mfa_protocol::message::Tie;
 
@@ -192,6 +197,26 @@ mod tests {
     #[test]
     fn without_tokens_and_remembered_logins_no_record_is_too_large() {
         assert!(grown(&largest()).encode().is_ok());
+    }
+
+    #[test]
+    fn addresses_take_room_like_anything_else_that_is_made_on_purpose() {
+        let mailbox = |length: usize| {
+            let address = Address::parse(&format!("a@{}example", "d.".repeat(length / 2))).unwrap();
+            Device { moving: MovingFactor::Sent { address }, ..largest().devices.remove(0) }
+        };
+        let usual = UserRecord { devices: vec![mailbox(30); MAX_DEVICES], ..largest() };
+        assert!(usual.has_room());
+        let mut record = UserRecord { devices: Vec::new(), ..largest() };
+        while record.has_room() {
+            record.devices.push(mailbox(230));
+        }
+        println!("{} devices with the longest addresses are too many", record.devices.len());
+        record.devices.pop();
+        record.remembered = vec![remembered(); MAX_REMEMBERED];
+        record.fit();
+        assert!(size(&record) <= MAX_ENCODED);
+        assert!(grown(&record).encode().is_ok());
     }
 
     #[test]

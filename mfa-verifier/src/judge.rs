@@ -7,6 +7,7 @@ use mfa_protocol::message::DeviceKind;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::factor::mail_code::{self, MailCodes};
 use crate::factor::otp::{self, Finding};
 use crate::factor::tokens::{self, OutOfScope};
 use crate::factor::{Method, codes};
@@ -103,6 +104,11 @@ pub enum Refusal {
     Wrong,
     /// No device of the user has codes of this length: not charged.
     Misshapen,
+    /// It could be a code that is sent, and none that was sent is good any more: not charged.
+    NotSent,
+    /// From an address at which the user was not seen, only a code that is sent shows who they are:
+    /// compared in vain, and not charged.
+    NewAddress,
     /// A code that was accepted before, or is older than one that was: not charged.
     Used {
         /// The device it belongs to; `None` for a backup code.
@@ -149,7 +155,7 @@ pub fn judge(
 }
 
 fn judge_one_time(
-    record: UserRecord,
+    mut record: UserRecord,
     code: &str,
     source: Source,
     now: u64,
@@ -157,24 +163,30 @@ fn judge_one_time(
 ) -> (Judgement, UserRecord) {
     let admitted = record.lockout.admit_otp(source, now, &config.lockout);
     let mut findings = examine_all(&record, code, now, config);
+    let sent = examine_sent(&record, code, now);
+    findings.extend(sent.findings);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
     let compared = !findings.is_empty();
     findings
         .retain(|(index, _)| record.devices.get(*index).is_some_and(|d| is_accepted(d, config)));
     if compared && findings.is_empty() {
-        return refused(Refusal::NotAccepted, record);
+        let refusal = if config.policy.unseen { Refusal::NewAddress } else { Refusal::NotAccepted };
+        return refused(refusal, record);
     }
     if let Err(barred) = admitted {
         return refused(Refusal::Barred(barred), record);
     }
     if findings.is_empty() {
-        return refused(Refusal::Misshapen, record);
+        return refused(sent.refusal, record);
     }
     let right = findings.iter().find_map(|(index, finding)| match finding {
         Finding::Right(moving) => Some((*index, moving.clone())),
         _ => None,
     });
     if let Some((index, moving)) = right {
+        if record.devices.get(index).is_some_and(|device| device.address().is_some()) {
+            record.mail_codes = sent.codes;
+        }
         return accept_device(record, index, moving, source, now, config);
     }
     let label = |index: usize| record.devices.get(index).map(|device| device.label.clone());
@@ -188,10 +200,59 @@ fn judge_one_time(
             Finding::Right(_) | Finding::Wrong(_) => {}
         }
     }
+    if config.policy.methods.email {
+        record.mail_codes = sent.codes;
+    }
     refused(Refusal::Wrong, charge_devices(record, findings, source, now, config))
 }
 
-/// What the code is to each device that has codes of its length, by the device's place; also to those
+/// What the code is to the devices that codes are sent to.
+struct Sent {
+    findings: Vec<(usize, Finding)>,
+    /// The codes that were sent, after this one was held against them.
+    codes: MailCodes,
+    /// Why it is refused where nothing was found for any device.
+    refusal: Refusal,
+}
+
+/// Holds the code against the one that was sent last, whichever device it was for.
+fn examine_sent(record: &UserRecord, code: &str, now: u64) -> Sent {
+    let mut codes = record.mail_codes.clone();
+    let addressed: Vec<_> = of_length(record, code)
+        .filter_map(|(index, device)| Some((index, device, device.address()?)))
+        .collect();
+    let uses: Vec<_> =
+        addressed.iter().map(|(_, _, address)| mail_code::Use::Login(address.as_str())).collect();
+    let found = codes.judge(code, &uses, now);
+    let refusal = match found {
+        _ if addressed.is_empty() => Refusal::Misshapen,
+        mail_code::Finding::Barred(until) => Refusal::Barred(Barred::Until(until)),
+        _ => Refusal::NotSent,
+    };
+    let findings = addressed.into_iter().enumerate().filter_map(|(place, (index, device, _))| {
+        let moving = device.moving.clone();
+        match found {
+            mail_code::Finding::Right(right) if right == place => {
+                Some((index, Finding::Right(moving)))
+            }
+            mail_code::Finding::Wrong => Some((index, Finding::Wrong(moving))),
+            _ => None,
+        }
+    });
+    Sent { findings: findings.collect(), codes, refusal }
+}
+
+/// The devices that have codes of this length, by their places.
+fn of_length<'a>(
+    record: &'a UserRecord,
+    code: &str,
+) -> impl Iterator<Item = (usize, &'a Device)> + use<'a> {
+    let length = code.len();
+    let devices = record.devices.iter().enumerate();
+    devices.filter(move |(_, device)| !device.disabled && usize::from(device.digits) == length)
+}
+
+/// What the code is to each device that makes codes of its length, by the device's place; also to those
 /// that are not accepted, so that this takes as long.
 fn examine_all(
     record: &UserRecord,
@@ -199,9 +260,8 @@ fn examine_all(
     now: u64,
     config: &Config,
 ) -> Vec<(usize, Finding)> {
-    let devices = record.devices.iter().enumerate();
-    devices
-        .filter(|(_, device)| !device.disabled && usize::from(device.digits) == code.len())
+    of_length(record, code)
+        .filter(|(_, device)| device.address().is_none())
         .map(|(index, device)| (index, otp::examine(device, code, now, config)))
         .collect()
 }

@@ -2,9 +2,10 @@
 //!
 //! `resident` serves root's connections from one process, `listen` starts a verifier for each
 //! connection of a user; `serve` takes a request from a face, of which `admission` and `confine` leave
-//! what the caller may ask; `login` and `manage` answer it; `newcomer` enrols at a login who has nothing
-//! to give a code of; `situation` gathers what `policy` looks at; `policy`, `judge` and `lockout` decide
-//! without touching the world; `store` keeps what was decided; `mail` has letters sent.
+//! what the caller may ask; `login` and `manage` answer it, where need be by a `challenge`; `newcomer`
+//! enrols at a login who has nothing to give a code of; `situation` gathers what `policy` looks at;
+//! `policy`, `judge` and `lockout` decide without touching the world; `store` keeps what was decided;
+//! `mail` has letters sent.
 #![forbid(unsafe_code)]
 
 mod access_tokens;
@@ -12,6 +13,7 @@ pub mod admission;
 pub mod alterations;
 pub mod attempt;
 pub mod audit;
+mod challenge;
 mod change;
 mod check;
 pub mod config;
@@ -31,6 +33,7 @@ pub mod login;
 pub mod mail;
 pub mod manage;
 mod newcomer;
+mod notices;
 pub mod places;
 pub mod policy;
 pub mod process;
@@ -48,5 +51,6 @@ mod socket;
 pub mod source;
 pub mod store;
 pub mod users;
+mod ways;
 mod words;
 pub mod world;

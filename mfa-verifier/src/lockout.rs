@@ -147,7 +147,9 @@ impl Lockout {
         sources.fold(self.not_before, u64::max)
     }
 
-    fn is_known(&self, source: Source, now: u64, rules: &LockoutConfig) -> bool {
+    /// Whether the user got in from `source` lately.
+    #[must_use]
+    pub fn is_known(&self, source: Source, now: u64, rules: &LockoutConfig) -> bool {
         self.state(source).is_some_and(|state| is_known(state, now, rules))
     }
 

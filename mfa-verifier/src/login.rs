@@ -5,12 +5,13 @@ use mfa_protocol::{Answer, Conversation, ConversationError, Outcome, Secret, Ver
 
 use crate::attempt::{AttemptError, Purpose, Subject, answered};
 use crate::audit::{Line, Severity};
+use crate::challenge::Challenge;
 use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
 use crate::newcomer::Newcomer;
 use crate::policy::{self, Requirement, Situation};
 use crate::recall::{self, Offer, recall};
-use crate::record::UserRecord;
+use crate::record::{Device, UserRecord};
 use crate::situation::{SituationError, situation};
 use crate::store::{MemoryStore, Owner, Store, StoreError};
 use crate::words::{advise, announce, inform, prompt, refuse};
@@ -33,6 +34,7 @@ pub fn login(
     let ruling = situation.as_ref().ok().map(|situation| policy::ruling(world.config, situation));
     let world = &World { config: ruling.as_ref().map_or(world.config, |r| &r.config), ..*world };
     let decided = situation.and_then(|situation| {
+        let situation = &situation;
         Login { world, request, user: known, situation, purpose }.decide(conversation)
     });
     let (decision, offer) = decided.unwrap_or_else(|error| (error.into(), None));
@@ -47,12 +49,13 @@ pub fn login(
 }
 
 /// A login, and what holds for it.
+#[derive(Clone, Copy)]
 struct Login<'a> {
     /// Its configuration is the ruling's.
     world: &'a World<'a>,
     request: &'a LoginRequest,
     user: Option<&'a Owner>,
-    situation: Situation<'a>,
+    situation: &'a Situation<'a>,
     purpose: Purpose,
 }
 
@@ -72,8 +75,12 @@ impl Login<'_> {
             &stand_in
         };
         let own = self.load(store)?;
-        let policy = &self.world.config.policy;
-        let requirement = policy::requirement(policy, &self.situation, own.is_enrolled());
+        // A code that is sent has to be noted somewhere.
+        let lent = opened.and_then(|_| self.lent(&own));
+        let config = policy::from_there(self.world.config, self.situation, &own, lent.as_ref());
+        let here = Login { world: &World { config: &config, ..*self.world }, ..*self };
+        let has_factor = own.is_enrolled() || lent.is_some();
+        let requirement = policy::requirement(&config.policy, self.situation, has_factor);
         self.debug(requirement);
         match requirement {
             Requirement::Exempt(exemption) => {
@@ -82,11 +89,11 @@ impl Login<'_> {
             }
             Requirement::Deny(denial) => Ok((Decision::Denied(denial), None)),
             Requirement::Challenge | Requirement::Enrol(_) => {
-                if let Some(decision) = self.enrol(requirement, opened, &own, conversation)? {
+                if let Some(decision) = here.enrol(requirement, opened, &own, conversation)? {
                     return Ok((decision, None));
                 }
-                let subject = Subject::of(store, self.user, own)?;
-                self.challenge(store, &subject, conversation)
+                let subject = Subject::of(store, self.user, own, lent)?;
+                here.challenge(store, &subject, conversation)
             }
         }
     }
@@ -106,7 +113,7 @@ impl Login<'_> {
         };
         let store = store.ok_or(LoginError::NoStore)?;
         let newcomer = Newcomer { store, owner, record: own, how };
-        Ok(newcomer.enrol(self.world, self.request, &self.situation, conversation)?)
+        Ok(newcomer.enrol(self.world, self.request, self.situation, conversation)?)
     }
 
     /// Asks nothing where a login is remembered, and else for a code.
@@ -143,7 +150,9 @@ impl Login<'_> {
                 return Ok((decision, false));
             }
         }
-        let decision = match conversation.ask(&prompt(self.world, self.request))? {
+        let Self { world, situation, .. } = *self;
+        let challenge = Challenge { world, store, subject, situation };
+        let decision = match challenge.ask(prompt(world, self.request), conversation)? {
             Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
             Answer::Text(text) => self.judge(store, subject, &text)?,
         };
@@ -157,19 +166,26 @@ impl Login<'_> {
         given: &Secret,
     ) -> Result<Decision, AttemptError> {
         let typed = Typed::of(given.expose());
-        answered(self.world, store, subject, &self.situation, typed, self.purpose)
+        answered(self.world, store, subject, self.situation, typed, self.purpose)
     }
 
     /// The store, if there is one to look at: a fresh host has none, and where policy asks nobody nothing
     /// is looked up, so that this way out works when all else is broken.
     fn open_store(&self) -> Result<Option<&dyn Store>, StoreError> {
-        let needed = policy::looks_at_records(&self.world.config.policy, &self.situation);
+        let needed = policy::looks_at_records(&self.world.config.policy, self.situation);
         if needed { self.world.archive.open() } else { Ok(None) }
     }
 
     fn load(&self, store: &dyn Store) -> Result<UserRecord, StoreError> {
         let stranger = Owner::stranger();
         Ok(store.load(self.user.unwrap_or(&stranger))?.0)
+    }
+
+    /// What policy lends to the user, or to somebody of that name whom the system does not know.
+    fn lent(&self, own: &UserRecord) -> Option<Device> {
+        let claimed = String::from_utf8_lossy(&self.request.user);
+        let name = self.user.map_or(&*claimed, |owner| &owner.name);
+        policy::lent(self.world.config, self.situation, name, own)
     }
 
     fn debug(&self, requirement: Requirement) {

@@ -14,6 +14,7 @@ use mfa_protocol::VERIFIER_BOUND;
 use mfa_verifier::audit::Syslog;
 use mfa_verifier::config::ConfigFile;
 use mfa_verifier::listen::listen_for_users;
+use mfa_verifier::mail::all_are_through;
 use mfa_verifier::process::{Watchdog, belong_to_itself, serve_in_the_foreground};
 use mfa_verifier::reauth::Pam;
 use mfa_verifier::resident::{Place, reside};
@@ -123,6 +124,10 @@ fn serve(config: Option<PathBuf>) -> ExitCode {
     };
     silence_panics();
     serve_on(&stream, since, &ConfigFile::new(config), None, &|bound| watchdog.allow(bound));
+    // The face has its answer, and needs to wait for nothing else.
+    drop(stream);
+    watchdog.allow(2 * VERIFIER_BOUND);
+    all_are_through(VERIFIER_BOUND);
     // What was answered is durable. Taking the database down in order would only make the face wait.
     std::process::exit(0)
 }

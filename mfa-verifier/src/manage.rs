@@ -7,13 +7,15 @@ use mfa_protocol::{Conversation, Secret, escape};
 
 use crate::access_tokens;
 use crate::audit::{Line, Severity};
-use crate::change::{alter, change, done, load};
+use crate::change::{alter, change, change_notes, done, load};
 use crate::check::check;
 use crate::enrol::{self, key};
 use crate::explain::explain;
 use crate::factor::codes;
+use crate::factor::mail_code::MailCodes;
 use crate::failure::{failure, not_enrolled, of_codes, of_store, usage};
 use crate::invite::invite;
+use crate::notices;
 use crate::recall;
 use crate::record::{Altered, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::resync::resync;
@@ -31,8 +33,17 @@ pub fn manage(
         Ok(owner) => owner,
         Err(failure) => return Reply::Failed(failure),
     };
+    let addresses = if notices::is_told(&request.action) {
+        // Of a record that cannot be read nothing is known.
+        load(world, &owner).map(|record| notices::addresses(world, &owner, &record))
+    } else {
+        Ok(Vec::new())
+    };
     let result = act(world, &owner, &request.action, conversation);
     audit(world, &owner, &request.action, &result);
+    if let (Ok(addresses), Ok(reply)) = (addresses, &result) {
+        notices::send(world, &owner, &addresses, &request.action, reply);
+    }
     result.unwrap_or_else(Reply::Failed)
 }
 
@@ -75,7 +86,7 @@ fn act(
             Ok(Reply::Codes { user: owner.name.clone(), codes: code_list(&record) })
         }
         Action::ShowKey { label } => show_key(world, owner, label),
-        Action::Unlock => change(world, owner, |record| {
+        Action::Unlock => change_notes(world, owner, |record| {
             unlock(record, (world.now)(), i64::from(world.config.widest_window()));
             Ok(())
         }),
@@ -130,6 +141,10 @@ fn act(
             let record = load(world, owner)?;
             let permitted = permit(world, owner, &record, Intent::Resync)?;
             let device = known(&record, owner, label)?;
+            if device.address().is_some() {
+                let error = "codes are sent to this device; it has no clock";
+                return Err(usage(error, "see: mfa-setup status"));
+            }
             let authority = authorise(world, owner, &record, permitted, conversation)?;
             let found = resync(world, device, conversation)?;
             alter(world, owner, &authority, Altered::Resynchronised, label, |record| {
@@ -208,6 +223,9 @@ fn new_codes(world: &World, owner: &Owner, authority: &Authority) -> Result<Repl
 fn show_key(world: &World, owner: &Owner, label: &str) -> Result<Reply, Failure> {
     let record = load(world, owner)?;
     let device = find(&record, label)?;
+    if device.address().is_some() {
+        return Err(usage("codes are sent to this device; it has no key", "see: mfa-setup status"));
+    }
     let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
     Ok(Reply::Key(Key {
         user: owner.name.clone(),
@@ -222,6 +240,7 @@ fn show_key(world: &World, owner: &Owner, label: &str) -> Result<Reply, Failure>
 /// clock went wrong.
 fn unlock(record: &mut UserRecord, now: u64, window: i64) {
     record.lockout.unlock();
+    record.mail_codes = MailCodes::default();
     for device in &mut record.devices {
         device.failures = 0;
         if let MovingFactor::Time { period, last_step, drift, candidate } = &mut device.moving {

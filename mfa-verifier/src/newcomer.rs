@@ -9,11 +9,11 @@ use mfa_protocol::{Conversation, ConversationError, Prompt, Style};
 use crate::config::EnrolAtLogin;
 use crate::decision::Decision;
 use crate::enrol;
+use crate::notices;
 use crate::policy::Situation;
 use crate::record::UserRecord;
 use crate::self_service::authorise_newcomer;
 use crate::situation::is_vouched_for;
-use crate::source::Source;
 use crate::store::{Owner, Store};
 use crate::words::inform;
 use crate::world::World;
@@ -59,7 +59,7 @@ impl Newcomer<'_> {
         if !conversation.ask(&question)?.is_yes() {
             return Ok(Some(Decision::NoCode("declined")));
         }
-        Ok(Some(self.lead(world, situation.source, conversation)))
+        Ok(Some(self.lead(world, situation, conversation)))
     }
 
     /// Shown by an invitation, for which is asked later; by what sshd has seen; or by the password,
@@ -77,8 +77,14 @@ impl Newcomer<'_> {
         Ok(conversation.ask(&question)?.is_yes())
     }
 
-    fn lead(&self, world: &World, source: Source, conversation: &mut dyn Conversation) -> Decision {
+    fn lead(
+        &self,
+        world: &World,
+        situation: &Situation,
+        conversation: &mut dyn Conversation,
+    ) -> Decision {
         let Self { store, owner, record, how } = *self;
+        let source = situation.source;
         let authority =
             match authorise_newcomer(world, store, owner, record, how, source, conversation) {
                 Ok(authority) => authority,
@@ -103,6 +109,7 @@ impl Newcomer<'_> {
         });
         match enrolled {
             Ok(Added { kind, label, .. }) => {
+                notices::send_of_login(world, owner, record, situation, &label);
                 conversation.tell(Style::Info, "Enrolled. From now on a code of it is asked for.");
                 Decision::Enrolled { kind, label }
             }

@@ -2,7 +2,10 @@
 //!
 //! A *ruling* is the configuration that holds, with what a rule changes in it; everything behind it
 //! takes that for the configuration. It does not depend on what the user has enrolled, so that no
-//! record is looked at where none matters. A *requirement* is what is asked under it.
+//! record is looked at where none matters. A *requirement* is what is asked under it. Only what
+//! `mailbox` adds looks at the record.
+
+mod mailbox;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,6 +16,8 @@ use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
 use crate::config::{Config, EnrolAtLogin, Methods, Mode, Names, PolicyConfig, RequiredFrom, Rule};
 use crate::source::Source;
+
+pub use mailbox::{LENT, from_there, lent};
 
 /// What policy looks at.
 #[derive(Debug, Clone)]
@@ -38,6 +43,14 @@ pub struct Situation<'a> {
     pub first_factor: bool,
     /// The stack's `nullok`.
     pub nullok: bool,
+}
+
+impl Situation<'_> {
+    /// The remote host's address, or what is known in place of it.
+    #[must_use]
+    pub fn from_where(&self) -> String {
+        self.address.map_or_else(|| self.source.to_string(), |address| address.to_string())
+    }
 }
 
 /// What holds for one login.

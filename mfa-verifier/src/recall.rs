@@ -5,7 +5,7 @@ use mfa_protocol::{Answer, Conversation, Prompt};
 
 use crate::attempt::{AttemptError, Purpose, Subject};
 use crate::audit::{Line, Severity, timestamp};
-use crate::change::{change, load};
+use crate::change::{change_notes, load};
 use crate::decision::Decision;
 use crate::factor::Method;
 use crate::failure::{of_situation, usage};
@@ -163,7 +163,7 @@ pub(crate) fn list(world: &World, owner: &Owner) -> Result<Reply, Failure> {
 
 /// Ends one, or all.
 pub(crate) fn forget(world: &World, owner: &Owner, number: Option<u32>) -> Result<Reply, Failure> {
-    change(world, owner, |record| {
+    change_notes(world, owner, |record| {
         let meant = |login: &Remembered| number.is_none_or(|number| login.number == number);
         if let (Some(number), false) = (number, record.remembered.iter().any(meant)) {
             let error = format!("there is no remembered login {number}");

@@ -4,8 +4,8 @@
 //!
 //! A record is one byte of format version and then the [`UserRecord`] of that version in
 //! [postcard](https://postcard.jamesmunns.com/wire-format), fields in the order in which they stand
-//! here. Version 3 is this file's; version 1 ended with `lockout`, version 2 with `alterations`, and
-//! both are still read. The bytes are sealed before they reach a disk (`store::seal`).
+//! here. Version 4 is this file's; version 1 ended with `lockout`, version 2 with `alterations`, version 3
+//! with `remembered`, and all are still read. The bytes are sealed before they reach a disk (`store::seal`).
 //!
 //! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
 //! [`MAX_TOKENS`] tokens, [`MAX_REMEMBERED`] remembered logins, [`MAX_SOURCES`] sources,
@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use format::{FORMAT, MAX_ENCODED, RecordError};
 
 use crate::factor::Method;
+use crate::factor::mail_code::MailCodes;
+use crate::mail::Address;
 use crate::source::Source;
 
 /// Devices of one user.
@@ -76,6 +78,8 @@ pub struct UserRecord {
     pub tokens: Vec<Token>,
     /// Since version 3: the logins that are remembered, oldest first.
     pub remembered: Vec<Remembered>,
+    /// Since version 4: the codes that were sent by mail.
+    pub mail_codes: MailCodes,
 }
 
 /// One enrolled authenticator.
@@ -85,7 +89,8 @@ pub struct Device {
     pub id: u32,
     /// What the person calls it.
     pub label: String,
-    /// The shared key.
+    /// The shared key. A device that codes are sent to has a random one, so that it is told from another
+    /// of the same number.
     pub key: Secret,
     /// The hash of its HMAC.
     pub algorithm: Algorithm,
@@ -103,7 +108,7 @@ pub struct Device {
     pub disabled: bool,
 }
 
-/// The moving factor of RFC 4226: a counter, or the time.
+/// What moves codes on: the moving factor of RFC 4226, a counter, or the time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MovingFactor {
     /// RFC 6238.
@@ -123,6 +128,11 @@ pub enum MovingFactor {
         next: u64,
         /// The counter after a code that was right beyond the look-ahead.
         candidate: Option<u64>,
+    },
+    /// Since version 4: none, since each code is drawn when it is sent.
+    Sent {
+        /// Where to. It was verified.
+        address: Address,
     },
 }
 
@@ -350,6 +360,14 @@ impl UserRecord {
         !self.devices.is_empty()
     }
 
+    /// Whether logins have noted anything, as they do of who is lent a device, too.
+    #[must_use]
+    pub fn has_notes(&self) -> bool {
+        self.lockout != Lockout::default()
+            || self.mail_codes != MailCodes::default()
+            || !self.remembered.is_empty()
+    }
+
     /// The device of this label. Labels are compared to the letter.
     #[must_use]
     pub fn device(&self, label: &str) -> Option<&Device> {
@@ -358,21 +376,31 @@ impl UserRecord {
 }
 
 impl Device {
-    /// TOTP or HOTP.
+    /// TOTP, HOTP or e-mail.
     #[must_use]
     pub fn kind(&self) -> DeviceKind {
         match self.moving {
             MovingFactor::Time { .. } => DeviceKind::Totp,
             MovingFactor::Counter { .. } => DeviceKind::Hotp,
+            MovingFactor::Sent { .. } => DeviceKind::Email,
         }
     }
 
-    /// The learned offset in steps; a counter has none.
+    /// The learned offset in steps; only a clock has one.
     #[must_use]
     pub fn drift(&self) -> i32 {
         match self.moving {
             MovingFactor::Time { drift, .. } => drift,
-            MovingFactor::Counter { .. } => 0,
+            MovingFactor::Counter { .. } | MovingFactor::Sent { .. } => 0,
+        }
+    }
+
+    /// Where its codes are sent, if they are.
+    #[must_use]
+    pub fn address(&self) -> Option<&Address> {
+        match &self.moving {
+            MovingFactor::Sent { address } => Some(address),
+            MovingFactor::Time { .. } | MovingFactor::Counter { .. } => None,
         }
     }
 }
@@ -450,6 +478,7 @@ pub(crate) mod tests {
             // What is kept while there is room. See `growth`, and its tests.
             tokens: Vec::new(),
             remembered: Vec::new(),
+            mail_codes: MailCodes::longest(),
         }
     }
 }

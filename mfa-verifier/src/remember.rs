@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use crate::attempt::Purpose;
 use crate::config::{Methods, PolicyConfig};
 use crate::factor::Method;
+use crate::policy::LENT;
 use crate::record::{MAX_REMEMBERED, MAX_SERVICE, Remembered, UserRecord};
 use crate::session::Session;
 use crate::source::Source;
@@ -94,8 +95,10 @@ impl Bond {
     #[must_use]
     pub fn digest(&self, record: &UserRecord) -> [u8; 16] {
         let mut hash = Hash(Sha256::new());
-        hash.count(record.devices.len());
-        for device in &record.devices {
+        // What policy lends is no part of the record.
+        let devices = || record.devices.iter().filter(|device| device.id != LENT);
+        hash.count(devices().count());
+        for device in devices() {
             hash.count(device.id as usize);
             hash.add(device.key.expose());
             hash.count(usize::from(device.disabled));

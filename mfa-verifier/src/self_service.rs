@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use crate::attempt::{Purpose, Subject, answered};
 use crate::audit::timestamp;
+use crate::challenge::Challenge;
 use crate::config::{Allow, EnrolAtLogin, Reauth};
 use crate::decision::{Decision, write_down};
 use crate::factor::{Typed, codes};
@@ -18,7 +19,7 @@ use crate::policy;
 use crate::record::{Alteration, Altered, Invitation, UserRecord};
 use crate::situation::situation;
 use crate::source::Source;
-use crate::store::{self, Change, Owner, Store};
+use crate::store::{self, Change, Decoy, Owner, Store};
 use crate::world::World;
 
 /// Seconds for which a permission is good: half an hour, in which a person can install an app.
@@ -157,9 +158,9 @@ pub(crate) fn authorise_newcomer(
     let prompt = Prompt::hidden("Invitation code: ");
     let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
     let Some(invitation) = open_invitation(record, now) else {
-        let decoy = Owner::decoy(u32::from_ne_bytes(random()?));
+        let decoy = Decoy::take();
         let invitation = Invitation { salt: random()?, hash: random()?, expires: u64::MAX };
-        return match judge_invitation(world, store, &decoy, &invitation, source, &answer) {
+        return match judge_invitation(world, store, &decoy.owner(), &invitation, source, &answer) {
             Err(failure) if failure.kind == FailureKind::Unusable => Err(failure),
             _ => Err(refused("there is no invitation", ask_for_invitation(owner))),
         };
@@ -294,15 +295,7 @@ fn second_factor(
     } else {
         "A code of a device that is enrolled, or a backup code: "
     };
-    let answer = conversation.ask(&Prompt::hidden(prompt)).map_err(of_conversation)?.into_text();
-    let typed = Typed::of(answer.expose());
-    if backup_code_only && !matches!(typed, Typed::BackupCode(_)) {
-        return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
-    }
-    if matches!(typed, Typed::Token(_)) {
-        return Err(refused("an access token changes nothing", "give a code of a device"));
-    }
-    let subject = Subject::own(owner, record.clone());
+    let subject = Subject::own(owner, record.clone(), None);
     let request = LoginRequest {
         user: owner.name.clone().into_bytes(),
         service: REAUTH_SERVICE.to_owned(),
@@ -313,6 +306,21 @@ fn second_factor(
         situation(world, &request, Some(owner)).map_err(|error| of_situation(&error))?;
     let ruling = policy::ruling(world.config, &situation);
     let world = &World { config: &ruling.config, ..*world };
+    let prompt = Prompt::hidden(prompt);
+    let answer = if backup_code_only {
+        conversation.ask(&prompt)
+    } else {
+        Challenge { world, store, subject: &subject, situation: &situation }
+            .ask(prompt, conversation)
+    };
+    let answer = answer.map_err(of_conversation)?.into_text();
+    let typed = Typed::of(answer.expose());
+    if backup_code_only && !matches!(typed, Typed::BackupCode(_)) {
+        return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
+    }
+    if matches!(typed, Typed::Token(_)) {
+        return Err(refused("an access token changes nothing", "give a code of a device"));
+    }
     let decision = answered(world, store, &subject, &situation, typed, Purpose::Change)
         .unwrap_or_else(|error| Decision::Unavailable(error.to_string()));
     write_down(world.log, &request, Some(owner), Some(&ruling), &decision);
@@ -341,10 +349,16 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
             error.clone(),
             "look for lines of pam_mfa in the system log",
         )),
-        Decision::Refused { refusal: Refusal::NotAccepted, .. } => Err(refused(
-            "policy does not accept this factor",
-            "nothing was changed; use another one, or ask the administrator",
+        Decision::Refused { refusal: Refusal::NotSent, .. } => Err(refused(
+            "no code that was sent is good any more",
+            "nothing was changed; have one sent: Enter alone, or ?",
         )),
+        Decision::Refused { refusal: Refusal::NotAccepted | Refusal::NewAddress, .. } => {
+            Err(refused(
+                "policy does not accept this factor",
+                "nothing was changed; use another one, or ask the administrator",
+            ))
+        }
         Decision::Refused { refusal: Refusal::AnotherBatch, .. } => Err(refused(
             "the backup codes were replaced meanwhile",
             "nothing was changed; use one of the new ones",

@@ -16,6 +16,7 @@ use crate::config::ConfigFile;
 use crate::failure::unusable;
 use crate::local_time::Zone;
 use crate::login::login;
+use crate::mail;
 use crate::manage::manage;
 use crate::reauth::FirstFactor;
 use crate::session::Session;
@@ -106,6 +107,7 @@ impl Service<'_> {
             caller,
             session: &|| Session::of(*pid),
             first_factor: self.first_factor,
+            mailer: &mail::Configured(&config.email),
         };
         let allow = |bound: Duration| {
             until.set(Instant::now() + bound);

@@ -28,6 +28,31 @@ pub(crate) fn prompt(world: &World, request: &LoginRequest) -> Prompt {
     }
 }
 
+/// What everybody is told before the question, where codes are sent by mail.
+pub(crate) fn offer(world: &World) -> &'static str {
+    let policy = &world.config.policy;
+    if policy.verify_new_address {
+        "From an address at which you were not seen before, a code that is sent by e-mail is needed.\n\
+         Press Enter alone to have one sent, or type ? for the ways to give a code."
+    } else {
+        "If codes are sent to you by e-mail, press Enter alone to have one sent;\n\
+         type ? for other ways to give a code."
+    }
+}
+
+/// What everybody is told who asks for a code by mail, whether there is one to be sent or not.
+pub(crate) fn on_its_way(world: &World) -> String {
+    let minutes = match world.config.email.code_lifetime {
+        1 => "a minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    };
+    format!(
+        "If codes are sent to you by e-mail, one is on its way. It is good for {minutes}, and no\n\
+         other that was sent before is. If none comes, too many were sent, or mail fails:\n\
+         type ? for other ways to give a code."
+    )
+}
+
 /// What somebody learns whose code was judged.
 pub(crate) fn advise(world: &World, decision: &Decision, conversation: &mut dyn Conversation) {
     if let Decision::Granted { news, .. } = decision {

@@ -11,6 +11,7 @@ use crate::audit::Log;
 use crate::config::{Config, StoreConfig};
 use crate::failure::{of_codes, of_store};
 use crate::local_time::{Zone, ZoneError};
+use crate::mail::Mailer;
 use crate::reauth::FirstFactor;
 use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::session::Session;
@@ -43,6 +44,8 @@ pub struct World<'a> {
     pub session: &'a dyn Fn() -> Option<Session>,
     /// How the caller shows to be that, where a change of the own record needs it.
     pub first_factor: &'a dyn FirstFactor,
+    /// Sends codes and notices.
+    pub mailer: &'a dyn Mailer,
 }
 
 /// How to come by the store. It stays open until the archive goes, so that an answer does not wait

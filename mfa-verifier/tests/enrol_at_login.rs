@@ -4,13 +4,15 @@
 
 mod host;
 
+use std::path::Path;
+
 use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
 use mfa_protocol::message::{Action, LoginRequest, Reply};
 use mfa_protocol::{Outcome, Verdict};
 use mfa_verifier::attempt::Purpose;
-use mfa_verifier::config::{EnrolAtLogin, Mode};
+use mfa_verifier::config::{Config, EnrolAtLogin, Mode};
 use mfa_verifier::login::login;
 use mfa_verifier::record::UserRecord;
 use mfa_verifier::store::{Owner, Store};
@@ -363,6 +365,89 @@ fn nobody_enrols_where_no_person_sees_it_or_there_is_nowhere_to_keep_it() {
     assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Unavailable);
     assert!(person.asked.is_empty());
     assert!(host.last_line().contains("there is no store to enrol in"), "{}", host.last_line());
+}
+
+/// That host, which sends mail and knows everybody's mailbox.
+fn with_mail(host: Host, policy: &str) -> Host {
+    let mail = "[email]\nfrom = \"mfa@example.org\"\naddress = \"{user}@example.org\"\n";
+    let config = Config::parse(Path::new("config.toml"), &format!("{policy}{mail}")).unwrap();
+    Host { config, ..host }
+}
+
+#[test]
+fn to_whom_policy_lends_a_mailbox_a_code_is_sent_in_place_of_an_enrolment() {
+    let host = with_mail(Host::new(Mode::Required), "[policy]\nenrol_at_login = \"anybody\"\n");
+    let mut person = Person::who([(CODE, say(""))]);
+    assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied);
+    assert_eq!(person.questions(), [CODE; 2]);
+    assert_eq!(host.letters.borrow().len(), 1);
+    assert!(!record(&host).is_enrolled());
+}
+
+#[test]
+fn an_enrolment_at_a_login_is_told_to_the_mailbox_that_is_known() {
+    let policy = "[policy]\nenrol_at_login = \"anybody\"\nmethods = [\"totp\", \"backup_code\"]\n";
+    let host = with_mail(Host::new(Mode::Required), policy);
+    let mut person = Person::who([(KEPT, GiveUp)]);
+    assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied);
+    assert_eq!(host.letters.borrow().len(), 0);
+    assert_eq!(enrol(&host, &of_alice(), &mut Person::default()).verdict, Verdict::Granted);
+    let letters = host.letters.borrow();
+    let [(to, body)] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(to, "alice@example.org");
+    assert!(body.starts_with("alice: device \"phone\" was added, at a login."), "{body}");
+    assert!(body.contains("sshd") && body.contains("192.0.2.7"), "{body}");
+}
+
+#[test]
+fn nobody_enrols_from_a_new_address_where_the_app_would_not_let_in() {
+    let verifying = |exempting: bool| {
+        let mut host = host(EnrolAtLogin::Anybody);
+        host.config.policy.verify_new_address = true;
+        host.config.policy.new_address_exempts_enrolled = exempting;
+        host
+    };
+    let host = verifying(false);
+    let mut person = Person::default();
+    assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied);
+    assert_eq!(person.questions(), [CODE]);
+    assert!(is_untouched(&host));
+    // At the console nothing is new.
+    let console = LoginRequest {
+        service: "login".to_owned(),
+        rhost: None,
+        tty: Some("tty1".to_owned()),
+        ..of_alice()
+    };
+    assert_eq!(enrol(&host, &console, &mut Person::default()).verdict, Verdict::Granted);
+    let host = verifying(true);
+    assert_eq!(enrol(&host, &of_alice(), &mut Person::default()).verdict, Verdict::Granted);
+}
+
+#[test]
+fn who_has_not_shown_to_be_the_owner_finds_out_by_no_list_that_nothing_is_enrolled() {
+    let (mut host, _) = Host::with_alice(Mode::Required);
+    host.config.policy.enrol_at_login = EnrolAtLogin::Anybody;
+    let see = |user: &str| {
+        let mut person = Person::who([
+            ("bob", say("n")),
+            (CODE, say("?")),
+            ("Which one, by number or name? ", say("1")),
+            ("Code of \"phone\": ", say("000000")),
+        ]);
+        assert_eq!(enrol(&host, &from(user, "192.0.2.7"), &mut person).verdict, Verdict::Denied);
+        person.asked.retain(|prompt| prompt.kind != PromptKind::FirstFactor);
+        (person.asked, person.told)
+    };
+    let seen = [see("alice"), see("bob"), see("nobody")];
+    assert_eq!(seen[0].0.len(), 3);
+    assert!(seen.iter().all(|other| *other == seen[0]), "{seen:?}");
+
+    // At the question whether to enrol it is no yes.
+    let host = self::host(EnrolAtLogin::Anybody);
+    let mut person = Person::who([(ENROL, say("?"))]);
+    assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied);
+    assert!(host.last_line().ends_with("reason=declined"), "{}", host.last_line());
 }
 
 #[test]

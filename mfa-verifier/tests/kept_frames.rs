@@ -144,6 +144,7 @@ fn new_devices_are_kept() {
           \x00\x01\x00\x50\x01",
     );
     is_kept(&Algorithm::Sha256, b"\x01");
+    is_kept(&DeviceKind::Email, b"\x02");
 }
 
 #[test]

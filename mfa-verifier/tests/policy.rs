@@ -284,6 +284,36 @@ fn an_explanation_is_what_a_login_does() {
 }
 
 #[test]
+fn an_explanation_says_what_is_right_of_somebody_who_has_enrolled_nothing() {
+    const MAIL: &str = "[email]\nfrom = \"mfa@example.org\"\naddress = \"{user}@example.org\"\n";
+    const ENROLS: &str = "[policy]\nenrol_at_login = \"anybody\"\n";
+    const VERIFIES: &str = "[policy]\nenrol_at_login = \"anybody\"\nverify_new_address = true\n";
+    for (policy, requirement, right) in [
+        ("", "challenge", &[][..]),
+        (ENROLS, "enrol", &[]),
+        (VERIFIES, "challenge", &[]),
+        (MAIL, "challenge", &["email"]),
+        (&*format!("{ENROLS}{MAIL}"), "challenge", &["email"]),
+    ] {
+        let mut host = Host::new(Mode::Required);
+        host.config = Config::parse(Path::new("config.toml"), policy).unwrap();
+        let supposed = || Supposed {
+            service: "sshd".to_owned(),
+            rhost: Some("192.0.2.7".to_owned()),
+            ..Supposed::default()
+        };
+        let explained = explain(&host, supposed());
+        assert_eq!(explained.requirement, requirement, "{policy}");
+        assert_eq!(explained.methods, right, "{policy}");
+        assert_eq!(explained.enrolled, Some(false), "{policy}");
+        // A mailbox is lent to nobody where no code could be noted.
+        host.store = None;
+        let fresh = explain(&host, supposed());
+        assert_eq!((fresh.methods.len(), fresh.enrolled), (0, Some(false)), "{policy}");
+    }
+}
+
+#[test]
 fn an_explanation_is_roots_and_needs_a_time_that_is_one() {
     let (host, _) = host(EXPLAINED);
     let at = |at: &str| {
@@ -345,12 +375,25 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         ),
         ("[policy]\nwithout_key = true\n", "does nothing without remember"),
         ("[policy]\nmode = \"off\"\nallow_from = [\"::1\"]\n", "allow_from does nothing"),
+        ("[policy]\nverify_new_address = true\n", "only backup codes and tokens let in"),
+        (
+            "[policy]\nnew_address_exempts_enrolled = true\n",
+            "does nothing without verify_new_address",
+        ),
         (
             "[policy]\nmode = \"optional\"\nenrol_at_login = \"invite\"\n",
             "enrol_at_login does nothing but",
         ),
         ("[policy]\nmethods = [\"hotp\"]\nenrol_at_login = \"anybody\"\n", "methods has no totp"),
         ("[policy]\nenrol_from = [\"::1\"]\n", "enrol_from does nothing without"),
+        (
+            "[policy]\nenrol_at_login = \"invite\"\n[email]\nfrom = \"mfa@example.org\"\naddress = \"{user}@example.org\"\n",
+            "does nothing for whom address in [email] gives a mailbox",
+        ),
+        (
+            "[policy]\nenrol_at_login = \"invite\"\nverify_new_address = true\n[email]\nfrom = \"mfa@example.org\"\n",
+            "does nothing from a new address",
+        ),
         (
             "[policy]\nmode = \"off\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
             "who comes from an address that is not known is not asked",
@@ -368,6 +411,8 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",
         "[policy]\nwithout_key = true\n[[rule]]\nusers = [\"alice\"]\nremember = \"1h\"\n",
         "[policy]\nenrol_from = [\"::1\"]\n[[rule]]\nservices = [\"sshd\"]\nenrol_at_login = \"anybody\"\n",
+        "[policy]\nenrol_at_login = \"anybody\"\nverify_new_address = true\nnew_address_exempts_enrolled = true\n\
+         [email]\nfrom = \"mfa@example.org\"\n",
     ] {
         assert_eq!(warnings(all_right), Vec::<String>::new());
     }

@@ -51,6 +51,13 @@ pub struct PolicyConfig {
     pub enrol_at_login: EnrolAtLogin,
     /// The networks from which that may be; none: from everywhere.
     pub enrol_from: Networks,
+    /// Whether, from an address at which the user was not seen, only a code that is sent by e-mail lets in.
+    pub verify_new_address: bool,
+    /// Whether that leaves alone who has enrolled an app or a token.
+    pub new_address_exempts_enrolled: bool,
+    /// In what policy makes of this for such a login: that it is one.
+    #[serde(skip)]
+    pub unseen: bool,
 }
 
 /// Who must give a second factor.
@@ -90,14 +97,18 @@ pub struct Methods {
     pub backup_code: bool,
     /// Access tokens.
     pub token: bool,
+    /// Codes that are sent by e-mail, where mail is sent at all.
+    pub email: bool,
 }
 
 impl Methods {
     /// Nothing is accepted.
-    pub const NONE: Self = Self { totp: false, hotp: false, backup_code: false, token: false };
+    pub const NONE: Self =
+        Self { totp: false, hotp: false, backup_code: false, token: false, email: false };
 
     /// Everything is.
-    pub const ALL: Self = Self { totp: true, hotp: true, backup_code: true, token: true };
+    pub const ALL: Self =
+        Self { totp: true, hotp: true, backup_code: true, token: true, email: true };
 
     /// Whether this one is.
     #[must_use]
@@ -107,6 +118,7 @@ impl Methods {
             Method::Hotp => self.hotp,
             Method::BackupCode => self.backup_code,
             Method::Token => self.token,
+            Method::Email => self.email,
         }
     }
 
@@ -136,6 +148,7 @@ impl<'de> Deserialize<'de> for Methods {
                 Method::Hotp => methods.hotp = true,
                 Method::BackupCode => methods.backup_code = true,
                 Method::Token => methods.token = true,
+                Method::Email => methods.email = true,
             }
         }
         Ok(methods)

@@ -66,6 +66,8 @@ pub struct Overrides {
     remember_session: Option<u64>,
     enrol_at_login: Option<EnrolAtLogin>,
     enrol_from: Option<Networks>,
+    verify_new_address: Option<bool>,
+    new_address_exempts_enrolled: Option<bool>,
     window: Option<u8>,
     lockout: LockoutOverrides,
 }
@@ -149,6 +151,8 @@ impl Overrides {
         replace(&mut policy.remember_session, self.remember_session);
         replace(&mut policy.enrol_at_login, self.enrol_at_login);
         replace(&mut policy.enrol_from, self.enrol_from.clone());
+        replace(&mut policy.verify_new_address, self.verify_new_address);
+        replace(&mut policy.new_address_exempts_enrolled, self.new_address_exempts_enrolled);
     }
 }
 
@@ -241,6 +245,8 @@ struct Written {
     remember_session: Option<u64>,
     enrol_at_login: Option<EnrolAtLogin>,
     enrol_from: Option<Networks>,
+    verify_new_address: Option<bool>,
+    new_address_exempts_enrolled: Option<bool>,
     #[serde(default, deserialize_with = "some_within::<0, 10, _, _>")]
     window: Option<u8>,
     #[serde(default)]
@@ -291,6 +297,8 @@ impl From<Spanned<Written>> for Rule {
                 remember_session: rule.remember_session,
                 enrol_at_login: rule.enrol_at_login,
                 enrol_from: rule.enrol_from,
+                verify_new_address: rule.verify_new_address,
+                new_address_exempts_enrolled: rule.new_address_exempts_enrolled,
                 window: rule.window,
                 lockout: rule.lockout,
             },

@@ -25,6 +25,8 @@ fn the_defaults_are_those_of_the_interface() {
             remember_session = "0"
             enrol_at_login = "off"
             enrol_from = []
+            verify_new_address = false
+            new_address_exempts_enrolled = false
             [login]
             prompt = "Verification code: "
             echo = false
@@ -84,7 +86,7 @@ fn a_mistake_in_a_rule_is_named_with_its_place() {
         ("trusted = [\"1.2.3.4/8\"]", ":6:12: ", "bits set"),
         ("allow_from = [7]", ":6:15: ", "invalid type"),
         ("backup_codes_anywhere = \"\"", ":6:25: ", "invalid type"),
-        ("methods = [\"totp\", \"email\"]", ":6:20: ", "unknown variant `email`"),
+        ("methods = [\"totp\", \"sms\"]", ":6:20: ", "unknown variant `sms`"),
         ("window = 11", ":6:10: ", "a number from 0 to 10"),
         ("lockout = { per_source = 0 }", ":6:26: ", "a number from 1 to 100"),
         ("lockout = { per_users = 1 }", ":6:13: ", "unknown field `per_users`"),
@@ -123,6 +125,8 @@ fn every_key_of_a_rule_is_accepted_and_the_last_may_be_for_everybody() {
             remember_session = "10m"
             enrol_at_login = "anybody"
             enrol_from = ["192.0.2.0/24"]
+            verify_new_address = true
+            new_address_exempts_enrolled = true
             window = 0
             lockout = { per_source = 1, per_user = 2, first_wait = 3, longest_wait = 4, disable_after = 5, backup_codes_per_hour = 6, known_source_days = 7 }
             [[rule]]
@@ -130,7 +134,7 @@ fn every_key_of_a_rule_is_accepted_and_the_last_may_be_for_everybody() {
         "#;
     let config = parse(text).unwrap();
     assert_eq!(config.rules.len(), 2);
-    assert_eq!((config.rules[0].line, config.rules[1].line), (2, 24));
+    assert_eq!((config.rules[0].line, config.rules[1].line), (2, 26));
     let changed = config.rules[0].applied_to(&config);
     let lockout = LockoutConfig {
         per_source: 1,
@@ -150,6 +154,7 @@ fn every_key_of_a_rule_is_accepted_and_the_last_may_be_for_everybody() {
     assert!(remembering.without_key);
     assert_eq!(changed.policy.enrol_at_login, EnrolAtLogin::Anybody);
     assert_eq!(changed.policy.enrol_from, changed.policy.allow_from);
+    assert!(remembering.verify_new_address && remembering.new_address_exempts_enrolled);
     let from = changed.policy.required_from;
     assert_eq!(from.written(), "2026-12-01");
     assert!(from.is_local());

@@ -93,7 +93,7 @@ pub fn uri(device: &Device, issuer: &str, user: &str) -> Zeroizing<String> {
         let _ = write!(uri, "&digits={}", device.digits);
     }
     match device.moving {
-        MovingFactor::Time { period: 30, .. } => {}
+        MovingFactor::Time { period: 30, .. } | MovingFactor::Sent { .. } => {}
         MovingFactor::Time { period, .. } => {
             let _ = write!(uri, "&period={period}");
         }

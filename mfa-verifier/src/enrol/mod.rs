@@ -1,6 +1,7 @@
 //! A new device, from its key to its record. Nothing is saved before a code of it was right.
 
 pub mod key;
+mod mailbox;
 mod qr;
 
 use std::fmt::Write;
@@ -14,6 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::access_tokens::no_room;
 use crate::factor::Typed;
 use crate::factor::codes;
+use crate::factor::mail_code::LENGTH;
 use crate::factor::otp::{self, Finding};
 use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
 use crate::record::{
@@ -94,17 +96,23 @@ pub(crate) fn add(
     if device.label.is_empty() {
         (device.label, replaces) = choose_label(record, wanted.kind, conversation)?;
     }
-    let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
-    let uri = key::uri(&device, &issuer, &owner.name);
-    let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
-    let mut garbled = false;
-    if wanted.show {
-        let drawn = view.show(wanted.terminal.utf8, conversation);
-        garbled = drawn && wanted.terminal.utf8 && login_from.is_some();
-    }
-    if wanted.confirm {
-        device.moving = confirm(world, &view, garbled, conversation)?;
-    }
+    let (secret, uri) = if device.kind() == DeviceKind::Email {
+        device.moving = mailbox::verified(world, owner, conversation)?;
+        (Zeroizing::default(), Zeroizing::default())
+    } else {
+        let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
+        let uri = key::uri(&device, &issuer, &owner.name);
+        let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
+        let mut garbled = false;
+        if wanted.show {
+            let drawn = view.show(wanted.terminal.utf8, conversation);
+            garbled = drawn && wanted.terminal.utf8 && login_from.is_some();
+        }
+        if wanted.confirm {
+            device.moving = confirm(world, &view, garbled, conversation)?;
+        }
+        (key::encode(&device.key), uri)
+    };
     let first = !record.is_enrolled();
     let (batch, backup_codes) = if first {
         let count = world.config.backup_codes.count;
@@ -125,7 +133,7 @@ pub(crate) fn add(
         id: device.id,
         label: device.label.clone(),
         kind: device.kind(),
-        secret: Secret::from(key::encode(&device.key).as_str()),
+        secret: Secret::from(secret.as_str()),
         uri: Secret::from(uri.as_str()),
         backup_codes,
         codes_shown,
@@ -248,6 +256,7 @@ pub(crate) fn free_label(record: &UserRecord, kind: DeviceKind) -> String {
     let base = match kind {
         DeviceKind::Totp => "phone",
         DeviceKind::Hotp => "token",
+        DeviceKind::Email => "e-mail",
     };
     let numbered = (2..).map(|n| format!("{base} {n}"));
     std::iter::once(base.to_owned())
@@ -260,11 +269,12 @@ fn new_device(world: &World, wanted: &NewDevice, label: &str) -> Result<Device, 
     let defaults = &world.config.totp;
     let algorithm = wanted.algorithm.unwrap_or(match wanted.kind {
         DeviceKind::Totp => defaults.algorithm,
-        DeviceKind::Hotp => Algorithm::Sha1,
+        DeviceKind::Hotp | DeviceKind::Email => Algorithm::Sha1,
     });
     let digits = wanted.digits.unwrap_or(match wanted.kind {
         DeviceKind::Totp => defaults.digits,
         DeviceKind::Hotp => 6,
+        DeviceKind::Email => LENGTH,
     });
     if !(6..=8).contains(&digits) {
         return Err(usage(format!("{digits} is no number of digits"), "choose 6, 7 or 8"));
@@ -279,6 +289,16 @@ fn new_device(world: &World, wanted: &NewDevice, label: &str) -> Result<Device, 
         }
         (DeviceKind::Hotp, None, counter) => {
             MovingFactor::Counter { next: counter.unwrap_or(0), candidate: None }
+        }
+        // Until the person has named an address.
+        (DeviceKind::Email, None, None) if is_plain(wanted) => {
+            MovingFactor::Sent { address: mailbox::sender(world)?.clone() }
+        }
+        (DeviceKind::Email, _, _) => {
+            return Err(usage(
+                "an e-mail device has nothing but a label and an address, which is always verified",
+                "leave the other options out",
+            ));
         }
         (DeviceKind::Totp, _, Some(_)) => {
             return Err(usage("a TOTP device has no counter", "leave --counter out"));
@@ -299,6 +319,14 @@ fn new_device(world: &World, wanted: &NewDevice, label: &str) -> Result<Device, 
         failures: 0,
         disabled: false,
     })
+}
+
+/// Whether nothing was asked for that a device to which codes are sent does not have.
+fn is_plain(wanted: &NewDevice) -> bool {
+    wanted.algorithm.is_none()
+        && wanted.digits.is_none()
+        && wanted.secret.is_none()
+        && wanted.confirm
 }
 
 fn device_key(wanted: &NewDevice, algorithm: Algorithm) -> Result<Secret, Failure> {

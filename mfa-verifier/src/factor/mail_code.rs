@@ -26,14 +26,23 @@ pub const MEMORY: u64 = 3_600;
 /// Seconds for which a code is good that shows whether an address is read: mail may be slow.
 pub const ADDRESS_LIFETIME: u64 = 2 * 3_600;
 
+/// Mails with codes that policy may allow in an hour.
+pub const MOST_PER_HOUR: u8 = 20;
+
+/// Digits of a code for a login or an address.
+pub const LENGTH: u8 = 6;
+
 /// Digits that a code may have.
 const DIGITS: std::ops::RangeInclusive<u8> = 6..=8;
 
 /// What is known of the codes that were mailed to one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailCodes {
-    /// The one that is good.
-    pub pending: Option<Pending>,
+    /// The one that lets in.
+    pub login: Option<Pending>,
+    /// The one that shows that an address is read. Apart from the other: who is verifying an address may
+    /// leave, log in and come back.
+    pub address: Option<Pending>,
     /// When mails with codes were sent, oldest first, as far back as [`MEMORY`].
     pub sent: Vec<u64>,
     /// Wrong answers since the last right one, or since they were forgotten.
@@ -51,7 +60,7 @@ pub struct Pending {
     lifetime: u64,
 }
 
-/// For what a code is good. It belongs to the hash: the code for one thing is wrong for any other.
+/// For what a code is good: the hash of the code for one thing is wrong for any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use<'a> {
     /// A login, by a code sent to this address.
@@ -65,6 +74,8 @@ pub enum Use<'a> {
 pub struct NewCode {
     /// The digits, for the mail.
     pub code: Secret,
+    /// Whether it is to show that an address is read.
+    confirms: bool,
     salt: [u8; 16],
     hash: [u8; 16],
 }
@@ -81,8 +92,8 @@ pub enum NotSent {
 /// What an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// The code. It is good no more.
-    Right,
+    /// The code, for the one of this place. It is good no more.
+    Right(usize),
     /// Not the code; counted.
     Wrong,
     /// There is no code that could be given: none was sent, it was used, or its time is over. Not counted.
@@ -101,7 +112,7 @@ impl NewCode {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt)?;
         let hash = hash(&salt, good_for, code.expose());
-        Ok(Self { code, salt, hash })
+        Ok(Self { code, confirms: matches!(good_for, Use::Address(_)), salt, hash })
     }
 }
 
@@ -137,31 +148,61 @@ impl MailCodes {
     ) -> Result<(), NotSent> {
         self.may_send(per_hour, now)?;
         self.sent.push(now);
-        self.pending = Some(Pending { salt: code.salt, hash: code.hash, made: now, lifetime });
+        *self.place(code.confirms) =
+            Some(Pending { salt: code.salt, hash: code.hash, made: now, lifetime });
         Ok(())
     }
 
-    /// Judges an answer, digits only. The result is to be saved, whatever the finding.
-    pub fn judge(&mut self, answer: &str, good_for: Use, now: u64) -> Finding {
+    /// Judges an answer, digits only, that may be the code for any of these, which are all of one kind.
+    /// The result is to be saved, whatever the finding.
+    pub fn judge(&mut self, answer: &str, good_for: &[Use], now: u64) -> Finding {
         self.forget(now);
         if let Some(until) = self.barred_until() {
             return Finding::Barred(until);
         }
-        let Some(pending) = self.pending.as_ref().filter(|pending| pending.is_good(now)) else {
+        let confirms = matches!(good_for, [Use::Address(_), ..]);
+        let pending = self.place(confirms);
+        let Some(sent) = pending.as_ref().filter(|sent| sent.is_good(now) && !good_for.is_empty())
+        else {
             return Finding::None;
         };
-        let hash = hash(&pending.salt, good_for, answer.as_bytes());
-        if bool::from(hash.ct_eq(&pending.hash)) {
-            self.pending = None;
+        let is_for = |one: &Use| hash(&sent.salt, *one, answer.as_bytes()).ct_eq(&sent.hash);
+        let found: Vec<_> = good_for.iter().map(is_for).collect();
+        if let Some(index) = found.into_iter().position(bool::from) {
+            *pending = None;
             self.failures = 0;
-            return Finding::Right;
+            return Finding::Right(index);
         }
         self.failures = self.failures.saturating_add(1);
         self.failed = now;
         if self.failures >= MOST_FAILURES {
-            self.pending = None;
+            (self.login, self.address) = (None, None);
         }
         Finding::Wrong
+    }
+
+    /// Whether a code waits to be given that shows that an address is read.
+    #[must_use]
+    pub fn confirms(&self, now: u64) -> bool {
+        self.barred_until().is_none_or(|until| until <= now)
+            && self.address.as_ref().is_some_and(|sent| sent.is_good(now))
+    }
+
+    /// With everything in it that can be, as long as it can be.
+    pub(crate) fn longest() -> Self {
+        let time = u64::from(u32::MAX);
+        let sent = Pending { salt: [0xff; 16], hash: [0xff; 16], made: time, lifetime: 7_200 };
+        Self {
+            login: Some(sent.clone()),
+            address: Some(sent),
+            sent: vec![time; MOST_PER_HOUR.into()],
+            failures: u8::MAX,
+            failed: time,
+        }
+    }
+
+    fn place(&mut self, confirms: bool) -> &mut Option<Pending> {
+        if confirms { &mut self.address } else { &mut self.login }
     }
 
     /// Forgets what is older than [`MEMORY`]. What a clock that ran ahead has noted is taken to be of
@@ -253,9 +294,9 @@ mod tests {
     #[test]
     fn a_code_is_right_once() {
         let (mut codes, code) = sent();
-        assert_eq!(codes.judge(&wrong(&code), LOGIN, NOW), Finding::Wrong);
-        assert_eq!(codes.judge(&text(&code), LOGIN, NOW), Finding::Right);
-        assert_eq!(codes.judge(&text(&code), LOGIN, NOW), Finding::None);
+        assert_eq!(codes.judge(&wrong(&code), &[LOGIN], NOW), Finding::Wrong);
+        assert_eq!(codes.judge(&text(&code), &[LOGIN], NOW), Finding::Right(0));
+        assert_eq!(codes.judge(&text(&code), &[LOGIN], NOW), Finding::None);
         assert_eq!(codes.failures, 0);
     }
 
@@ -263,14 +304,14 @@ mod tests {
     fn a_code_dies_after_its_lifetime_and_is_not_good_before_it_was_made() {
         for (now, expected) in [
             (NOW - 1, Finding::None),
-            (NOW, Finding::Right),
-            (NOW + LIFETIME - 1, Finding::Right),
+            (NOW, Finding::Right(0)),
+            (NOW + LIFETIME - 1, Finding::Right(0)),
             (NOW + LIFETIME, Finding::None),
             (u64::MAX, Finding::None),
             (0, Finding::None),
         ] {
             let (mut codes, code) = sent();
-            assert_eq!(codes.judge(&text(&code), LOGIN, now), expected, "{now}");
+            assert_eq!(codes.judge(&text(&code), &[LOGIN], now), expected, "{now}");
         }
     }
 
@@ -282,15 +323,15 @@ mod tests {
             new = new_code();
         }
         codes.note_sent(&new, LIFETIME, 5, NOW + 1).unwrap();
-        assert_eq!(codes.judge(&text(&old), LOGIN, NOW + 1), Finding::Wrong);
-        assert_eq!(codes.judge(&text(&new), LOGIN, NOW + 1), Finding::Right);
+        assert_eq!(codes.judge(&text(&old), &[LOGIN], NOW + 1), Finding::Wrong);
+        assert_eq!(codes.judge(&text(&new), &[LOGIN], NOW + 1), Finding::Right(0));
     }
 
     #[test]
     fn a_resend_does_not_reset_the_failure_count() {
         let (mut codes, mut code) = sent();
         for failures in 1..=MOST_FAILURES {
-            assert_eq!(codes.judge(&wrong(&code), LOGIN, NOW), Finding::Wrong);
+            assert_eq!(codes.judge(&wrong(&code), &[LOGIN], NOW), Finding::Wrong);
             assert_eq!(codes.failures, failures);
             code = new_code();
             let resent = codes.note_sent(&code, LIFETIME, 20, NOW);
@@ -300,35 +341,35 @@ mod tests {
                 assert_eq!(resent, Err(NotSent::Barred(NOW + MEMORY)));
             }
         }
-        assert_eq!(codes.pending, None);
+        assert_eq!(codes.login, None);
     }
 
     #[test]
     fn five_wrong_answers_bar_the_right_one_and_every_mail_for_an_hour() {
         let (mut codes, code) = sent();
         for _ in 0..5 {
-            codes.judge(&wrong(&code), LOGIN, NOW);
+            codes.judge(&wrong(&code), &[LOGIN], NOW);
         }
         let until = NOW + 3_600;
-        assert_eq!(codes.judge(&text(&code), LOGIN, NOW), Finding::Barred(until));
+        assert_eq!(codes.judge(&text(&code), &[LOGIN], NOW), Finding::Barred(until));
         assert_eq!(codes.may_send(5, until - 1), Err(NotSent::Barred(until)));
         let code = new_code();
         assert_eq!(codes.note_sent(&code, LIFETIME, 5, until), Ok(()));
-        assert_eq!(codes.judge(&wrong(&code), LOGIN, until), Finding::Wrong);
+        assert_eq!(codes.judge(&wrong(&code), &[LOGIN], until), Finding::Wrong);
         assert_eq!(codes.failures, 1);
-        assert_eq!(codes.judge(&text(&code), LOGIN, until), Finding::Right);
+        assert_eq!(codes.judge(&text(&code), &[LOGIN], until), Finding::Right(0));
     }
 
     #[test]
     fn what_is_not_judged_is_not_counted() {
         let mut codes = MailCodes::default();
         for _ in 0..9 {
-            assert_eq!(codes.judge("000000", LOGIN, NOW), Finding::None);
+            assert_eq!(codes.judge("000000", &[LOGIN], NOW), Finding::None);
         }
         assert_eq!(codes, MailCodes::default());
         let (mut codes, code) = sent();
         for _ in 0..9 {
-            assert_eq!(codes.judge(&wrong(&code), LOGIN, NOW + LIFETIME), Finding::None);
+            assert_eq!(codes.judge(&wrong(&code), &[LOGIN], NOW + LIFETIME), Finding::None);
         }
         assert_eq!(codes.failures, 0);
     }
@@ -367,10 +408,42 @@ mod tests {
 
     #[test]
     fn a_code_for_one_thing_is_wrong_for_another() {
-        for other in [Use::Address("alice@example.org"), Use::Login("eve@example.org")] {
-            let (mut codes, code) = sent();
-            assert_eq!(codes.judge(&text(&code), other, NOW), Finding::Wrong, "{other:?}");
-        }
+        let (mut codes, code) = sent();
+        let other = Use::Login("eve@example.org");
+        assert_eq!(codes.judge(&text(&code), &[other], NOW), Finding::Wrong);
+        // Neither is it one that is missing, nor one in the other's place.
+        let (mut codes, code) = sent();
+        let other = Use::Address("alice@example.org");
+        assert_eq!(codes.judge(&text(&code), &[other], NOW), Finding::None);
+        codes.address = codes.login.take();
+        assert_eq!(codes.judge(&text(&code), &[other], NOW), Finding::Wrong);
+    }
+
+    #[test]
+    fn a_code_is_told_from_the_others_that_it_could_be() {
+        let (mut codes, code) = sent();
+        let uses = [Use::Login("eve@example.org"), LOGIN];
+        assert_eq!(codes.judge(&text(&code), &uses, NOW), Finding::Right(1));
+        let (mut codes, code) = sent();
+        assert_eq!(codes.judge(&text(&code), &[], NOW), Finding::None);
+        assert_eq!(codes.failures, 0);
+    }
+
+    #[test]
+    fn a_login_meanwhile_leaves_the_verification_of_an_address_as_it_was() {
+        const ADDRESS: Use = Use::Address("new@example.org");
+        let (mut codes, _) = sent();
+        let confirming = NewCode::new(6, ADDRESS).unwrap();
+        codes.note_sent(&confirming, ADDRESS_LIFETIME, 5, NOW).unwrap();
+        let login = new_code();
+        codes.note_sent(&login, LIFETIME, 5, NOW + 60).unwrap();
+        assert_eq!(codes.judge(&text(&login), &[LOGIN], NOW + 90), Finding::Right(0));
+        assert!(
+            codes.confirms(NOW + ADDRESS_LIFETIME - 1) && !codes.confirms(NOW + ADDRESS_LIFETIME)
+        );
+        let late = NOW + ADDRESS_LIFETIME - 1;
+        assert_eq!(codes.judge(&text(&confirming), &[ADDRESS], late), Finding::Right(0));
+        assert!(!codes.confirms(late));
     }
 
     #[test]
@@ -415,6 +488,8 @@ mod tests {
         assert!(!encoded.windows(6).any(|window| window == code.code.expose()));
         // A record is bounded, and there are five of these times at most by default.
         assert!(encoded.len() < 80, "{}", encoded.len());
+        let longest = postcard::to_stdvec(&MailCodes::longest()).unwrap();
+        assert!(longest.len() < 200, "{}", longest.len());
         assert_eq!(postcard::from_bytes::<MailCodes>(&encoded).unwrap(), codes);
     }
 }

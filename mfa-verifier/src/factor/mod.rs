@@ -1,4 +1,5 @@
-//! What can be given: one-time codes, backup codes and access tokens.
+//! What can be given: one-time codes of devices, codes that are sent by mail, backup codes and access
+//! tokens.
 
 pub mod codes;
 pub mod mail_code;
@@ -25,11 +26,13 @@ pub enum Method {
     BackupCode,
     /// An access token.
     Token,
+    /// A code that was sent by e-mail.
+    Email,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Totp, Self::Hotp, Self::BackupCode, Self::Token];
+    pub const ALL: [Self; 5] = [Self::Totp, Self::Hotp, Self::Email, Self::BackupCode, Self::Token];
 
     /// Its name.
     #[must_use]
@@ -39,6 +42,7 @@ impl Method {
             Self::Hotp => "hotp",
             Self::BackupCode => "backup_code",
             Self::Token => "token",
+            Self::Email => "email",
         }
     }
 }
@@ -48,6 +52,7 @@ impl From<DeviceKind> for Method {
         match kind {
             DeviceKind::Totp => Self::Totp,
             DeviceKind::Hotp => Self::Hotp,
+            DeviceKind::Email => Self::Email,
         }
     }
 }
@@ -55,7 +60,7 @@ impl From<DeviceKind> for Method {
 /// What an answer is by its shape alone, before anything of the user is looked at.
 #[derive(Debug)]
 pub enum Typed {
-    /// Six to eight digits: a device's code.
+    /// Six to eight digits: a device's code, or one that was sent.
     OneTimeCode(Zeroizing<String>),
     /// A backup code, in small letters and without its dashes.
     BackupCode(Zeroizing<String>),

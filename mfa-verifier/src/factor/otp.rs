@@ -39,6 +39,8 @@ pub fn examine(device: &Device, code: &str, now: u64, config: &Config) -> Findin
         MovingFactor::Counter { next, candidate } => {
             counter::examine(&generator, code, next, candidate, config)
         }
+        // It has no codes of its own.
+        MovingFactor::Sent { .. } => Finding::Wrong(device.moving.clone()),
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::factor::Typed;
 use crate::factor::otp::tests::{code, device};
 use crate::factor::tokens::tests::token;
+use crate::mail::Address;
 use crate::record::Token;
 use mfa_protocol::Secret;
 use mfa_protocol::message::Algorithm;
@@ -80,6 +81,105 @@ fn a_backup_code_is_accepted_once_and_clears_what_others_did() {
     assert_eq!(record.backup_codes.as_ref().unwrap().left(), 1);
     let (judgement, _) = judge(record, &locked, NOW, &config);
     assert!(matches!(judgement, Judgement::Accepted(_)));
+}
+
+/// A record whose second device has codes sent to it, and a code that was sent at `NOW`.
+fn with_mailbox() -> (UserRecord, String) {
+    let (mut record, _) = enrolled();
+    let address = Address::parse("alice@example.org").unwrap();
+    record.devices.push(Device {
+        id: 2,
+        label: "e-mail".to_owned(),
+        moving: MovingFactor::Sent { address },
+        ..device(b"0", Algorithm::Sha1, 6)
+    });
+    let sent = send(&mut record, NOW);
+    (record, sent)
+}
+
+fn send(record: &mut UserRecord, now: u64) -> String {
+    let new = mail_code::NewCode::new(6, mail_code::Use::Login("alice@example.org")).unwrap();
+    record.mail_codes.note_sent(&new, 300, 20, now).unwrap();
+    new.code.expose_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_code_that_was_sent_lets_in_once_and_is_the_mailboxes() {
+    let (record, sent) = with_mailbox();
+    let config = Config::default();
+    let (judgement, record) = judge(record, &one_time(&sent, HOME), NOW + 1, &config);
+    let accepted = Accepted::Device {
+        kind: DeviceKind::Email,
+        label: "e-mail".to_owned(),
+        learned_drift: None,
+    };
+    assert_eq!(judgement, Judgement::Accepted(accepted));
+    assert_eq!(record.devices[1].last_used.map(|used| used.at), Some(NOW + 1));
+    let (judgement, _) = judge(record.clone(), &one_time(&sent, HOME), NOW + 2, &config);
+    assert_eq!(judgement, Judgement::Refused(Refusal::Wrong), "the app's, and wrong");
+    // Without another device nothing is compared with it any more, and nothing charged.
+    let mut alone = record;
+    alone.devices.remove(0);
+    let (judgement, after) = judge(alone.clone(), &one_time(&sent, HOME), NOW + 2, &config);
+    assert_eq!(judgement, Judgement::Refused(Refusal::NotSent));
+    assert_eq!(after.lockout, alone.lockout);
+}
+
+#[test]
+fn the_apps_code_is_no_wrong_answer_to_a_code_that_was_sent() {
+    let (record, sent) = with_mailbox();
+    let config = Config::default();
+    let app = current(&record, NOW);
+    let (judgement, record) = judge(record, &one_time(&app, HOME), NOW, &config);
+    assert!(matches!(judgement, Judgement::Accepted(_)));
+    for _ in 0..9 {
+        let (judgement, after) = judge(record.clone(), &one_time(&app, HOME), NOW, &config);
+        assert!(matches!(judgement, Judgement::Refused(Refusal::Used { .. })));
+        assert_eq!(after.mail_codes, record.mail_codes);
+    }
+    let (judgement, _) = judge(record, &one_time(&sent, HOME), NOW, &config);
+    assert!(matches!(judgement, Judgement::Accepted(_)));
+}
+
+#[test]
+fn a_wrong_answer_to_a_code_that_was_sent_is_charged_and_sending_anew_takes_nothing_off() {
+    let (mut record, mut sent) = with_mailbox();
+    record.devices.remove(0);
+    let mut config = Config::default();
+    config.lockout.per_source = 100;
+    config.lockout.per_user = 100;
+    for failures in 1..=mail_code::MOST_FAILURES {
+        let number: u32 = sent.parse().unwrap();
+        let wrong = format!("{:06}", (number + 1) % 1_000_000);
+        let (judgement, after) = judge(record, &one_time(&wrong, HOME), NOW, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::Wrong));
+        assert_eq!(after.lockout.failures, u32::from(failures));
+        assert_eq!(after.mail_codes.failures, failures);
+        assert_eq!(after.devices[0].failures, u32::from(failures));
+        record = after;
+        if failures < mail_code::MOST_FAILURES {
+            sent = send(&mut record, NOW);
+        }
+    }
+    let (judgement, after) = judge(record, &one_time(&sent, HOME), NOW, &config);
+    let barred = Refusal::Barred(Barred::Until(NOW + 3_600));
+    assert_eq!(judgement, Judgement::Refused(barred));
+    assert_eq!(after.lockout.failures, u32::from(mail_code::MOST_FAILURES));
+}
+
+#[test]
+fn where_no_mail_is_accepted_a_code_that_was_sent_is_neither_right_nor_wrong() {
+    let (record, sent) = with_mailbox();
+    let mut config = Config::default();
+    config.policy.methods.email = false;
+    let (judgement, after) = judge(record.clone(), &one_time(&sent, HOME), NOW, &config);
+    assert_eq!(judgement, Judgement::Refused(Refusal::Wrong), "the app's");
+    assert_eq!(after.mail_codes, record.mail_codes);
+    let mut alone = record;
+    alone.devices.remove(0);
+    let (judgement, after) = judge(alone.clone(), &one_time(&sent, HOME), NOW, &config);
+    assert_eq!(judgement, Judgement::Refused(Refusal::NotAccepted));
+    assert_eq!((after.lockout, after.mail_codes), (alone.lockout, alone.mail_codes));
 }
 
 #[test]

@@ -97,6 +97,12 @@ impl Letter {
         &self.to
     }
 
+    /// What is in it.
+    #[must_use]
+    pub fn body(&self) -> &Secret {
+        &self.body
+    }
+
     /// Whether the text has the letter's code in it.
     pub(super) fn is_told_by(&self, text: &str) -> bool {
         self.code.expose_str().is_some_and(|code| !code.is_empty() && text.contains(code))

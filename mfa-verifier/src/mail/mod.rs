@@ -5,11 +5,13 @@
 //! names a sender.
 //!
 //! Another program sends it, `mfa-mail`. That takes up to its bound, several seconds: nobody calls a mailer
-//! with a user's lock in hand.
+//! with a user's lock in hand. A login does not wait for it either: who is sent a code must not be told
+//! from who is not by the time that it takes, so it is posted, and what became of it is learnt later.
 
 pub mod address;
 mod delivery;
 pub mod letter;
+mod post;
 mod program;
 pub mod server;
 
@@ -21,6 +23,8 @@ use mfa_protocol::trusted::Untrusted;
 
 pub use self::address::Address;
 pub use self::letter::{Letter, Occasion};
+pub use self::post::{Posted, all_are_through};
+use crate::audit::Line;
 use crate::config::EmailConfig;
 
 /// Sends letters.
@@ -30,6 +34,10 @@ pub trait Mailer {
     /// # Errors
     /// Why it was not sent. Where the mailer was too slow it may have been sent nevertheless.
     fn send(&self, letter: &Letter) -> Result<(), MailError>;
+
+    /// Has one sent while the caller goes on. What becomes of it is added to `line`, which is written to
+    /// the log. Without a letter nothing is sent, and it takes the caller as long.
+    fn post(&self, letter: Option<Letter>, line: Line) -> Posted;
 }
 
 /// The mailer that the policy names.
@@ -46,6 +54,10 @@ impl Mailer for Configured<'_> {
             None => delivery::by_program(&config.sendmail, from, letter, bound),
         };
         sent.map_err(|error| error.without(letter))
+    }
+
+    fn post(&self, letter: Option<Letter>, line: Line) -> Posted {
+        post::post(self.0.clone(), letter, line)
     }
 }
 

@@ -4,9 +4,14 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mfa_protocol::message::Algorithm;
+
 use super::*;
 use crate::config::{Networks, Rules};
+use crate::factor::otp::tests::device;
 use crate::local_time::Zone;
+use crate::mail::Address;
+use crate::record::{Device, MovingFactor, UserRecord};
 use crate::source::{address, is_console};
 
 const PLAIN: &str = "[policy]\nmode = \"required\"\n";
@@ -360,6 +365,144 @@ lockout = { per_source = 3, longest_wait = 60 }
     assert_eq!(format!("{:?}", changed.policy), format!("{:?}", expected.policy));
     assert_eq!((&changed.totp, &changed.lockout), (&expected.totp, &expected.lockout));
     assert_eq!((&changed.hotp, &changed.store), (&expected.hotp, &expected.store));
+}
+
+/// Alice, over sshd from there.
+fn alice_from(rhost: Option<&str>) -> Situation<'static> {
+    Situation {
+        service: "sshd",
+        user: Some("alice"),
+        groups: BTreeSet::new(),
+        source: Source::of("sshd", rhost),
+        address: rhost.and_then(address),
+        console: false,
+        now: 1_800_000_000,
+        local: None,
+        first_factor: true,
+        nullok: false,
+    }
+}
+
+/// What alice has: an app, or a mailbox, or both; and where she got in a day before.
+fn has(app: bool, mailbox: bool, seen: Option<&str>) -> UserRecord {
+    let mut record = UserRecord::default();
+    let device = device(b"0123456789", Algorithm::Sha1, 6);
+    if mailbox {
+        let moving = MovingFactor::Sent { address: Address::parse("a@example.org").unwrap() };
+        record.devices.push(Device { id: 2, moving, ..device.clone() });
+    }
+    if app {
+        record.devices.push(device);
+    }
+    if let Some(rhost) = seen {
+        let (source, before) = (Source::of("sshd", Some(rhost)), 1_800_000_000 - 86_400);
+        record.lockout.clear_source(source, before, &Config::default().lockout);
+    }
+    record
+}
+
+#[test]
+fn a_new_address_leaves_codes_that_are_sent_backup_codes_and_tokens() {
+    const NEW: &str = "[policy]\nverify_new_address = true\n";
+    const EXEMPTS: &str =
+        "[policy]\nverify_new_address = true\nnew_address_exempts_enrolled = true\n";
+    const TOTP: &str = "[policy]\nverify_new_address = true\nmethods = [\"totp\", \"email\"]\n";
+    const SENT: &[&str] = &["email", "backup_code", "token"];
+    const ALL: &[&str] = &["totp", "hotp", "email", "backup_code", "token"];
+    let home = Some("192.0.2.7");
+    let rows = [
+        (PLAIN, has(true, false, None), home, ALL),
+        (NEW, has(true, false, None), home, SENT),
+        (NEW, has(true, false, home), home, ALL),
+        (NEW, has(true, false, home), Some("::ffff:192.0.2.7"), ALL),
+        (NEW, has(true, false, home), Some("192.0.2.8"), SENT),
+        (NEW, has(true, false, Some("2001:db8::1")), Some("2001:db8::2"), ALL),
+        // A name is no address, and from there nobody was ever seen.
+        (NEW, has(true, false, Some("home.example.org")), Some("home.example.org"), SENT),
+        (NEW, has(true, false, None), None, SENT),
+        (EXEMPTS, has(true, false, None), home, ALL),
+        (EXEMPTS, has(true, true, None), home, ALL),
+        (EXEMPTS, has(false, true, None), home, SENT),
+        // Who has nothing looks like who has an app.
+        (NEW, has(false, false, None), home, SENT),
+        (EXEMPTS, has(false, false, None), home, ALL),
+        (TOTP, has(true, true, None), home, &["email"]),
+    ];
+    for (policy, record, rhost, expected) in rows {
+        let config = config(policy);
+        let there = from_there(&config, &alice_from(rhost), &record, None);
+        let names = there.policy.methods.names();
+        assert_eq!(names, expected, "{policy} {rhost:?}");
+        assert_eq!(there.policy.unseen, expected.len() < ALL.len(), "{policy} {rhost:?}");
+    }
+    let mut here = alice_from(None);
+    here.source = Source::Local;
+    let config = config(NEW);
+    let there = from_there(&config, &here, &has(true, false, None), None);
+    assert_eq!(there.policy.methods.names(), ALL, "this host is never new");
+}
+
+#[test]
+fn a_mailbox_is_lent_to_who_has_not_enrolled_and_beyond_that_at_new_addresses_alone() {
+    const MAIL: &str = "[email]\nfrom = \"mfa@example.org\"\naddress = \"{user}@example.org\"\n";
+    let home = Some("192.0.2.7");
+    let lends = |policy: &str, record: UserRecord, user: &str| {
+        let config = config(&format!("{policy}{MAIL}"));
+        let lent = lent(&config, &alice_from(home), user, &record);
+        lent.and_then(|device| device.address().map(ToString::to_string))
+    };
+    let address = Some("alice@example.org".to_owned());
+    let new = "[policy]\nverify_new_address = true\n";
+    let exempts = &format!("{new}new_address_exempts_enrolled = true\n");
+    let other = "[policy]\nmethods = [\"totp\"]\n";
+    for (policy, record, user, expected) in [
+        ("", has(false, false, None), "alice", address.clone()),
+        ("", has(false, false, None), "Alice", None),
+        (other, has(false, false, None), "alice", None),
+        ("", has(true, false, None), "alice", None),
+        (new, has(true, false, None), "alice", address),
+        (new, has(true, false, home), "alice", None),
+        (new, has(false, true, None), "alice", None),
+        // The app alone is right there.
+        (exempts, has(true, false, None), "alice", None),
+    ] {
+        assert_eq!(lends(policy, record, user), expected, "{policy} {user}");
+    }
+    let config = Config::default();
+    assert!(lent(&config, &alice_from(home), "alice", &UserRecord::default()).is_none());
+}
+
+#[test]
+fn from_a_new_address_enrols_who_would_be_let_in_there_by_an_app() {
+    const MAIL: &str = "[email]\nfrom = \"mfa@example.org\"\naddress = \"{user}@example.org\"\n";
+    const NEW: &str = "[policy]\nenrol_at_login = \"anybody\"\nverify_new_address = true\n";
+    let exempts = format!("{NEW}new_address_exempts_enrolled = true\n");
+    let lends = format!("{NEW}{MAIL}");
+    let lends_and_exempts = format!("{exempts}{MAIL}");
+    let without_mail = format!("{exempts}methods = [\"totp\", \"backup_code\"]\n{MAIL}");
+    let away = Some("192.0.2.7");
+    let enrol = Requirement::Enrol(EnrolAtLogin::Anybody);
+    let rows = [
+        (NEW, away, Requirement::Challenge),
+        (NEW, None, enrol),
+        (&*exempts, away, enrol),
+        // Who is lent a mailbox has something to give a code of, here and there.
+        (&*lends, away, Requirement::Challenge),
+        (&*lends, None, Requirement::Challenge),
+        (&*lends_and_exempts, away, Requirement::Challenge),
+        (&*without_mail, away, enrol),
+    ];
+    for (policy, rhost, expected) in rows {
+        let (config, record) = (config(policy), UserRecord::default());
+        let mut situation = alice_from(rhost);
+        if rhost.is_none() {
+            (situation.service, situation.source) = ("login", Source::Local);
+        }
+        let lent = lent(&config, &situation, "alice", &record);
+        let there = from_there(&config, &situation, &record, lent.as_ref());
+        let asked = requirement(&there.policy, &situation, lent.is_some());
+        assert_eq!(asked, expected, "{policy} {rhost:?}");
+    }
 }
 
 #[test]

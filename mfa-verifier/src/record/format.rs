@@ -3,13 +3,45 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Alteration, BackupCodes, Device, Invitation, Lockout, UserRecord};
+use super::{Alteration, BackupCodes, Device, Invitation, Lockout, Remembered, Token, UserRecord};
+use crate::factor::mail_code::MailCodes;
 
 /// The version that is written.
-pub const FORMAT: u8 = 3;
+pub const FORMAT: u8 = 4;
 
 /// Bytes of an encoded record: sealed, it must stay below a quarter of sled's segment of 16 KiB.
 pub const MAX_ENCODED: usize = 3_900;
+
+/// The fields of version 3.
+#[derive(Deserialize)]
+struct Version3 {
+    devices: Vec<Device>,
+    next_id: u32,
+    default: u32,
+    backup_codes: Option<BackupCodes>,
+    lockout: Lockout,
+    invitation: Option<Invitation>,
+    alterations: Vec<Alteration>,
+    tokens: Vec<Token>,
+    remembered: Vec<Remembered>,
+}
+
+impl From<Version3> for UserRecord {
+    fn from(old: Version3) -> Self {
+        Self {
+            devices: old.devices,
+            next_id: old.next_id,
+            default: old.default,
+            backup_codes: old.backup_codes,
+            lockout: old.lockout,
+            invitation: old.invitation,
+            alterations: old.alterations,
+            tokens: old.tokens,
+            remembered: old.remembered,
+            mail_codes: MailCodes::default(),
+        }
+    }
+}
 
 /// The fields of version 2.
 #[derive(Deserialize)]
@@ -33,8 +65,7 @@ impl From<Version2> for UserRecord {
             lockout: old.lockout,
             invitation: old.invitation,
             alterations: old.alterations,
-            tokens: Vec::new(),
-            remembered: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -91,6 +122,7 @@ impl UserRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         match bytes {
             [FORMAT, rest @ ..] => decode::<Self>(rest),
+            [3, rest @ ..] => decode::<Version3>(rest),
             [2, rest @ ..] => decode::<Version2>(rest),
             [1, rest @ ..] => decode::<Version1>(rest),
             [newer, ..] if *newer > FORMAT => Err(RecordError::Newer(*newer)),
@@ -164,9 +196,28 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_version_3_is_read_and_knows_of_no_mail() {
+        // What version 3 wrote: the same device, nothing else but a token and a remembered login.
+        let device = [1, 1, b'a', 1, 0xaa, 0, 6, 0, 30, 1, 7, 0, 0, 9, 0, 0, 0];
+        let token = [&[1, 1, b't'][..], &[7; 20], &[8, 9, 0, 0, 0]].concat();
+        let login =
+            [&[1, 5][..], &[6; 16], &[2, 4, b's', b'u', b'd', b'o', 0, 1, 10, 11, 0]].concat();
+        let version_3 =
+            [&[3, 1][..], &device[..], &[2, 1, 0, 0, 0, 0, 0, 0, 0], &token, &login].concat();
+        let record = UserRecord::decode(&version_3).unwrap();
+        assert_eq!((record.devices[0].label.as_str(), record.tokens[0].name.as_str()), ("a", "t"));
+        assert_eq!(
+            (record.remembered[0].service.as_str(), record.remembered[0].until),
+            ("sudo", 11)
+        );
+        assert_eq!(record.mail_codes, MailCodes::default());
+    }
+
+    #[test]
     fn a_newer_format_and_garbage_are_refused() {
-        assert_eq!(UserRecord::decode(&[4, 0]).unwrap_err(), RecordError::Newer(4));
-        for garbage in [&[][..], &[0], &[1], &[1, 0xff, 0xff], &[2], &[2, 0xff, 0xff], &[3]] {
+        assert_eq!(UserRecord::decode(&[5, 0]).unwrap_err(), RecordError::Newer(5));
+        let cut = [&[1, 0xff, 0xff][..], &[2], &[2, 0xff, 0xff], &[3], &[3, 0xff, 0xff], &[4]];
+        for garbage in [&[][..], &[0], &[1]].into_iter().chain(cut) {
             assert_eq!(UserRecord::decode(garbage).unwrap_err(), RecordError::Malformed);
         }
         let mut trailing = UserRecord::default().encode().unwrap().to_vec();

@@ -20,6 +20,7 @@ use sd_notify::NotifyState;
 pub use self::crew::Crew;
 use self::users::UsersListener;
 use crate::audit::{Line, Log, Severity, Syslog};
+use crate::mail::all_are_through;
 use crate::process::end_now;
 use crate::socket::Bound;
 use crate::store::OpenDbs;
@@ -81,6 +82,7 @@ pub fn reside(
     // Faces that come now find nobody here, and start verifiers of their own.
     drop(bound);
     crew.end(FAREWELL);
+    all_are_through(FAREWELL);
     open_dbs.write();
     Ok(())
 }

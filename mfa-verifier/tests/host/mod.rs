@@ -13,10 +13,11 @@ use mfa_protocol::message::{
 };
 use mfa_protocol::{Outcome, Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
-use mfa_verifier::audit::{Log, Severity};
+use mfa_verifier::audit::{Line, Log, Severity};
 use mfa_verifier::config::{Config, Mode};
 use mfa_verifier::local_time::Zone;
 use mfa_verifier::login::login;
+use mfa_verifier::mail::{Letter, MailError, Mailer, Posted};
 use mfa_verifier::manage::manage;
 use mfa_verifier::reauth::FirstFactor;
 use mfa_verifier::record::UserRecord;
@@ -45,6 +46,10 @@ pub struct Host {
     pub pam: Cell<(bool, bool)>,
     /// The login session that the face runs in.
     pub session: RefCell<Option<Session>>,
+    /// Every letter that the mailer took: to whom, and what is in it.
+    pub letters: RefCell<Vec<(String, String)>>,
+    /// Whether the mailer takes none.
+    pub unsendable: Cell<bool>,
 }
 
 impl Host {
@@ -56,7 +61,8 @@ impl Host {
         let caller = RefCell::new(root());
         let (now, pam) = (Cell::new(NOW), Cell::new((true, true)));
         let (tick, lines, session) = (Cell::new(0), RefCell::default(), RefCell::default());
-        Self { config, store, now, late: Cell::default(), tick, lines, caller, pam, session }
+        let (late, letters, unsendable) = (Cell::default(), RefCell::default(), Cell::default());
+        Self { config, store, now, late, tick, lines, caller, pam, session, letters, unsendable }
     }
 
     pub fn with_alice(mode: Mode) -> (Self, Vec<String>) {
@@ -84,6 +90,7 @@ impl Host {
             caller: &caller,
             session: &|| self.session.borrow().clone(),
             first_factor: self,
+            mailer: self,
         })
     }
 
@@ -152,6 +159,24 @@ impl FirstFactor for Host {
             conversation.ask(&Prompt::hidden("Password: ")).map_err(|_| refused("no answer"))?;
         }
         if asked && !password || !account { Err(refused("PAM says no")) } else { Ok(()) }
+    }
+}
+
+impl Mailer for Host {
+    fn send(&self, letter: &Letter) -> Result<(), MailError> {
+        if self.unsendable.get() {
+            return Err(MailError::Io(io::Error::other("no process")));
+        }
+        let to = letter.to().to_string();
+        let body = letter.body().expose_str().unwrap().to_owned();
+        self.letters.borrow_mut().push((to, body));
+        Ok(())
+    }
+
+    fn post(&self, letter: Option<Letter>, line: Line) -> Posted {
+        let Some(letter) = letter else { return Posted::settled(Ok(())) };
+        self.lines.borrow_mut().push(line.finish());
+        Posted::settled(self.send(&letter))
     }
 }
 

@@ -6,6 +6,7 @@
 mod booted_host;
 mod booted_resident;
 mod booted_self_service;
+mod codes_by_mail;
 mod command_line;
 mod command_line_errors;
 mod command_line_files;

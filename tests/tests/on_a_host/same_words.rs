@@ -45,7 +45,7 @@ fn host() -> (Running, Device) {
 fn a_refusal_is_the_same_for_everybody() {
     let (host, token) = host();
     let wrong = token.wrong_code();
-    let answers: [Answer; 12] = [
+    let answers: [Answer; 11] = [
         wrong.as_str().into(),
         "".into(),
         " - ".into(),
@@ -54,7 +54,6 @@ fn a_refusal_is_the_same_for_everybody() {
         "12345678".into(),
         "kkkkk-kkkkk-kkkkk".into(),
         "no code at all".into(),
-        "?".into(),
         "x".repeat(1000).into(),
         Answer::Null,
         Answer::Fail(26),

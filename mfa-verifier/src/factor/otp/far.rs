@@ -39,6 +39,7 @@ impl Search {
             MovingFactor::Counter { next, .. } => {
                 (next..next.saturating_add(COUNTERS).min(u64::MAX - CODES as u64)).collect()
             }
+            MovingFactor::Sent { .. } => Vec::new(),
         };
         Self {
             generator: Generator::of(device),
@@ -78,6 +79,7 @@ impl Search {
                 let next = self.starts.first()?.saturating_add(CODES as u64);
                 Some(MovingFactor::Counter { next, candidate: None })
             }
+            MovingFactor::Sent { .. } => None,
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) fn device(key: &[u8], algorithm: Algorithm, digits: u8) -> Device {
     }
 }
 
-fn counter_device(next: u64) -> Device {
+pub(crate) fn counter_device(next: u64) -> Device {
     let mut device = device(b"12345678901234567890", Algorithm::Sha1, 6);
     device.moving = MovingFactor::Counter { next, candidate: None };
     device
