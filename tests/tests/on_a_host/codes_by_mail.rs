@@ -264,13 +264,17 @@ fn who_has_not_enrolled_is_let_in_by_mail_from_the_first_day() {
         .file_with_mode(PROGRAM, KEEPS, 0o755)
         .user("alice", "rabbit hole")
         .user("bob", "rabbit hole")
-        .config(&policy(&mail))
+        .config(&policy(&mail).replace("[email]", "enrol_at_login = \"anybody\"\n[email]"))
         .pam("sshd", &format!("auth required pam_mfa.so\n{REST}"))
         .sshd_example("pam_mfa-key.conf")
         .start();
-    // The store is there.
+    // The store is there. Who is lent a mailbox has something to give a code of.
     host.enrol("bob");
     host.make_key("alice");
+    let explained =
+        host.run(&["mfa-setup", "explain", "alice", "--service", "sshd", "--json"]).json();
+    assert_eq!(explained["requirement"], "challenge");
+    assert_eq!(explained["methods"], serde_json::json!(["email"]));
     let mut ssh = host.ssh("alice").key().open();
     ssh.answer(CODE, "");
     let code = kept(&host);

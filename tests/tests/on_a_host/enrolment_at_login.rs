@@ -12,6 +12,7 @@ const INVITE: &str = "[policy]\nmode = \"required\"\nenrol_at_login = \"invite\"
 const NEEDED: &str = "Nobody gets in here without a second factor,";
 const ENROL: &str = "Enrol an authenticator app now? [y/N] ";
 const INVITATION: &str = "Invitation code: ";
+const WHICH: &str = "Which one, by number or name? ";
 const BOTH: &str = "Password and verification code: ";
 
 /// What such a login asks behind the password, in its order.
@@ -269,7 +270,20 @@ fn a_wrong_password_does_not_enrol_where_the_stack_goes_on_behind_it() {
         ssh.answer(PASSWORD, "looking glass").answer(CODE, "000000").end().refused()
     };
     assert!(!shown.contains(NEEDED), "{shown}");
+    // Nor does a list tell who has enrolled nothing.
+    let list = |user: &str| {
+        let mut ssh = host.ssh(user).open();
+        ssh.answer(PASSWORD, "looking glass").answer(CODE, "?");
+        let shown = ssh.pty().expect(WHICH);
+        ssh.pty().send_line("phone");
+        ssh.answer("Code of \"phone\": ", "000000").end().refused();
+        shown.replace(user, "somebody")
+    };
+    let of_alice = list("alice");
+    assert!(of_alice.contains("1  phone (app)"), "{of_alice}");
+    assert_eq!(of_alice, list("nobody-here"));
     assert_eq!(host.store(), before);
+    assert_eq!(of_alice, list("carol"));
     let mut ssh = host.ssh("alice").open();
     ssh.answer(PASSWORD, "rabbit hole");
     let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_PLAIN).unwrap();
