@@ -332,7 +332,8 @@ fn who_may_enrol_at_login_enrols_where_a_second_factor_is_required() {
     // What is enrolled is an app, which would not let in here.
     let mut config = config("[policy]\nmethods = [\"hotp\", \"backup_code\"]\n");
     config.policy.enrol_at_login = EnrolAtLogin::Anybody;
-    assert_eq!(asked(&config, "alice", "sshd 192.0.2.7", "2026-11-23"), "challenge");
+    let asked = asked(&config, "alice", "sshd 192.0.2.7", "2026-11-23");
+    assert_eq!(asked, "challenge for [\"hotp\", \"backup_code\"]");
 }
 
 #[test]
