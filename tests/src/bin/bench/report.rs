@@ -172,10 +172,32 @@ fn parts(page: &mut String, figures: &Figures) {
         vec![name.to_owned(), micro(series.median()), micro(series.p95())]
     });
     table(page, &["", "median", "p95"], rows);
+    spawned(page, figures);
     writeln!(
         page,
         "\n`pam_permit` in Debian's `/etc/pam.d`, with its `other`: {} in process.",
         micro(figures.median(WITH_OTHER))
+    )
+    .unwrap();
+}
+
+/// Where the time of a spawned login goes, as far as other rows have it.
+fn spawned(page: &mut String, figures: &Figures) {
+    let right = |subject, process| figures.median(&row(subject, Given::Right, process));
+    let login = right(Subject::Spawned, Process::Lasting);
+    let store = figures.median(&store_row("open and save in a new process"));
+    let start = right(Subject::Permit, Process::Fresh) - right(Subject::Permit, Process::Lasting);
+    let decision = right(Subject::Warm, Process::Lasting) - figures.median(&store_row("save"));
+    writeln!(
+        page,
+        "\nOf a spawned login's {}, the store opened and saved to takes {}, starting and ending a process \
+         some {} (as much as an application that does nothing takes), and what is done besides saving in \
+         a warm login {}; {} are left for what only a new verifier does, such as confining itself.",
+        micro(login),
+        micro(store),
+        micro(start),
+        micro(decision),
+        micro(login - store - start - decision)
     )
     .unwrap();
 }
