@@ -225,14 +225,49 @@ fn mismatch(rule: &Rule, situation: &Situation) -> Option<Mismatch> {
 
 /// The groups of which it matters whether the user is in them, where everything else is known of the
 /// situation.
+///
+/// None behind a rule that holds and asks nothing: whoever mends a directory has to get in without it.
+/// Where somebody is asked they are looked up behind the rule that holds, too, or the time taken would
+/// tell who is named before.
 #[must_use]
 pub fn groups_that_matter<'a>(config: &'a Config, situation: &Situation) -> BTreeSet<&'a str> {
-    let matches = |rule: &&Rule| matches!(mismatch(rule, situation), None | Some(Mismatch::Groups));
-    let relevant = config.rules.iter().filter(matches);
-    relevant.filter_map(|rule| rule.matches.groups.as_ref()).flat_map(Names::iter).collect()
+    let mut groups = BTreeSet::new();
+    if !is_asked(&config.policy, situation.service) {
+        return groups;
+    }
+    for rule in config.rules.iter() {
+        match (mismatch(rule, situation), &rule.matches.groups) {
+            (None, None) if asks_nothing(config, rule, situation) => break,
+            (None | Some(Mismatch::Groups), Some(named)) => groups.extend(named.iter()),
+            _ => {}
+        }
+    }
+    groups
 }
 
-/// Whether anything depends on the time of day or on a date here.
+fn asks_nothing(config: &Config, rule: &Rule, situation: &Situation) -> bool {
+    let policy = rule.applied_to_policy(&config.policy);
+    !looks_at_records(&policy, situation) && holds(config, rule, situation)
+}
+
+/// Whether it decides in which groups the user is, where `situation` does not know it. It does for whom
+/// the system does not know, as for those of whom it says no group.
+#[must_use]
+pub fn hinges_on_groups(config: &Config, situation: &Situation) -> bool {
+    situation.user.is_none()
+        || ruling(config, situation).passed_over.contains(&Mismatch::Groups)
+}
+
+/// Whether the local time decides, where `situation` does not know it.
+#[must_use]
+pub fn hinges_on_local_time(config: &Config, situation: &Situation) -> bool {
+    let ruling = ruling(config, situation);
+    let policy = &ruling.config.policy;
+    let by_date = policy.mode == Mode::Required && policy.required_from.is_local();
+    by_date && looks_at_records(policy, situation) || ruling.passed_over.contains(&Mismatch::Time)
+}
+
+/// Whether anything may depend on the time of day or on a date here.
 #[must_use]
 pub fn needs_local_time(config: &Config) -> bool {
     config.policy.required_from.is_local()

@@ -219,6 +219,49 @@ fn nobody_is_told_apart_from_those_who_are_asked_by_a_list() {
 }
 
 #[test]
+fn what_the_host_does_not_say_refuses_those_for_whom_it_decides_and_nobody_else() {
+    let (alice, bob, nobody) = ("alice", "bob", "nobody");
+    let bobs = "[[rule]]\nusers = [\"bob\"]\nwindow = 0\n";
+    let by_group = "[[rule]]\ngroups = [\"wheel\"]\nmode = \"off\"\n";
+    let by_time = "[[rule]]\ntime = [\"22:00-06:00\"]\nmode = \"off\"\n";
+    let only = "[policy]\nservices = [\"sudo\"]\n";
+    let (unavailable, denied, exempt) =
+        (Verdict::Unavailable, Verdict::Denied, Verdict::Exempt);
+    let rows = [
+        (by_group.to_owned(), alice, unavailable),
+        (by_group.to_owned(), bob, unavailable),
+        (by_group.to_owned(), nobody, unavailable),
+        (by_time.to_owned(), alice, unavailable),
+        (by_time.to_owned(), nobody, unavailable),
+        // What holds before it.
+        (format!("{bobs}{by_group}{by_time}"), bob, denied),
+        (format!("{bobs}{by_time}{by_group}"), bob, denied),
+        (format!("{by_group}{bobs}"), bob, unavailable),
+        (format!("{by_time}{bobs}"), bob, unavailable),
+        // Nobody is asked, or not by this service.
+        (format!("{only}{by_group}{by_time}"), alice, exempt),
+        ("[policy]\nmode = \"off\"\nrequired_from = 2027-01-01\n".to_owned(), alice, exempt),
+        ("[policy]\nrequired_from = 2027-01-01\n".to_owned(), bob, unavailable),
+        ("[policy]\nrequired_from = 2027-01-01T00:00:00Z\n".to_owned(), bob, denied),
+        (
+            "[policy]\nrequired_from = 2027-01-01\ntrusted = [\"192.0.2.7\"]\n".to_owned(),
+            bob,
+            exempt,
+        ),
+    ];
+    for (policy, user, expected) in rows {
+        let (host, _) = host(&policy);
+        host.silent.set(true);
+        assert_eq!(host.verdict(user, "000000"), expected, "{user}: {policy}");
+        if expected == unavailable {
+            let line = host.last_line();
+            let said = line.contains("the directory is down") || line.contains("time zone");
+            assert!(said, "{line}");
+        }
+    }
+}
+
+#[test]
 fn under_try_first_pass_what_is_not_accepted_is_asked_for_again() {
     let (host, codes) = host("[policy]\nmethods = [\"totp\"]\n");
     let mut request = from("alice", "192.0.2.7");

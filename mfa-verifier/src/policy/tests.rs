@@ -388,6 +388,39 @@ mode = "off"
     assert_eq!(groups_that_matter(&config, &situation), BTreeSet::from(["wheel"]));
     situation.user = None;
     assert_eq!(groups_that_matter(&config, &situation), BTreeSet::from(["wheel"]));
+    // A service that is not asked, and what stands behind a rule that asks nothing.
+    let behind = r#"
+[policy]
+services = ["!cron"]
+[[rule]]
+users = ["alice"]
+mode = "required"
+[[rule]]
+users = ["bob"]
+mode = "off"
+[[rule]]
+console = true
+mode = "off"
+[[rule]]
+groups = ["wheel"]
+mode = "off"
+"#;
+    let rows = [
+        ("alice", "sudo", false, true),
+        ("bob", "sudo", false, false),
+        ("carol", "sudo", false, true),
+        ("carol", "sudo", true, false),
+        ("carol", "cron", false, false),
+        ("", "sudo", false, true),
+        ("", "sudo", true, false),
+        ("", "cron", false, false),
+    ];
+    for (user, service, console, expected) in rows {
+        let user = Some(user).filter(|user| !user.is_empty());
+        let situation = Situation { service, user, console, ..situation.clone() };
+        let groups = groups_that_matter(&self::config(behind), &situation).len();
+        assert_eq!(groups == 1, expected, "{user:?} {service} {console}");
+    }
     for needing in [HOURS, DATED, LIFTED] {
         assert!(needs_local_time(&self::config(needing)), "{needing}");
     }
