@@ -2,17 +2,32 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 use mfa_protocol::message::{Checked, Failure, FailureKind};
+use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
-use crate::config::{Config, Mode, Names, Networks, PolicyConfig, Rule};
+use crate::config::{Config, Mode, Names, Networks, PolicyConfig, Rule, Services};
+use crate::confine;
 use crate::failure::failure;
+use crate::policy::needs_local_time;
 use crate::users::Users;
 use crate::world::World;
 
 /// Warnings that fit into an answer, and characters of each.
 const MAX_WARNINGS: usize = 100;
 const LONGEST_WARNING: usize = 400;
+
+/// Where libpam looks for services, that of the distributions among them that ship theirs elsewhere.
+const SERVICES: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d", "/usr/share/pam.d"];
+
+/// Names that stand for a service in a policy, and have no file.
+const WITHOUT_FILE: [&str; 4] = [confine::SERVICE, JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE];
+
+/// Whether this host has a PAM service of this name.
+pub(crate) fn has_service(name: &str) -> bool {
+    SERVICES.iter().any(|directory| Path::new(directory).join(name).exists())
+}
 
 /// The policy file has been read, or nobody would be here.
 pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
@@ -23,8 +38,10 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
             "look at nsswitch.conf and the services that it names",
         )
     };
-    let mut warnings = of_policy(world.config);
+    let mut warnings = of_host(world);
+    warnings.extend(of_policy(world.config));
     warnings.extend(of_rules(world.config));
+    warnings.extend(of_services(world.config, world.has_service));
     warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
     warnings.truncate(MAX_WARNINGS);
     Ok(Checked {
@@ -36,6 +53,20 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
             .map(|text| text.chars().take(LONGEST_WARNING).collect())
             .collect(),
     })
+}
+
+/// What a login needs of this host beside the file, and would be refused for.
+fn of_host(world: &World) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Err(error) = world.archive.open() {
+        warnings.push(format!("{error}: whoever is asked is refused"));
+    }
+    if needs_local_time(world.config)
+        && let Err(error) = (world.zone)()
+    {
+        warnings.push(format!("{error}: whoever is asked by a time or a date is refused"));
+    }
+    warnings
 }
 
 fn of_policy(config: &Config) -> Vec<String> {
@@ -78,6 +109,21 @@ fn of_rules(config: &Config) -> Vec<String> {
         if let Some(everything) = everything {
             warnings.push(format!("{}: trusted has {everything}", called(rule, number)));
         }
+        let begins = rule.required_from().is_some_and(|from| !from.written().is_empty());
+        if begins && policy.mode != Mode::Required {
+            warnings.push(format!(
+                "{}: required_from does nothing but where mode is \"required\"",
+                called(rule, number)
+            ));
+        }
+        let is_bounded =
+            !policy.allow_from.is_empty() && policy.allow_from != config.policy.allow_from;
+        if is_bounded && policy.mode == Mode::Off {
+            warnings.push(format!(
+                "{}: allow_from does nothing where mode is \"off\"",
+                called(rule, number)
+            ));
+        }
         let asks = policy.mode == Mode::Required;
         if asks && config.policy.mode == Mode::Off && rule.matches.from.is_some() {
             warnings.push(format!(
@@ -97,15 +143,43 @@ fn of_rules(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Users and groups that the system does not know. At a login they are no error: somebody may have been
-/// removed.
+/// Services that PAM does not know: `ssh`, where `sshd` was meant, asks nobody. One that is left out and
+/// not there changes nothing.
+fn of_services(config: &Config, has_service: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let missing = |services: &Services, whose: &str| {
+        let named = services.named().filter(|name| !WITHOUT_FILE.contains(name));
+        let missing = named.filter(|name| !has_service(name));
+        let warn = |name| format!("{whose}: there is no PAM service \"{name}\"");
+        missing.map(warn).collect::<Vec<_>>()
+    };
+    let mut warnings = missing(&config.policy.services, "[policy] services");
+    for (rule, number) in config.rules.iter().zip(1..) {
+        let services = rule.matches.services.iter();
+        warnings.extend(services.flat_map(|them| missing(them, &called(rule, number))));
+    }
+    warnings
+}
+
+/// Users and groups that the system does not know, or by another name. At a login they are no error:
+/// somebody may have been removed.
 fn of_names(config: &Config, users: &dyn Users) -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
     let mut seen = BTreeSet::new();
     for (rule, number) in config.rules.iter().zip(1..) {
         for name in rule.matches.users.iter().flat_map(Names::iter) {
-            if seen.insert(("user", name)) && users.by_name(name.as_bytes())?.is_none() {
-                warnings.push(format!("{}: there is no user \"{name}\"", called(rule, number)));
+            if !seen.insert(("user", name)) {
+                continue;
+            }
+            match users.by_name(name.as_bytes())? {
+                None => {
+                    warnings.push(format!("{}: there is no user \"{name}\"", called(rule, number)));
+                }
+                Some(owner) if owner.name != name => warnings.push(format!(
+                    "{}: user \"{name}\" is \"{}\" to this host, and a rule needs that name",
+                    called(rule, number),
+                    owner.name
+                )),
+                Some(_) => {}
             }
         }
         for name in rule.matches.groups.iter().flat_map(Names::iter) {

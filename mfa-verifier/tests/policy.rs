@@ -7,9 +7,13 @@ mod host;
 use std::path::Path;
 
 use mfa_protocol::conversation::{Scripted, Style};
-use mfa_protocol::message::{Action, Explained, FailureKind, Reply, Supposed};
+use mfa_protocol::message::{Action, Explained, FailureKind, ManageRequest, Reply, Supposed};
 use mfa_protocol::{Secret, Verdict};
 use mfa_verifier::config::{Config, Mode};
+use mfa_verifier::manage::manage;
+use mfa_verifier::record::UserRecord;
+use mfa_verifier::store::{Store, StoreError};
+use mfa_verifier::world::{Archive, World};
 
 use host::{Host, alice, code, current, from, nobody};
 
@@ -394,6 +398,26 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         ),
         ("[[rule]]\nfrom = [\"::/0\"]\nmode = \"off\"\n", "matches every address of a kind"),
         ("[[rule]]\nusers = [\"alice\"]\ntrusted = [\"::/0\"]\n", "rule 1: trusted has ::/0"),
+        (
+            "[policy]\nmode = \"optional\"\n[[rule]]\ngroups = [\"wheel\"]\nrequired_from = 2027-01-01\n",
+            "line 3: rule 1: required_from does nothing",
+        ),
+        (
+            "[[rule]]\nusers = [\"bob\"]\nmode = \"off\"\nallow_from = [\"::1\"]\n",
+            "line 1: rule 1: allow_from does nothing",
+        ),
+        (
+            "[[rule]]\nusers = [\"alice@example.org\"]\nmode = \"off\"\n",
+            "user \"alice@example.org\" is \"alice\" to this host",
+        ),
+        (
+            "[policy]\nservices = [\"ssh\", \"sudo\", \"unprivileged\", \"!dovecot\"]\n",
+            "[policy] services: there is no PAM service \"ssh\"",
+        ),
+        (
+            "[[rule]]\nservices = [\"sudo\", \"sshd-key\"]\nmode = \"off\"\n",
+            "line 1: rule 1: there is no PAM service \"sshd-key\"",
+        ),
     ];
     for (policy, expected) in rows {
         let warnings = warnings(policy);
@@ -408,6 +432,47 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         assert_eq!(warnings(all_right), Vec::<String>::new());
     }
     assert_eq!(warnings(""), Vec::<String>::new());
+}
+
+/// Half of a store: a login is refused for it.
+struct Half;
+
+impl Archive for Half {
+    fn open(&self) -> Result<Option<&dyn Store>, StoreError> {
+        Err(StoreError::Unusable { path: "/srv/mfa".into(), reason: "the key is missing".to_owned() })
+    }
+
+    fn open_or_initialise(&self, _: &UserRecord) -> Result<&dyn Store, StoreError> {
+        panic!("looking makes none")
+    }
+}
+
+#[test]
+fn a_check_and_an_explanation_know_what_a_login_will_be_refused_for() {
+    let (host, _) = host("[[rule]]\ntime = [\"22:00-06:00\"]\nmode = \"off\"\n");
+    host.silent.set(true);
+    let manage = |action| {
+        let request = ManageRequest { user: Some(b"alice".to_vec()), action };
+        host.world(|world| manage(&World { archive: &Half, ..*world }, &request, &mut nobody()))
+    };
+    let Reply::Checked(checked) = manage(Action::Check) else { panic!() };
+    let [store, zone] = checked.warnings.as_slice() else { panic!("{:?}", checked.warnings) };
+    assert!(store.contains("the key is missing: whoever is asked is refused"), "{store}");
+    assert!(zone.contains("the time zone cannot be read from /etc/localtime"), "{zone}");
+    let explain = || {
+        let supposed = Supposed { service: "sshd".to_owned(), ..Supposed::default() };
+        match manage(Action::Explain(Box::new(supposed))) {
+            Reply::Failed(failure) => (failure.kind, failure.error),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (kind, error) = explain();
+    assert!(error.contains("time zone"), "{error}");
+    assert_eq!(kind, FailureKind::Unusable);
+    host.silent.set(false);
+    let (kind, error) = explain();
+    assert!(error.contains("the key is missing"), "{error}");
+    assert_eq!(kind, FailureKind::Unusable);
 }
 
 #[test]

@@ -52,6 +52,11 @@ impl Services {
         named || !by_name
     }
 
+    /// Those that are named and not left out.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str).filter(|name| !name.starts_with('!'))
+    }
+
     /// Whether none is named: all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
