@@ -368,4 +368,7 @@ fn exempt(exemption: Exemption, situation: &Situation) -> Requirement {
 }
 
 #[cfg(test)]
+mod table;
+
+#[cfg(test)]
 mod tests;
