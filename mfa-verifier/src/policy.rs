@@ -341,10 +341,10 @@ fn may_enrol(policy: &PolicyConfig, situation: &Situation) -> bool {
         && (from.is_empty() || situation.address.is_some_and(|address| from.contain(address)))
 }
 
-/// The days until `required` begins; `None` where it has, or is not asked for.
+/// The days until `required` begins; `None` where it has, is not asked for, or will not count.
 fn days_left(policy: &PolicyConfig, situation: &Situation) -> Option<u32> {
     let days = policy.required_from.days_left(situation.now, situation.local);
-    days.filter(|_| policy.mode == Mode::Required)
+    days.filter(|_| policy.mode == Mode::Required && !situation.nullok)
 }
 
 /// `required` is `optional` until it begins, and in a stack with `nullok`.

@@ -302,7 +302,8 @@ pub const ROWS: &[Row] = &[
     (OFFICE_BUT_WHEEL, "alice wheel", "sshd 192.0.2.7", MONDAY, "challenge #1"),
     (OFFICE_BUT_WHEEL, "bob", "sshd 192.0.2.7", MONDAY, "exempt Trusted"),
     (OFFICE_BUT_WHEEL, "?", "sshd 192.0.2.7", MONDAY, "challenge #1"),
-    // A day that has come, in a stack with nullok; and a clock that knows nothing.
+    // A day that means nothing in a stack with nullok; and a clock that knows nothing.
+    (DATED, "alice", "su pts/0 nullok", MONDAY, "exempt NotEnrolled"),
     (DATED, "alice", "su pts/0 nullok", "2026-12-02", "exempt NotEnrolled"),
     (DATED, "alice", "sshd 192.0.2.7", "1970-01-02", "notice 20787"),
     // The clock is put back, and forward.
