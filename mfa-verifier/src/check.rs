@@ -14,6 +14,9 @@ use crate::policy::needs_local_time;
 use crate::users::Users;
 use crate::world::World;
 
+/// Rules against which those behind them are held.
+const MAX_COVERING: usize = 1_000;
+
 /// Warnings that fit into an answer, and characters of each.
 const MAX_WARNINGS: usize = 100;
 const LONGEST_WARNING: usize = 400;
@@ -103,6 +106,14 @@ fn of_policy(config: &Config) -> Vec<String> {
 fn of_rules(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     for (rule, number) in config.rules.iter().zip(1..) {
+        let mut before = config.rules.iter().zip(1..number).take(MAX_COVERING);
+        if let Some((first, its)) = before.find(|(first, _)| first.matches.cover(&rule.matches)) {
+            warnings.push(format!(
+                "{} never holds: whatever matches it matches the one before it, {}",
+                called(rule, number),
+                called(first, its)
+            ));
+        }
         let policy = rule.applied_to_policy(&config.policy);
         let everything =
             policy.trusted.everything().filter(|_| policy.trusted != config.policy.trusted);

@@ -418,6 +418,16 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
             "[[rule]]\nservices = [\"sudo\", \"sshd-key\"]\nmode = \"off\"\n",
             "line 1: rule 1: there is no PAM service \"sshd-key\"",
         ),
+        (
+            "[[rule]]\nservices = [\"sshd\"]\nmode = \"optional\"\n\
+             [[rule]]\nservices = [\"sshd\"]\ngroups = [\"wheel\"]\nmode = \"required\"\n",
+            "line 4: rule 2 never holds: whatever matches it matches the one before it, line 1: rule 1",
+        ),
+        (
+            "[[rule]]\nname = \"x\"\nusers = [\"alice\", \"bob\"]\nfrom = [\"::/1\", \"10.0.0.0/8\"]\nmode = \"off\"\n\
+             [[rule]]\nusers = [\"bob\"]\nfrom = [\"10.1.0.0/16\", \"10.2.0.0/16\"]\nwindow = 0\n",
+            "line 6: rule 2 never holds",
+        ),
     ];
     for (policy, expected) in rows {
         let warnings = warnings(policy);
@@ -428,6 +438,14 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         EXPLAINED,
         "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",
         "[policy]\nwithout_key = true\n[[rule]]\nusers = [\"alice\"]\nremember = \"1h\"\n",
+        // Each holds for somebody, at some time.
+        "[[rule]]\nservices = [\"sshd\"]\ngroups = [\"wheel\"]\nmode = \"off\"\n\
+         [[rule]]\nservices = [\"sshd\"]\nconsole = true\nmode = \"off\"\n\
+         [[rule]]\nservices = [\"sshd\"]\nfrom = [\"10.0.0.0/8\"]\nmode = \"off\"\n\
+         [[rule]]\nservices = [\"sshd\"]\nfrom = [\"10.0.0.0/7\"]\nmode = \"off\"\n\
+         [[rule]]\nusers = [\"bob\"]\ntime = [\"Sat\"]\nmode = \"off\"\n\
+         [[rule]]\nusers = [\"bob\"]\ntime = [\"Sun\"]\nmode = \"off\"\n\
+         [[rule]]\nusers = [\"alice\", \"bob\"]\nmode = \"off\"\n",
     ] {
         assert_eq!(warnings(all_right), Vec::<String>::new());
     }
