@@ -66,8 +66,7 @@ impl Session<'_> {
 fn login(user: &OsStr, service: &str, rhost: Option<String>, tty: Option<String>) -> Request {
     Request::Unseen(Box::new(LoginRequest {
         user: user.as_bytes().to_vec(),
-        // As libpam has it: else a policy for "sshd" would not hold for "SSHD".
-        service: service.to_ascii_lowercase(),
+        service: service.to_owned(),
         rhost,
         tty,
         // Root vouches for the first factor; of anybody else the verifier believes nothing.

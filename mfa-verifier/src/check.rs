@@ -85,19 +85,21 @@ fn of_policy(config: &Config) -> Vec<String> {
     if policy.backup_codes_anywhere && !anywhere(|policy| !policy.allow_from.is_empty()) {
         warnings.push("[policy] backup_codes_anywhere does nothing without allow_from".to_owned());
     }
-    if policy.backup_codes_anywhere && !policy.methods.backup_code {
+    let accepts = |policy: &PolicyConfig| policy.methods.backup_code;
+    if policy.backup_codes_anywhere && !anywhere(accepts) {
         warnings.push(
             "[policy] backup_codes_anywhere does nothing: methods has no backup_code".to_owned(),
         );
     }
-    if !policy.required_from.written().is_empty() && policy.mode != Mode::Required {
+    let is_dated = !policy.required_from.written().is_empty();
+    if is_dated && !anywhere(|policy| policy.mode == Mode::Required) {
         warnings
             .push("[policy] required_from does nothing but where mode is \"required\"".to_owned());
     }
     if policy.without_key && !anywhere(|policy| policy.remember > 0) {
         warnings.push("[policy] without_key does nothing without remember".to_owned());
     }
-    if !policy.allow_from.is_empty() && policy.mode == Mode::Off {
+    if !policy.allow_from.is_empty() && !anywhere(|policy| policy.mode != Mode::Off) {
         warnings.push("[policy] allow_from does nothing where mode is \"off\"".to_owned());
     }
     warnings
@@ -136,11 +138,16 @@ fn of_rules(config: &Config) -> Vec<String> {
             ));
         }
         let asks = policy.mode == Mode::Required;
-        if asks && config.policy.mode == Mode::Off && rule.matches.from.is_some() {
+        let otherwise = match config.policy.mode {
+            Mode::Off => Some("nobody"),
+            Mode::Optional => Some("those who have enrolled"),
+            Mode::Required => None,
+        };
+        if let (true, Some(asked), Some(_)) = (asks, otherwise, &rule.matches.from) {
             warnings.push(format!(
-                "{} asks by networks while [policy] asks nobody: who comes from an address that is \
-                 not known is not asked; let [policy] ask, and make the networks that are not asked \
-                 the exception",
+                "{} asks by networks while [policy] asks {asked}: who comes from an address that is \
+                 not known is asked by [policy] alone; let [policy] ask everybody, and make the \
+                 networks that are asked less the exception",
                 called(rule, number)
             ));
         }

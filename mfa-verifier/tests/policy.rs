@@ -394,7 +394,11 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         ("[policy]\nmode = \"off\"\nallow_from = [\"::1\"]\n", "allow_from does nothing"),
         (
             "[policy]\nmode = \"off\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
-            "who comes from an address that is not known is not asked",
+            "while [policy] asks nobody: who comes from an address that is not known is asked by [policy] alone",
+        ),
+        (
+            "[policy]\nmode = \"optional\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
+            "while [policy] asks those who have enrolled: who comes from an address",
         ),
         ("[[rule]]\nfrom = [\"::/0\"]\nmode = \"off\"\n", "matches every address of a kind"),
         ("[[rule]]\nusers = [\"alice\"]\ntrusted = [\"::/0\"]\n", "rule 1: trusted has ::/0"),
@@ -438,6 +442,9 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         EXPLAINED,
         "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",
         "[policy]\nwithout_key = true\n[[rule]]\nusers = [\"alice\"]\nremember = \"1h\"\n",
+        "[policy]\nmode = \"off\"\nrequired_from = 2027-01-01\nallow_from = [\"::1\"]\n\
+         backup_codes_anywhere = true\nmethods = [\"totp\"]\n\
+         [[rule]]\ngroups = [\"wheel\"]\nmode = \"required\"\nmethods = [\"totp\", \"backup_code\"]\n",
         // Each holds for somebody, at some time.
         "[[rule]]\nservices = [\"sshd\"]\ngroups = [\"wheel\"]\nmode = \"off\"\n\
          [[rule]]\nservices = [\"sshd\"]\nconsole = true\nmode = \"off\"\n\
