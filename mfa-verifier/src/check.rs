@@ -27,6 +27,9 @@ const SERVICES: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d", "
 /// Names that stand for a service in a policy, and have no file.
 const WITHOUT_FILE: [&str; 4] = [confine::SERVICE, JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE];
 
+/// Commands that ask another service where they begin a login shell.
+const LOGIN_SHELLS: [(&str, &str, &str); 2] = [("sudo", "sudo -i", "sudo-i"), ("su", "su -", "su-l")];
+
 /// Whether this host has a PAM service of this name.
 pub(crate) fn has_service(name: &str) -> bool {
     SERVICES.iter().any(|directory| Path::new(directory).join(name).exists())
@@ -161,19 +164,28 @@ fn of_rules(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Services that PAM does not know: `ssh`, where `sshd` was meant, asks nobody. One that is left out and
-/// not there changes nothing.
+/// Services that PAM does not know (`ssh`, where `sshd` was meant, asks nobody), or that are half of what
+/// was meant. One that is left out and not there changes nothing.
 fn of_services(config: &Config, has_service: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let missing = |services: &Services, whose: &str| {
-        let named = services.named().filter(|name| !WITHOUT_FILE.contains(name));
-        let missing = named.filter(|name| !has_service(name));
-        let warn = |name| format!("{whose}: there is no PAM service \"{name}\"");
-        missing.map(warn).collect::<Vec<_>>()
+    let mut warnings = Vec::new();
+    let mut warn = |services: &Services, whose: &str| {
+        let named: Vec<&str> = services.named().collect();
+        for name in named.iter().filter(|name| !WITHOUT_FILE.contains(name) && !has_service(name)) {
+            warnings.push(format!("{whose}: there is no PAM service \"{name}\""));
+        }
+        for (name, command, other) in LOGIN_SHELLS {
+            if named.contains(&name) && !services.include(other) && has_service(other) {
+                warnings.push(format!(
+                    "{whose}: \"{name}\" is not `{command}`, which is the service \"{other}\""
+                ));
+            }
+        }
     };
-    let mut warnings = missing(&config.policy.services, "[policy] services");
+    warn(&config.policy.services, "[policy] services");
     for (rule, number) in config.rules.iter().zip(1..) {
-        let services = rule.matches.services.iter();
-        warnings.extend(services.flat_map(|them| missing(them, &called(rule, number))));
+        if let Some(services) = &rule.matches.services {
+            warn(services, &called(rule, number));
+        }
     }
     warnings
 }

@@ -415,12 +415,16 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
             "user \"alice@example.org\" is \"alice\" to this host",
         ),
         (
-            "[policy]\nservices = [\"ssh\", \"sudo\", \"unprivileged\", \"!dovecot\"]\n",
+            "[policy]\nservices = [\"ssh\", \"unprivileged\", \"!dovecot\"]\n",
             "[policy] services: there is no PAM service \"ssh\"",
         ),
         (
-            "[[rule]]\nservices = [\"sudo\", \"sshd-key\"]\nmode = \"off\"\n",
+            "[[rule]]\nservices = [\"sshd\", \"sshd-key\"]\nmode = \"off\"\n",
             "line 1: rule 1: there is no PAM service \"sshd-key\"",
+        ),
+        (
+            "[[rule]]\nservices = [\"sudo\"]\nmode = \"required\"\n",
+            "line 1: rule 1: \"sudo\" is not `sudo -i`, which is the service \"sudo-i\"",
         ),
         (
             "[[rule]]\nservices = [\"sshd\"]\nmode = \"optional\"\n\
@@ -445,6 +449,8 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         "[policy]\nmode = \"off\"\nrequired_from = 2027-01-01\nallow_from = [\"::1\"]\n\
          backup_codes_anywhere = true\nmethods = [\"totp\"]\n\
          [[rule]]\ngroups = [\"wheel\"]\nmode = \"required\"\nmethods = [\"totp\", \"backup_code\"]\n",
+        "[policy]\nservices = [\"sshd\", \"sudo\", \"sudo-i\"]\n",
+        "[[rule]]\nservices = [\"!sudo\"]\nmode = \"off\"\n",
         // Each holds for somebody, at some time.
         "[[rule]]\nservices = [\"sshd\"]\ngroups = [\"wheel\"]\nmode = \"off\"\n\
          [[rule]]\nservices = [\"sshd\"]\nconsole = true\nmode = \"off\"\n\

@@ -79,7 +79,7 @@ impl Host {
             policy_file: Path::new("/etc/pam_mfa/config.toml"),
             archive: self,
             users: self,
-            has_service: &|name: &str| ["sshd", "sudo"].contains(&name),
+            has_service: &|name: &str| ["sshd", "sudo", "sudo-i"].contains(&name),
             now: &|| self.now.replace(self.now.get() + self.tick.get()),
             zone: &|| {
                 Zone::of_rule(if self.silent.get() { "" } else { "CET-1CEST,M3.5.0,M10.5.0/3" })
