@@ -123,6 +123,12 @@ impl Rule {
         policy
     }
 
+    /// The mode that it sets.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.sets.mode
+    }
+
     /// The day or moment that it sets for `required`.
     #[must_use]
     pub fn required_from(&self) -> Option<&RequiredFrom> {
