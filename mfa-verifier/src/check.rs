@@ -21,7 +21,7 @@ const MAX_COVERING: usize = 1_000;
 const MAX_WARNINGS: usize = 100;
 const LONGEST_WARNING: usize = 400;
 
-/// Where libpam looks for services, that of the distributions among them that ship theirs elsewhere.
+/// Where libpam looks for services: the first, and what distributions add to it.
 const SERVICES: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d", "/usr/share/pam.d"];
 
 /// Names that stand for a service in a policy, and have no file.

@@ -254,8 +254,8 @@ fn asks_nothing(config: &Config, rule: &Rule, situation: &Situation) -> bool {
         && !looks_at_records(&rule.applied_to_policy(&config.policy), situation)
 }
 
-/// Whether it decides in which groups the user is, where `situation` does not know it. It does for whom
-/// the system does not know, as for those of whom it says no group.
+/// Whether it decides in which further groups the user may be, where `situation` does not know all. It does
+/// for whom the system does not know, as for those of whom it says no group.
 #[must_use]
 pub fn hinges_on_groups(config: &Config, situation: &Situation) -> bool {
     situation.user.is_none()

@@ -15,7 +15,7 @@ mode = "off"
 users = ["bob"]
 mode = "required"
 [[rule]]
-groups = ["helpdesk", "no such group"]
+groups = ["helpdesk", "games", "no such group"]
 mode = "required"
 "#;
 
@@ -30,14 +30,20 @@ fn a_directory_that_is_down_lets_nobody_in_whom_it_may_have_in_a_group_that_is_a
         .user("alice", "rabbit hole")
         .user("bob", "walrus")
         .user("dodo", "caucus race")
+        .user("mouse", "tail")
         .directory("looking glass")
         .config(POLICY)
         .pam("door", &exact(""))
         .pam("cron", &exact(""))
         .start();
-    for (user, expected) in
-        [("alice", "PAM_AUTH_ERR"), ("bob", "PAM_AUTH_ERR"), ("dodo", IGNORED), ("root", IGNORED)]
-    {
+    host.shell("usermod -G games mouse");
+    for (user, expected) in [
+        ("alice", "PAM_AUTH_ERR"),
+        ("bob", "PAM_AUTH_ERR"),
+        ("mouse", "PAM_AUTH_ERR"),
+        ("dodo", IGNORED),
+        ("root", IGNORED),
+    ] {
         assert_eq!(ask(&host, "door", user), expected, "{user}");
     }
     let checked = host.run(&["mfa-setup", "check"]).ok();
@@ -50,10 +56,13 @@ fn a_directory_that_is_down_lets_nobody_in_whom_it_may_have_in_a_group_that_is_a
         let line = host.logged_by_now("outcome=").pop().unwrap();
         assert!(line.contains("error=\"the user database fails: "), "{line}");
     }
-    // A rule before it holds, or the service is asked nothing.
-    for (service, user, expected) in
-        [("door", "bob", "PAM_AUTH_ERR"), ("door", "root", IGNORED), ("cron", "alice", IGNORED)]
-    {
+    // A rule before it holds, one of the host's own groups is enough, or the service is asked nothing.
+    for (service, user, expected) in [
+        ("door", "bob", "PAM_AUTH_ERR"),
+        ("door", "mouse", "PAM_AUTH_ERR"),
+        ("door", "root", IGNORED),
+        ("cron", "alice", IGNORED),
+    ] {
         assert_eq!(ask(&host, service, user), expected, "{service} {user}");
     }
     // And it can be known before anybody is shut out.
