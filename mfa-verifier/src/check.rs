@@ -28,7 +28,8 @@ const SERVICES: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d", "
 const WITHOUT_FILE: [&str; 4] = [confine::SERVICE, JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE];
 
 /// Commands that ask another service where they begin a login shell.
-const LOGIN_SHELLS: [(&str, &str, &str); 2] = [("sudo", "sudo -i", "sudo-i"), ("su", "su -", "su-l")];
+const LOGIN_SHELLS: [(&str, &str, &str); 2] =
+    [("sudo", "sudo -i", "sudo-i"), ("su", "su -", "su-l")];
 
 /// Whether this host has a PAM service of this name.
 pub(crate) fn has_service(name: &str) -> bool {

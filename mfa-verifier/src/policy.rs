@@ -258,8 +258,7 @@ fn asks_nothing(config: &Config, rule: &Rule, situation: &Situation) -> bool {
 /// for whom the system does not know, as for those of whom it says no group.
 #[must_use]
 pub fn hinges_on_groups(config: &Config, situation: &Situation) -> bool {
-    situation.user.is_none()
-        || ruling(config, situation).passed_over.contains(&Mismatch::Groups)
+    situation.user.is_none() || ruling(config, situation).passed_over.contains(&Mismatch::Groups)
 }
 
 /// Whether the local time decides, where `situation` does not know it.

@@ -229,8 +229,7 @@ fn what_the_host_does_not_say_refuses_those_for_whom_it_decides_and_nobody_else(
     let by_group = "[[rule]]\ngroups = [\"wheel\"]\nmode = \"off\"\n";
     let by_time = "[[rule]]\ntime = [\"22:00-06:00\"]\nmode = \"off\"\n";
     let only = "[policy]\nservices = [\"sudo\"]\n";
-    let (unavailable, denied, exempt) =
-        (Verdict::Unavailable, Verdict::Denied, Verdict::Exempt);
+    let (unavailable, denied, exempt) = (Verdict::Unavailable, Verdict::Denied, Verdict::Exempt);
     let rows = [
         (by_group.to_owned(), alice, unavailable),
         (by_group.to_owned(), bob, unavailable),
@@ -470,7 +469,10 @@ struct Half;
 
 impl Archive for Half {
     fn open(&self) -> Result<Option<&dyn Store>, StoreError> {
-        Err(StoreError::Unusable { path: "/srv/mfa".into(), reason: "the key is missing".to_owned() })
+        Err(StoreError::Unusable {
+            path: "/srv/mfa".into(),
+            reason: "the key is missing".to_owned(),
+        })
     }
 
     fn open_or_initialise(&self, _: &UserRecord) -> Result<&dyn Store, StoreError> {

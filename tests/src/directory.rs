@@ -34,10 +34,9 @@ impl Host {
             .status()
             .unwrap();
         assert!(status.success(), "gcc: {status}");
-        self.file("/usr/lib/libnss_directory.so.2", fs::read(&library).unwrap())
-            .file(
-                "/etc/nsswitch.conf",
-                "passwd: files directory\nshadow: files directory\ngroup: files directory\n",
-            )
+        self.file("/usr/lib/libnss_directory.so.2", fs::read(&library).unwrap()).file(
+            "/etc/nsswitch.conf",
+            "passwd: files directory\nshadow: files directory\ngroup: files directory\n",
+        )
     }
 }

@@ -33,19 +33,18 @@ fn each_policy_asks_over_ssh_what_the_table_says() {
     );
     let people = ["alice", "bob", "robot", "oncall"];
     let host = people.iter().fold(Host::new(), |host, name| host.user(name, "rabbit hole"));
-    let host = host
-        .clock()
-        .config("")
-        .pam("sshd", &stack)
-        .sshd_example("pam_mfa-password.conf")
-        .start();
+    let host =
+        host.clock().config("").pam("sshd", &stack).sshd_example("pam_mfa-password.conf").start();
     host.shell("rm -f /etc/localtime; groupadd wheel");
     host.write("/etc/localtime", clock::zone_file(ZONE));
     let mut tried = BTreeSet::new();
     for row in ROWS {
         let (policy, who, place, _, asked) = *row;
         let is_a_person = people.iter().any(|name| who.split(' ').next() == Some(name));
-        if is_a_person && let Some(from) = address(place) && tried.insert((policy, asked)) {
+        if is_a_person
+            && let Some(from) = address(place)
+            && tried.insert((policy, asked))
+        {
             walk(&host, *row, from);
         }
     }
