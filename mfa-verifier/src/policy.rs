@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use jiff::civil::DateTime;
 use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
-use crate::config::{Config, EnrolAtLogin, Methods, Mode, Names, PolicyConfig, RequiredFrom, Rule};
+use crate::config::{Config, EnrolAtLogin, Methods, Mode, PolicyConfig, RequiredFrom, Rule};
 use crate::source::Source;
 
 /// What policy looks at.
