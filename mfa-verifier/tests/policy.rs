@@ -358,15 +358,16 @@ fn an_explanation_of_thousands_of_rules_fits_into_an_answer() {
     assert!(bytes.len() < 60 * 1024, "{}", bytes.len());
 }
 
+fn warnings(policy: &str) -> Vec<String> {
+    let (host, _) = host(policy);
+    match host.manage(Action::Check, &mut nobody()) {
+        Reply::Checked(checked) => checked.warnings,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_check_warns_of_what_may_not_be_meant_so() {
-    let warnings = |policy: &str| {
-        let (host, _) = host(policy);
-        match host.manage(Action::Check, &mut nobody()) {
-            Reply::Checked(checked) => checked.warnings,
-            other => panic!("{other:?}"),
-        }
-    };
     let rows = [
         (
             "[[rule]]\nusers = [\"alice\", \"carol\"]\nmode = \"off\"\n",
@@ -441,6 +442,10 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         assert_eq!(warnings.len(), 1, "{policy}: {warnings:?}");
         assert!(warnings[0].contains(expected), "{policy}: {warnings:?}");
     }
+}
+
+#[test]
+fn a_check_has_nothing_to_say_of_what_is_all_right() {
     for all_right in [
         EXPLAINED,
         "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",

@@ -91,8 +91,8 @@ impl Matchers {
     /// written.
     #[must_use]
     pub fn cover(&self, other: &Self) -> bool {
-        fn covers<T>(these: Option<&T>, those: Option<&T>, cover: fn(&T, &T) -> bool) -> bool {
-            these.is_none_or(|these| those.is_some_and(|those| cover(these, those)))
+        fn covers<T>(these: Option<&T>, other: Option<&T>, cover: fn(&T, &T) -> bool) -> bool {
+            these.is_none_or(|these| other.is_some_and(|other| cover(these, other)))
         }
         covers(self.users.as_ref(), other.users.as_ref(), Names::cover)
             && covers(self.groups.as_ref(), other.groups.as_ref(), Names::cover)
