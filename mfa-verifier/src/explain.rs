@@ -99,10 +99,12 @@ pub(crate) fn explain(
     })
 }
 
-/// A fresh host has nobody.
+/// A fresh host has nobody. A store that no login can use is not completed for being asked about.
 fn is_enrolled(world: &World, owner: &Owner) -> Result<bool, Failure> {
-    let load = |store: &dyn Store| store.load(owner).map_err(|error| of_store(&error));
-    let loaded = world.managed_store()?.map(load).transpose()?;
+    let store = world.archive.open();
+    let load = |store: &dyn Store| store.load(owner);
+    let loaded = store.and_then(|store| store.map(load).transpose());
+    let loaded = loaded.map_err(|error| of_store(&error))?;
     Ok(loaded.is_some_and(|(record, _)| record.is_enrolled()))
 }
 

@@ -202,6 +202,13 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
         };
         parse(&format!("{header}\n{rest}{key} = {taken}\n")).unwrap();
         parse(&format!("{header}\n{rest}{key} = {refused}\n")).unwrap_err();
+        if header == "[lockout]" {
+            let rule = |value: &str| {
+                parse(&format!("[[rule]]\nconsole = true\nlockout = {{ {key} = {value} }}\n"))
+            };
+            rule(taken).unwrap();
+            rule(refused).unwrap_err();
+        }
         assert!(seen.insert((header.to_owned(), key.to_owned())), "{header} {key}");
     }
     let headers = sections().into_iter().map(|name| format!("[{name}]"));
@@ -210,4 +217,48 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
         keys.into_iter().map(move |key| (header.clone(), key))
     });
     assert_eq!(all.collect::<BTreeSet<_>>(), seen);
+}
+
+/// The least and the most that a number may be, as the error for another says; none where the key takes
+/// none.
+fn bounds(section: &str, key: &str) -> Option<(i64, i64)> {
+    let error = parse(&format!("[{section}]\n{key} = -1\n")).unwrap_err();
+    let (_, bounds) = error.split_once("a number from ")?;
+    let mut numbers = bounds.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
+    numbers.next().zip(numbers.next())
+}
+
+/// Whether these bounds stand in the text, and not longer ones.
+fn says(text: &str, (low, high): (i64, i64)) -> bool {
+    let bounds = format!("{low} to {high}");
+    text.split(&bounds).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// What the manual page has about a key.
+fn entry(section: &str, key: &str) -> &'static str {
+    let section = MANUAL.split(&format!("\n.SS [{section}]\n")).nth(1).unwrap();
+    let section = section.split("\n.S").next().unwrap();
+    let entry = section.split(&format!("\n.B {key} = ")).nth(1).unwrap();
+    entry.split("\n.TP\n").next().unwrap()
+}
+
+#[test]
+fn the_bounds_of_every_number_are_those_that_are_shown() {
+    let mut numbers = 0;
+    for section in sections() {
+        let shown = SHIPPED.split(&format!("\n[{section}]\n")).nth(1).unwrap();
+        let shown = shown.split("\n[").next().unwrap().replace("\n# ", " ");
+        for key in keys_of(&format!("[{section}]\n")) {
+            let Some((low, high)) = bounds(&section, &key) else { continue };
+            numbers += 1;
+            let from = if section == "email" { "from = \"mfa@example.org\"\n" } else { "" };
+            for (value, taken) in [(low - 1, false), (low, true), (high, true), (high + 1, false)] {
+                let read = parse(&format!("[{section}]\n{from}{key} = {value}\n"));
+                assert_eq!(read.is_ok(), taken, "[{section}] {key} = {value}");
+            }
+            assert!(says(entry(&section, &key), (low, high)), "{key}: {low} to {high}");
+            assert!(says(&shown, (low, high)), "[{section}] {key}: {low} to {high}");
+        }
+    }
+    assert!(numbers >= 18, "{numbers}");
 }
