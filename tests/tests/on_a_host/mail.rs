@@ -176,6 +176,23 @@ fn a_server_that_hangs_anywhere_is_given_up_at_the_bound() {
 }
 
 #[test]
+fn a_mail_that_is_under_way_ends_with_the_verifier_that_bounds_it() {
+    let host = with_program("exec sleep 1000");
+    let _server = host.mail_server("dripping", 2525);
+    for (email, waits) in
+        [(plain(2525), "mfa-mail"), (format!("sendmail = \"{PROGRAM}\""), "sleep")]
+    {
+        let mut command = host.mail_command("/etc/pam_mfa/mail.toml", &email, TO);
+        let mut sending = command.stdout(Stdio::null()).spawn().unwrap();
+        let is_waiting = || host.run(&["pgrep", "-x", waits]).code == Some(0);
+        until("the mail is under way", is_waiting);
+        host.shell("kill -KILL $(pgrep -x send-mail)");
+        sending.wait().unwrap();
+        until("nobody waits any more", || !is_waiting());
+    }
+}
+
+#[test]
 fn a_mail_that_the_server_has_is_sent_however_it_takes_leave() {
     let host = Host::new().mailer().start();
     let _server = host.mail_server("lingering", 2525);
