@@ -155,8 +155,9 @@ impl UserRecord {
         found.filter(|_| now >= self.last_seen())
     }
 
-    /// Remembers a login at which this was given at `since`. Where there are too many, the oldest goes.
-    pub fn remember(&mut self, bond: &Bond, given: Method, since: u64) {
+    /// Remembers a login at which this was given at `since`, and says until when. Where there are too many, the
+    /// oldest goes. None where there is no room for it; the record is then not to be saved.
+    pub fn remember(&mut self, bond: &Bond, given: Method, since: u64) -> Option<u64> {
         let bound_to = bond.digest(self);
         self.remembered.retain(|login| login.bound_to != bound_to && login.until > since);
         if self.remembered.len() >= MAX_REMEMBERED {
@@ -174,6 +175,14 @@ impl UserRecord {
             until: since.saturating_add(bond.lifetime),
             last_used: None,
         });
+        self.fit();
+        self.remembered.last().map(|login| login.until)
+    }
+
+    /// Forgets what was remembered at a time that has not come yet: the clock ran ahead, and when that time
+    /// comes it would be good for what was given long before.
+    pub fn forget_ahead(&mut self, now: u64) {
+        self.remembered.retain(|login| login.since <= now);
     }
 
     /// The latest time that it has noted.
