@@ -104,6 +104,16 @@ fn nothing_is_sent_to_a_server_that_cannot_show_who_it_is() {
 }
 
 #[test]
+fn what_somebody_between_says_before_tls_begins_is_no_reply_of_the_server() {
+    let host = Host::new().mailer().start();
+    host.make_certificate();
+    let _servers = [host.mail_server("injecting", 2525), host.mail_server("anticipating", 2526)];
+    let sent = |port| host.send_mail(&server("smtp+starttls", SERVER_NAME, port), TO);
+    refused(&sent(2525), "no TLS with the mail server mail.example.org:2525: something was said");
+    refused(&sent(2526), "of no use: it does not ask for the message");
+}
+
+#[test]
 fn a_refusal_is_told_by_what_it_is_about_and_quotes_no_secret() {
     let host = Host::new().mailer().start();
     host.make_certificate();
