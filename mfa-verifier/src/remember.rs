@@ -179,10 +179,12 @@ impl UserRecord {
         self.remembered.last().map(|login| login.until)
     }
 
-    /// Forgets what was remembered at a time that has not come yet: the clock ran ahead, and when that time
-    /// comes it would be good for what was given long before.
-    pub fn forget_ahead(&mut self, now: u64) {
-        self.remembered.retain(|login| login.since <= now);
+    /// Forgets all of them where the clock was set back behind anything that this record has seen. What is noted
+    /// next, at a time that was before, would else take the place of what shows it.
+    pub fn distrust_clock(&mut self, now: u64) {
+        if now < self.last_seen() {
+            self.remembered.clear();
+        }
     }
 
     /// The latest time that it has noted.
@@ -193,7 +195,7 @@ impl UserRecord {
         let tokens = self.tokens.iter().filter_map(|token| token.last_used);
         let uses = devices.chain(codes).chain(tokens).map(|used| used.at);
         let sources = self.lockout.sources.iter().map(|state| state.last_seen);
-        let logins = self.remembered.iter().filter_map(|login| login.last_used);
+        let logins = self.remembered.iter().map(|login| login.last_used.unwrap_or(login.since));
         uses.chain(sources).chain(logins).max().unwrap_or(0)
     }
 }
