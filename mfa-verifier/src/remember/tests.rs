@@ -217,8 +217,7 @@ fn a_clock_that_was_set_back_prolongs_nothing() {
 /// The record after a wrong code at this console.
 fn after_a_wrong_code(record: UserRecord, now: u64) -> UserRecord {
     let code = Code::OneTime("000000".to_owned().into());
-    let (_, record) = judge(record, &Attempt { code, source: Source::Local }, now, &Config::default());
-    record
+    judge(record, &Attempt { code, source: Source::Local }, now, &Config::default()).1
 }
 
 #[test]
