@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use mfa_protocol::mail::Security;
 use mfa_protocol::message::{Checked, Failure, FailureKind};
 
 use crate::config::{Config, Mode, Names, Networks, PolicyConfig, Rule};
 use crate::failure::failure;
 use crate::users::Users;
 use crate::world::World;
+
+/// Ports from this one on need no privilege, ip(7).
+const FIRST_PORT_OF_USERS: u16 = 1_024;
 
 /// Warnings that fit into an answer, and characters of each.
 const MAX_WARNINGS: usize = 100;
@@ -25,6 +29,7 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     };
     let mut warnings = of_policy(world.config);
     warnings.extend(of_rules(world.config));
+    warnings.extend(of_mail(world.config));
     warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
     warnings.truncate(MAX_WARNINGS);
     Ok(Checked {
@@ -95,6 +100,18 @@ fn of_rules(config: &Config) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// A server that shows by nothing who it is but by its port, which is anybody's while it is down.
+fn of_mail(config: &Config) -> Option<String> {
+    let server = config.email.smtp.as_ref()?;
+    let is_anybodys = server.security == Security::Plain && server.port >= FIRST_PORT_OF_USERS;
+    is_anybodys.then(|| {
+        format!(
+            "[email] smtp is {server}, a port where every user of this host can listen while the mail server \
+             is down, and get the codes of others: use one below {FIRST_PORT_OF_USERS}, or smtps://"
+        )
+    })
 }
 
 /// Users and groups that the system does not know. At a login they are no error: somebody may have been

@@ -351,6 +351,10 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         ),
         ("[[rule]]\nfrom = [\"::/0\"]\nmode = \"off\"\n", "matches every address of a kind"),
         ("[[rule]]\nusers = [\"alice\"]\ntrusted = [\"::/0\"]\n", "rule 1: trusted has ::/0"),
+        (
+            "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtp://localhost:1024\"\n",
+            "where every user of this host can listen",
+        ),
     ];
     for (policy, expected) in rows {
         let warnings = warnings(policy);
@@ -361,6 +365,8 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         EXPLAINED,
         "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",
         "[policy]\nwithout_key = true\n[[rule]]\nusers = [\"alice\"]\nremember = \"1h\"\n",
+        "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtp://localhost:1023\"\n",
+        "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtps://localhost:1024\"\n",
     ] {
         assert_eq!(warnings(all_right), Vec::<String>::new());
     }
