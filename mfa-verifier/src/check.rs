@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+use mfa_protocol::mail::Security;
 use mfa_protocol::message::{Checked, Failure, FailureKind};
 use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
@@ -16,6 +17,9 @@ use crate::world::World;
 
 /// Rules against which those behind them are held.
 const MAX_COVERING: usize = 1_000;
+
+/// Ports from this one on need no privilege, ip(7).
+const FIRST_PORT_OF_USERS: u16 = 1_024;
 
 /// Warnings that fit into an answer, and characters of each.
 const MAX_WARNINGS: usize = 100;
@@ -49,6 +53,7 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     warnings.extend(of_policy(world.config));
     warnings.extend(of_rules(world.config));
     warnings.extend(of_services(world.config, world.has_service));
+    warnings.extend(of_mail(world.config));
     warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
     warnings.truncate(MAX_WARNINGS);
     Ok(Checked {
@@ -189,6 +194,18 @@ fn of_services(config: &Config, has_service: &dyn Fn(&str) -> bool) -> Vec<Strin
         }
     }
     warnings
+}
+
+/// A server that shows by nothing who it is but by its port, which is anybody's while it is down.
+fn of_mail(config: &Config) -> Option<String> {
+    let server = config.email.smtp.as_ref()?;
+    let is_anybodys = server.security == Security::Plain && server.port >= FIRST_PORT_OF_USERS;
+    is_anybodys.then(|| {
+        format!(
+            "[email] smtp is {server}, a port where every user of this host can listen while the mail server \
+             is down, and get the codes of others: use one below {FIRST_PORT_OF_USERS}, or smtps://"
+        )
+    })
 }
 
 /// Users and groups that the system does not know, or by another name. At a login they are no error:

@@ -436,6 +436,10 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
              [[rule]]\nusers = [\"bob\"]\nfrom = [\"10.1.0.0/16\", \"10.2.0.0/16\"]\nwindow = 0\n",
             "line 6: rule 2 never holds",
         ),
+        (
+            "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtp://localhost:1024\"\n",
+            "where every user of this host can listen",
+        ),
     ];
     for (policy, expected) in rows {
         let warnings = warnings(policy);
@@ -463,6 +467,8 @@ fn a_check_has_nothing_to_say_of_what_is_all_right() {
          [[rule]]\nusers = [\"bob\"]\ntime = [\"Sat\"]\nmode = \"off\"\n\
          [[rule]]\nusers = [\"bob\"]\ntime = [\"Sun\"]\nmode = \"off\"\n\
          [[rule]]\nusers = [\"alice\", \"bob\"]\nmode = \"off\"\n",
+        "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtp://localhost:1023\"\n",
+        "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtps://localhost:1024\"\n",
     ] {
         assert_eq!(warnings(all_right), Vec::<String>::new());
     }
