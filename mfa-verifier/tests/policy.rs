@@ -227,6 +227,7 @@ fn what_the_host_does_not_say_refuses_those_for_whom_it_decides_and_nobody_else(
     let (alice, bob, nobody) = ("alice", "bob", "nobody");
     let bobs = "[[rule]]\nusers = [\"bob\"]\nwindow = 0\n";
     let by_group = "[[rule]]\ngroups = [\"wheel\"]\nmode = \"off\"\n";
+    let asking = "[policy]\nmode = \"off\"\n[[rule]]\ngroups = [\"wheel\"]\nmode = \"required\"\n";
     let by_time = "[[rule]]\ntime = [\"22:00-06:00\"]\nmode = \"off\"\n";
     let only = "[policy]\nservices = [\"sudo\"]\n";
     let (unavailable, denied, exempt) = (Verdict::Unavailable, Verdict::Denied, Verdict::Exempt);
@@ -234,6 +235,8 @@ fn what_the_host_does_not_say_refuses_those_for_whom_it_decides_and_nobody_else(
         (by_group.to_owned(), alice, unavailable),
         (by_group.to_owned(), bob, unavailable),
         (by_group.to_owned(), nobody, unavailable),
+        (asking.to_owned(), bob, unavailable),
+        (asking.to_owned(), nobody, unavailable),
         (by_time.to_owned(), alice, unavailable),
         (by_time.to_owned(), nobody, unavailable),
         // What holds before it.
@@ -463,7 +466,7 @@ fn a_check_has_nothing_to_say_of_what_is_all_right() {
         "[[rule]]\nservices = [\"sshd\"]\ngroups = [\"wheel\"]\nmode = \"off\"\n\
          [[rule]]\nservices = [\"sshd\"]\nconsole = true\nmode = \"off\"\n\
          [[rule]]\nservices = [\"sshd\"]\nfrom = [\"10.0.0.0/8\"]\nmode = \"off\"\n\
-         [[rule]]\nservices = [\"sshd\"]\nfrom = [\"10.0.0.0/7\"]\nmode = \"off\"\n\
+         [[rule]]\nservices = [\"sshd\"]\nfrom = [\"10.1.0.0/16\", \"11.0.0.0/8\"]\nmode = \"off\"\n\
          [[rule]]\nusers = [\"bob\"]\ntime = [\"Sat\"]\nmode = \"off\"\n\
          [[rule]]\nusers = [\"bob\"]\ntime = [\"Sun\"]\nmode = \"off\"\n\
          [[rule]]\nusers = [\"alice\", \"bob\"]\nmode = \"off\"\n",
