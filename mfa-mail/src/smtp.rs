@@ -20,6 +20,12 @@ use crate::server::addresses;
 /// mebibyte.
 const MEMORY: u64 = 32 * 1024 * 1024;
 
+/// The reply to DATA, RFC 5321 (4.3.2).
+const GO_AHEAD: u16 = 354;
+
+/// How long something is listened for that is there already, if at all.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// How long to wait for a server's farewell, when the mail is its own already.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -52,6 +58,7 @@ impl Exchange {
                 return Err(Fault::Tls("it offers no STARTTLS".to_owned()));
             }
             connection.starttls(tls, &hello).map_err(|error| fault(&error))?;
+            demand_silence(connection, by.bound)?;
         }
         // Once more, whatever came before: nothing is said in plain but to this host.
         if security != Security::Plain && !connection.is_encrypted() {
@@ -68,7 +75,11 @@ impl Exchange {
         connection
             .command(Rcpt::new(to, Vec::new()))
             .map_err(|error| about_the_recipient(fault(&error)))?;
-        connection.command(Data).map_err(|error| fault(&error))?;
+        let go_ahead = connection.command(Data).map_err(|error| fault(&error))?;
+        // Any other reply is the one to another command: see `demand_silence`.
+        if !go_ahead.has_code(GO_AHEAD) {
+            return Err(Fault::Unfit("it does not ask for the message".to_owned()));
+        }
         connection.message(message).map_err(|error| without_text(fault(&error)))?;
         Ok(())
     }
@@ -79,6 +90,23 @@ impl Exchange {
             let _ = connection.set_timeout(Some(FAREWELL));
             let _ = connection.command(Quit);
         }
+    }
+}
+
+/// Refuses a server that has said more than was asked when TLS began.
+///
+/// lettre keeps what came in one breath with the plain reply to STARTTLS, and takes it for replies to what is
+/// said through TLS. Whoever stands between could so have a mail look sent that the server refused. Of
+/// several such replies the second is there by now; of a single one the server's own come one command
+/// late, and the one to DATA is another than it must be.
+fn demand_silence(connection: &mut SmtpConnection, bound: Duration) -> Result<(), Fault> {
+    let failed = |error: io::Error| Fault::Connection(escaped(&error));
+    connection.set_timeout(Some(MOMENT)).map_err(failed)?;
+    let said = connection.read_response();
+    connection.set_timeout(Some(bound)).map_err(failed)?;
+    match said.err().as_ref().and_then(io_kind) {
+        Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(()),
+        _ => Err(Fault::Tls("something was said before it that is no part of it".to_owned())),
     }
 }
 

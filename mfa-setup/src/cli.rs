@@ -256,7 +256,7 @@ pub struct Invite {
 #[derive(Debug, Args)]
 pub struct Judge {
     /// The PAM service whose policy holds
-    #[arg(long, default_value = JUDGE_SERVICE)]
+    #[arg(long, default_value = JUDGE_SERVICE, value_parser = service)]
     pub service: String,
     /// The address that the login comes from
     #[arg(long, value_name = "ADDR")]
@@ -268,7 +268,7 @@ pub struct Explain {
     /// The user
     pub name: OsString,
     /// The PAM service
-    #[arg(long)]
+    #[arg(long, value_parser = service)]
     pub service: String,
     /// The remote host, as PAM would have it; without it, this host itself
     #[arg(long, value_name = "ADDR")]
@@ -311,6 +311,15 @@ pub enum Stop {
     Shown,
     /// It is not a command.
     Wrong(Problem),
+}
+
+/// The name of a PAM service as libpam has it, in small letters. What is none, such as a path, would be a
+/// service that no policy names, and where policy asks some only that is exempt.
+fn service(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
+        return Err("that is no name of a PAM service, such as sshd");
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 /// Reads the command line, the program's name first.
@@ -446,6 +455,16 @@ mod tests {
     }
 
     #[test]
+    fn a_service_has_the_name_that_libpam_gives_it() {
+        let Ok(cli) = parsed("mfa-setup explain alice --service SSHD") else { panic!() };
+        let Some(Command::Explain(explain)) = cli.command else { panic!() };
+        assert_eq!(explain.service, "sshd");
+        let Ok(cli) = parsed("mfa-setup judge --user alice") else { panic!() };
+        let Some(Command::Judge(judge)) = cli.command else { panic!() };
+        assert_eq!(judge.service, JUDGE_SERVICE);
+    }
+
+    #[test]
     fn a_user_need_not_be_utf8() {
         use std::os::unix::ffi::OsStringExt;
         let name = OsString::from_vec(vec![b'a', 0xff]);
@@ -491,6 +510,9 @@ mod tests {
             "mfa-setup check policy.toml",
             "mfa-setup explain alice",
             "mfa-setup explain --service sshd",
+            "mfa-setup explain alice --service /etc/pam.d/sshd",
+            "mfa-setup judge --user alice --service ",
+            "mfa-setup judge --user alice --service pam.d/sshd",
             "mfa-setup explain alice --service sshd --user alice",
             "mfa-setup --colour",
         ] {

@@ -356,7 +356,7 @@ fn judge_gives_the_code_of_standard_input_once() {
         let _ = fs::remove_file(place.file("socket"));
         let verifier =
             place.verifier(vec![ToFace::Ask(Prompt::hidden("Code: ")), outcome(verdict)]);
-        let line = "judge --json --user alice --service sshd --from 192.0.2.7";
+        let line = "judge --json --user alice --service SSHD --from 192.0.2.7";
         let ran = place.run_with_input(line, b"123456\n");
         assert_eq!(ran.exit, exit, "{ran:?}");
         assert!(ran.stdout.contains(&format!("\"outcome\":\"{}\"", verdict.name())), "{ran:?}");

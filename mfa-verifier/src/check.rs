@@ -2,17 +2,43 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
+use mfa_protocol::mail::Security;
 use mfa_protocol::message::{Checked, Failure, FailureKind};
+use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
-use crate::config::{Config, EnrolAtLogin, Mode, Names, Networks, PolicyConfig, Rule};
+use crate::config::{Config, EnrolAtLogin, Mode, Names, Networks, PolicyConfig, Rule, Services};
+use crate::confine;
 use crate::failure::failure;
+use crate::policy::needs_local_time;
 use crate::users::Users;
 use crate::world::World;
+
+/// Rules against which those behind them are held.
+const MAX_COVERING: usize = 1_000;
+
+/// Ports from this one on need no privilege, ip(7).
+const FIRST_PORT_OF_USERS: u16 = 1_024;
 
 /// Warnings that fit into an answer, and characters of each.
 const MAX_WARNINGS: usize = 100;
 const LONGEST_WARNING: usize = 400;
+
+/// Where libpam looks for services: the first, and what distributions add to it.
+const SERVICES: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d", "/usr/share/pam.d"];
+
+/// Names that stand for a service in a policy, and have no file.
+const WITHOUT_FILE: [&str; 4] = [confine::SERVICE, JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE];
+
+/// Commands that ask another service where they begin a login shell.
+const LOGIN_SHELLS: [(&str, &str, &str); 2] =
+    [("sudo", "sudo -i", "sudo-i"), ("su", "su -", "su-l")];
+
+/// Whether this host has a PAM service of this name.
+pub(crate) fn has_service(name: &str) -> bool {
+    SERVICES.iter().any(|directory| Path::new(directory).join(name).exists())
+}
 
 /// The policy file has been read, or nobody would be here.
 pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
@@ -23,9 +49,12 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
             "look at nsswitch.conf and the services that it names",
         )
     };
-    let mut warnings = of_policy(world.config);
+    let mut warnings = of_host(world);
+    warnings.extend(of_policy(world.config));
     warnings.extend(of_enrolment(world.config));
     warnings.extend(of_rules(world.config));
+    warnings.extend(of_services(world.config, world.has_service));
+    warnings.extend(of_mail(world.config));
     warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
     warnings.truncate(MAX_WARNINGS);
     Ok(Checked {
@@ -39,6 +68,20 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     })
 }
 
+/// What a login needs of this host beside the file, and would be refused for.
+fn of_host(world: &World) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Err(error) = world.archive.open() {
+        warnings.push(format!("{error}: whoever is asked is refused"));
+    }
+    if needs_local_time(world.config)
+        && let Err(error) = (world.zone)()
+    {
+        warnings.push(format!("{error}: whoever is asked by a time or a date is refused"));
+    }
+    warnings
+}
+
 fn of_policy(config: &Config) -> Vec<String> {
     let policy = &config.policy;
     let anywhere = |is_so: fn(&PolicyConfig) -> bool| is_anywhere(config, is_so);
@@ -49,12 +92,14 @@ fn of_policy(config: &Config) -> Vec<String> {
     if policy.backup_codes_anywhere && !anywhere(|policy| !policy.allow_from.is_empty()) {
         warnings.push("[policy] backup_codes_anywhere does nothing without allow_from".to_owned());
     }
-    if policy.backup_codes_anywhere && !policy.methods.backup_code {
+    let accepts = |policy: &PolicyConfig| policy.methods.backup_code;
+    if policy.backup_codes_anywhere && !anywhere(accepts) {
         warnings.push(
             "[policy] backup_codes_anywhere does nothing: methods has no backup_code".to_owned(),
         );
     }
-    if !policy.required_from.written().is_empty() && policy.mode != Mode::Required {
+    let is_dated = !policy.required_from.written().is_empty();
+    if is_dated && !anywhere(|policy| policy.mode == Mode::Required) {
         warnings
             .push("[policy] required_from does nothing but where mode is \"required\"".to_owned());
     }
@@ -74,7 +119,7 @@ fn of_policy(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if !policy.allow_from.is_empty() && policy.mode == Mode::Off {
+    if !policy.allow_from.is_empty() && !anywhere(|policy| policy.mode != Mode::Off) {
         warnings.push("[policy] allow_from does nothing where mode is \"off\"".to_owned());
     }
     warnings
@@ -123,18 +168,46 @@ fn is_anywhere(config: &Config, is_so: fn(&PolicyConfig) -> bool) -> bool {
 fn of_rules(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     for (rule, number) in config.rules.iter().zip(1..) {
+        let mut before = config.rules.iter().zip(1..number).take(MAX_COVERING);
+        if let Some((first, its)) = before.find(|(first, _)| first.matches.cover(&rule.matches)) {
+            warnings.push(format!(
+                "{} never holds: whatever matches it matches the one before it, {}",
+                called(rule, number),
+                called(first, its)
+            ));
+        }
         let policy = rule.applied_to_policy(&config.policy);
         let everything =
             policy.trusted.everything().filter(|_| policy.trusted != config.policy.trusted);
         if let Some(everything) = everything {
             warnings.push(format!("{}: trusted has {everything}", called(rule, number)));
         }
-        let asks = policy.mode == Mode::Required;
-        if asks && config.policy.mode == Mode::Off && rule.matches.from.is_some() {
+        let begins = rule.required_from().is_some_and(|from| !from.written().is_empty());
+        if begins && policy.mode != Mode::Required {
             warnings.push(format!(
-                "{} asks by networks while [policy] asks nobody: who comes from an address that is \
-                 not known is not asked; let [policy] ask, and make the networks that are not asked \
-                 the exception",
+                "{}: required_from does nothing but where mode is \"required\"",
+                called(rule, number)
+            ));
+        }
+        let is_bounded =
+            !policy.allow_from.is_empty() && policy.allow_from != config.policy.allow_from;
+        if is_bounded && policy.mode == Mode::Off {
+            warnings.push(format!(
+                "{}: allow_from does nothing where mode is \"off\"",
+                called(rule, number)
+            ));
+        }
+        let asks = policy.mode == Mode::Required;
+        let otherwise = match config.policy.mode {
+            Mode::Off => Some("nobody"),
+            Mode::Optional => Some("those who have enrolled"),
+            Mode::Required => None,
+        };
+        if let (true, Some(asked), Some(_)) = (asks, otherwise, &rule.matches.from) {
+            warnings.push(format!(
+                "{} asks by networks while [policy] asks {asked}: who comes from an address that is \
+                 not known is asked by [policy] alone; let [policy] ask everybody, and make the \
+                 networks that are asked less the exception",
                 called(rule, number)
             ));
         }
@@ -148,15 +221,64 @@ fn of_rules(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Users and groups that the system does not know. At a login they are no error: somebody may have been
-/// removed.
+/// Services that PAM does not know (`ssh`, where `sshd` was meant, asks nobody), or that are half of what
+/// was meant. One that is left out and not there changes nothing.
+fn of_services(config: &Config, has_service: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |services: &Services, whose: &str| {
+        let named: Vec<&str> = services.named().collect();
+        for name in named.iter().filter(|name| !WITHOUT_FILE.contains(name) && !has_service(name)) {
+            warnings.push(format!("{whose}: there is no PAM service \"{name}\""));
+        }
+        for (name, command, other) in LOGIN_SHELLS {
+            if named.contains(&name) && !services.include(other) && has_service(other) {
+                warnings.push(format!(
+                    "{whose}: \"{name}\" is not `{command}`, which is the service \"{other}\""
+                ));
+            }
+        }
+    };
+    warn(&config.policy.services, "[policy] services");
+    for (rule, number) in config.rules.iter().zip(1..) {
+        if let Some(services) = &rule.matches.services {
+            warn(services, &called(rule, number));
+        }
+    }
+    warnings
+}
+
+/// A server that shows by nothing who it is but by its port, which is anybody's while it is down.
+fn of_mail(config: &Config) -> Option<String> {
+    let server = config.email.smtp.as_ref()?;
+    let is_anybodys = server.security == Security::Plain && server.port >= FIRST_PORT_OF_USERS;
+    is_anybodys.then(|| {
+        format!(
+            "[email] smtp is {server}, a port where every user of this host can listen while the mail server \
+             is down, and get the codes of others: use one below {FIRST_PORT_OF_USERS}, or smtps://"
+        )
+    })
+}
+
+/// Users and groups that the system does not know, or by another name. At a login they are no error:
+/// somebody may have been removed.
 fn of_names(config: &Config, users: &dyn Users) -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
     let mut seen = BTreeSet::new();
     for (rule, number) in config.rules.iter().zip(1..) {
         for name in rule.matches.users.iter().flat_map(Names::iter) {
-            if seen.insert(("user", name)) && users.by_name(name.as_bytes())?.is_none() {
-                warnings.push(format!("{}: there is no user \"{name}\"", called(rule, number)));
+            if !seen.insert(("user", name)) {
+                continue;
+            }
+            match users.by_name(name.as_bytes())? {
+                None => {
+                    warnings.push(format!("{}: there is no user \"{name}\"", called(rule, number)));
+                }
+                Some(owner) if owner.name != name => warnings.push(format!(
+                    "{}: user \"{name}\" is \"{}\" to this host, and a rule needs that name",
+                    called(rule, number),
+                    owner.name
+                )),
+                Some(_) => {}
             }
         }
         for name in rule.matches.groups.iter().flat_map(Names::iter) {

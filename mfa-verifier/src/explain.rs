@@ -52,9 +52,12 @@ pub(crate) fn explain(
     let ruling = policy::ruling(world.config, &situation);
     let policy = &ruling.config.policy;
     let looked_at = policy::looks_at_records(policy, &situation);
-    let opened = if looked_at { world.managed_store()? } else { None };
+    // A store that no login can use is not completed for being asked about.
+    let opened = if looked_at { world.archive.open() } else { Ok(None) };
+    let opened = opened.map_err(|error| of_store(&error))?;
     // A fresh host has nobody, and lends nothing.
-    let record = opened.map(|store| store.load(owner)).transpose().map_err(|e| of_store(&e))?;
+    let record = opened.map(|store| store.load(owner)).transpose();
+    let record = record.map_err(|error| of_store(&error))?;
     let record = record.map(|(record, _)| record).unwrap_or_default();
     let lends = || policy::lent(&ruling.config, &situation, &owner.name, &record);
     let lent = opened.and_then(|_| lends());

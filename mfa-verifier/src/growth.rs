@@ -24,6 +24,14 @@ impl UserRecord {
         grown(self).encode().is_ok()
     }
 
+    /// Takes up an invitation in place of the one before, to which remembered logins give way. Whether there is
+    /// room for it; else the record is not to be saved.
+    pub fn invite(&mut self, invitation: Invitation) -> bool {
+        self.invitation = Some(invitation);
+        self.fit();
+        self.invitation.is_some()
+    }
+
     /// Drops what is worth least until it can be kept: remembered logins, the oldest first; then an
     /// invitation, which root can make anew; then sources, those that were silent longest first; then
     /// notices, the latest first. Never devices, codes or tokens. Of a record that
@@ -240,6 +248,31 @@ mod tests {
         let left: Vec<u32> = record.remembered.iter().map(|login| login.number).collect();
         assert!(!left.contains(&1) && left.iter().is_sorted(), "{left:?}");
         assert_eq!(UserRecord { remembered: vec![], ..record }.encode(), full().encode());
+    }
+
+    /// Fills it to the last byte.
+    fn pad(record: &mut UserRecord) {
+        while record.encode().is_ok() {
+            record.alterations[0].label.push('x');
+        }
+        record.alterations[0].label.pop();
+    }
+
+    #[test]
+    fn remembered_logins_give_way_to_an_invitation_and_nothing_else_does() {
+        let mut record = UserRecord { invitation: None, ..full() };
+        record.remembered = vec![Remembered { service: "su".to_owned(), ..remembered() }; 8];
+        record.fit();
+        let before = record.remembered.len();
+        pad(&mut record);
+        let invitation = || Invitation { salt: [1; 16], hash: [2; 16], expires: SOME_TIME };
+        assert!(record.invite(invitation()));
+        assert!(size(&record) <= MAX_ENCODED);
+        assert_eq!(record.remembered.len() + 1, before);
+        (record.remembered, record.invitation) = (Vec::new(), None);
+        pad(&mut record);
+        assert!(!record.invite(invitation()));
+        assert_eq!(record.lockout.sources.len(), MAX_SOURCES);
     }
 
     #[test]

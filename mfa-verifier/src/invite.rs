@@ -2,6 +2,7 @@
 
 use mfa_protocol::message::{Failure, Reply};
 
+use crate::access_tokens::no_room;
 use crate::factor::codes;
 use crate::failure::{of_codes, of_store, usage};
 use crate::record::Invitation;
@@ -21,9 +22,12 @@ pub(crate) fn invite(world: &World, owner: &Owner, lifetime: u64) -> Result<Repl
     let expires = (world.now)().saturating_add(lifetime);
     let invitation = Invitation { salt, hash, expires };
     store::update(world.store_to_enrol_in()?, owner, |mut record| {
-        record.invitation = Some(invitation.clone());
-        Change::Save(record, ())
+        if record.invite(invitation.clone()) {
+            Change::Save(record, Ok(()))
+        } else {
+            Change::Keep(Err(no_room()))
+        }
     })
-    .map_err(|error| of_store(&error))?;
+    .map_err(|error| of_store(&error))??;
     Ok(Reply::Invited { user: owner.name.clone(), code, expires })
 }

@@ -145,6 +145,7 @@ pub fn judge(
     config: &Config,
 ) -> (Judgement, UserRecord) {
     record.lockout.shorten_waits(now, config.longest_wait());
+    record.distrust_clock(now);
     match &attempt.code {
         Code::OneTime(code) => judge_one_time(record, code, attempt.source, now, config),
         Code::Backup { batch, hash } => {

@@ -157,7 +157,8 @@ impl Lockout {
         self.sources.iter().find(|state| state.source == source)
     }
 
-    /// The state of `source`, made if need be in place of the one that was silent longest. None
+    /// The state of `source`, made if need be in place of the one that was silent longest, of those from
+    /// which nobody ever got in before any other. None
     /// where every place is taken by a known source: those are never given up, and what comes from
     /// elsewhere then counts for the user alone. One place is this host's, on which anything that
     /// runs as the user can try codes.
@@ -180,7 +181,8 @@ impl Lockout {
                 let strangers = self.sources.iter().enumerate();
                 let (index, _) = strangers
                     .filter(|(_, state)| !is_known(state, now, rules) && !local(state))
-                    .min_by_key(|(_, state)| state.last_seen)?;
+                    // From where the user got in once may be known where another rule holds.
+                    .min_by_key(|(_, state)| (state.last_success.is_some(), state.last_seen))?;
                 *self.sources.get_mut(index)? = fresh(source, now);
                 index
             }
@@ -288,6 +290,20 @@ mod tests {
         assert_eq!(judged, 10);
         assert_eq!(lockout.admit_otp(HOME, NOW + 1, &rules), Ok(()));
         assert!(lockout.sources.len() <= MAX_SOURCES);
+    }
+
+    #[test]
+    fn where_sources_are_known_for_shorter_strangers_do_not_make_them_unknown_elsewhere() {
+        let rules = LockoutConfig::default();
+        let shorter = LockoutConfig { known_source_days: 1, ..rules.clone() };
+        let mut lockout = Lockout::default();
+        lockout.clear_source(HOME, NOW, &rules);
+        let later = NOW + 5 * DAY;
+        for n in 0..40 {
+            lockout.charge_backup_code(stranger(n), later, &shorter);
+        }
+        assert!(lockout.is_known(HOME, later, &rules));
+        assert!(!lockout.is_known(HOME, later, &shorter));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use jiff::civil::DateTime;
 use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
-use crate::config::{Config, EnrolAtLogin, Methods, Mode, Names, PolicyConfig, RequiredFrom, Rule};
+use crate::config::{Config, EnrolAtLogin, Methods, Mode, PolicyConfig, RequiredFrom, Rule};
 use crate::source::Source;
 
 pub use mailbox::{LENT, from_there, lent};
@@ -193,6 +193,10 @@ fn holds(config: &Config, rule: &Rule, situation: &Situation) -> bool {
     if situation.user.is_some() || !rule.is_about_people() {
         return true;
     }
+    // What most exempting rules say; a copy of the policy for each of a thousand would take its time.
+    if rule.mode().unwrap_or(config.policy.mode) == Mode::Off {
+        return false;
+    }
     let policy = rule.applied_to_policy(&config.policy);
     requirement(&policy, situation, false) == Requirement::Challenge
 }
@@ -238,14 +242,48 @@ fn mismatch(rule: &Rule, situation: &Situation) -> Option<Mismatch> {
 
 /// The groups of which it matters whether the user is in them, where everything else is known of the
 /// situation.
+///
+/// None behind a rule that holds and asks nothing: whoever mends a directory has to get in without it.
+/// Where somebody is asked they are looked up behind the rule that holds, too, or the time taken would
+/// tell who is named before.
 #[must_use]
 pub fn groups_that_matter<'a>(config: &'a Config, situation: &Situation) -> BTreeSet<&'a str> {
-    let matches = |rule: &&Rule| matches!(mismatch(rule, situation), None | Some(Mismatch::Groups));
-    let relevant = config.rules.iter().filter(matches);
-    relevant.filter_map(|rule| rule.matches.groups.as_ref()).flat_map(Names::iter).collect()
+    let mut groups = BTreeSet::new();
+    if !is_asked(&config.policy, situation.service) {
+        return groups;
+    }
+    for rule in config.rules.iter() {
+        match (mismatch(rule, situation), &rule.matches.groups) {
+            (None, None) if asks_nothing(config, rule, situation) => break,
+            (None | Some(Mismatch::Groups), Some(named)) => groups.extend(named.iter()),
+            _ => {}
+        }
+    }
+    groups
 }
 
-/// Whether anything depends on the time of day or on a date here.
+fn asks_nothing(config: &Config, rule: &Rule, situation: &Situation) -> bool {
+    holds(config, rule, situation)
+        && !looks_at_records(&rule.applied_to_policy(&config.policy), situation)
+}
+
+/// Whether it decides in which further groups the user may be, where `situation` does not know all. It does
+/// for whom the system does not know, as for those of whom it says no group.
+#[must_use]
+pub fn hinges_on_groups(config: &Config, situation: &Situation) -> bool {
+    situation.user.is_none() || ruling(config, situation).passed_over.contains(&Mismatch::Groups)
+}
+
+/// Whether the local time decides, where `situation` does not know it.
+#[must_use]
+pub fn hinges_on_local_time(config: &Config, situation: &Situation) -> bool {
+    let ruling = ruling(config, situation);
+    let policy = &ruling.config.policy;
+    let by_date = policy.mode == Mode::Required && policy.required_from.is_local();
+    by_date && looks_at_records(policy, situation) || ruling.passed_over.contains(&Mismatch::Time)
+}
+
+/// Whether anything may depend on the time of day or on a date here.
 #[must_use]
 pub fn needs_local_time(config: &Config) -> bool {
     config.policy.required_from.is_local()
@@ -321,10 +359,10 @@ fn may_enrol(policy: &PolicyConfig, situation: &Situation) -> bool {
         && (from.is_empty() || situation.address.is_some_and(|address| from.contain(address)))
 }
 
-/// The days until `required` begins; `None` where it has, or is not asked for.
+/// The days until `required` begins; `None` where it has, is not asked for, or will not count.
 fn days_left(policy: &PolicyConfig, situation: &Situation) -> Option<u32> {
     let days = policy.required_from.days_left(situation.now, situation.local);
-    days.filter(|_| policy.mode == Mode::Required)
+    days.filter(|_| policy.mode == Mode::Required && !situation.nullok)
 }
 
 /// `required` is `optional` until it begins, and in a stack with `nullok`.
@@ -346,6 +384,9 @@ fn exempt(exemption: Exemption, situation: &Situation) -> Requirement {
         Requirement::Exempt(exemption)
     }
 }
+
+#[cfg(test)]
+mod table;
 
 #[cfg(test)]
 mod tests;

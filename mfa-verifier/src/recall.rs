@@ -109,7 +109,7 @@ pub(crate) fn offer(
         return;
     }
     let kept = keep(world, owner, offer);
-    let done = matches!(kept, Ok(Some(_)));
+    let done = matches!(kept, Ok(Kept::Until(_)));
     let line = Line::new()
         .value("action", Some("remember"))
         .value("outcome", Some(if done { "done" } else { "failed" }))
@@ -118,27 +118,41 @@ pub(crate) fn offer(
         .value("service", Some(&request.service))
         .value("rhost", request.rhost.as_deref());
     let (severity, line) = match kept {
-        Ok(Some(until)) => (Severity::Info, line.value("until", Some(&timestamp(until)))),
-        Ok(None) => (Severity::Notice, line.quoted("error", "the factors were changed meanwhile")),
+        Ok(Kept::Until(until)) => (Severity::Info, line.value("until", Some(&timestamp(until)))),
+        Ok(Kept::Changed) => {
+            (Severity::Notice, line.quoted("error", "the factors were changed meanwhile"))
+        }
+        Ok(Kept::NoRoom) => {
+            (Severity::Notice, line.quoted("error", "there is no room for it in the record"))
+        }
         Err(error) => (Severity::Error, line.quoted("error", &error.to_string())),
     };
     world.log.write(severity, &line.finish());
 }
 
-/// Until when it is remembered; none where a factor was changed since the code was given.
-fn keep(world: &World, owner: &Owner, offer: &Offer) -> Result<Option<u64>, AttemptError> {
-    let Some(store) = world.archive.open()? else { return Ok(None) };
+/// What came of remembering.
+enum Kept {
+    /// It is remembered until then.
+    Until(u64),
+    /// It is not: a factor was changed since the code was given.
+    Changed,
+    /// It is not: the record is full.
+    NoRoom,
+}
+
+fn keep(world: &World, owner: &Owner, offer: &Offer) -> Result<Kept, AttemptError> {
+    let Some(store) = world.archive.open()? else { return Ok(Kept::Changed) };
     store::update(store, owner, |mut record| {
         if (world.late)() {
             return Change::Keep(Err(AttemptError::Late));
         }
         if offer.bond.digest(&record) != offer.bound_to {
-            return Change::Keep(Ok(None));
+            return Change::Keep(Ok(Kept::Changed));
         }
-        record.remember(&offer.bond, offer.given, offer.since);
-        let until = record.remembered.last().map(|login| login.until);
-        record.fit();
-        Change::Save(record, Ok(until))
+        match record.remember(&offer.bond, offer.given, offer.since) {
+            Some(until) => Change::Save(record, Ok(Kept::Until(until))),
+            None => Change::Keep(Ok(Kept::NoRoom)),
+        }
     })?
 }
 

@@ -158,8 +158,9 @@ impl UserRecord {
         found.filter(|_| now >= self.last_seen())
     }
 
-    /// Remembers a login at which this was given at `since`. Where there are too many, the oldest goes.
-    pub fn remember(&mut self, bond: &Bond, given: Method, since: u64) {
+    /// Remembers a login at which this was given at `since`, and says until when. Where there are too many, the
+    /// oldest goes. None where there is no room for it; the record is then not to be saved.
+    pub fn remember(&mut self, bond: &Bond, given: Method, since: u64) -> Option<u64> {
         let bound_to = bond.digest(self);
         self.remembered.retain(|login| login.bound_to != bound_to && login.until > since);
         if self.remembered.len() >= MAX_REMEMBERED {
@@ -177,6 +178,16 @@ impl UserRecord {
             until: since.saturating_add(bond.lifetime),
             last_used: None,
         });
+        self.fit();
+        self.remembered.last().map(|login| login.until)
+    }
+
+    /// Forgets all of them where the clock was set back behind anything that this record has seen. What is noted
+    /// next, at a time that was before, would else take the place of what shows it.
+    pub fn distrust_clock(&mut self, now: u64) {
+        if now < self.last_seen() {
+            self.remembered.clear();
+        }
     }
 
     /// The latest time that it has noted.
@@ -187,7 +198,7 @@ impl UserRecord {
         let tokens = self.tokens.iter().filter_map(|token| token.last_used);
         let uses = devices.chain(codes).chain(tokens).map(|used| used.at);
         let sources = self.lockout.sources.iter().map(|state| state.last_seen);
-        let logins = self.remembered.iter().filter_map(|login| login.last_used);
+        let logins = self.remembered.iter().map(|login| login.last_used.unwrap_or(login.since));
         uses.chain(sources).chain(logins).max().unwrap_or(0)
     }
 }

@@ -270,6 +270,7 @@ fn judge_invitation(
         if bool::from(invitation.hash.ct_eq(&hash)) && invitation.expires > now {
             return Change::Keep(Ok(()));
         }
+        record.distrust_clock(now);
         record.lockout.charge_backup_code(source, now, rules);
         record.fit();
         Change::Save(

@@ -12,6 +12,7 @@ use mfa_protocol::relayed::{Relayed, send};
 use crate::admission::{Admitted, TurnedAway, admit};
 use crate::attempt::Purpose;
 use crate::audit::{Line, Log, Severity};
+use crate::check;
 use crate::config::ConfigFile;
 use crate::failure::unusable;
 use crate::local_time::Zone;
@@ -99,6 +100,7 @@ impl Service<'_> {
             policy_file: self.config.path(),
             archive: &archive,
             users: self.users,
+            has_service: &check::has_service,
             now: self.now,
             zone: &Zone::of_this_host,
             late: &|| until.get() < Instant::now(),

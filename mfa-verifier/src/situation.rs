@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use mfa_protocol::message::LoginRequest;
 
-use crate::policy::{Situation, groups_that_matter, needs_local_time};
+use crate::policy::{
+    Situation, groups_that_matter, hinges_on_groups, hinges_on_local_time, needs_local_time,
+};
 use crate::source::{Source, address, is_console};
 use crate::store::Owner;
 use crate::world::World;
@@ -19,6 +21,9 @@ pub(crate) enum SituationError {
 }
 
 /// The situation in which `user`, or somebody whom the system does not know, asks to be let in.
+///
+/// What the system fails to say is an error where it decides, and nowhere else: one group of a directory
+/// that is down must not keep out whom another rule is for.
 pub(crate) fn situation<'a>(
     world: &World,
     request: &'a LoginRequest,
@@ -26,7 +31,7 @@ pub(crate) fn situation<'a>(
 ) -> Result<Situation<'a>, SituationError> {
     let source = Source::of(&request.service, request.rhost.as_deref());
     let now = (world.now)();
-    let local = needs_local_time(world.config).then(world.zone).transpose()?;
+    let zone = needs_local_time(world.config).then(world.zone).transpose();
     let mut situation = Situation {
         service: &request.service,
         user: user.map(|owner| owner.name.as_str()),
@@ -35,7 +40,7 @@ pub(crate) fn situation<'a>(
         address: request.rhost.as_deref().and_then(address),
         console: source == Source::Local && request.tty.as_deref().is_some_and(is_console),
         now,
-        local: local.map(|zone| zone.local(now)),
+        local: zone.as_ref().ok().and_then(Option::as_ref).map(|zone| zone.local(now)),
         first_factor: has_first_factor(request),
         nullok: request.nullok,
     };
@@ -43,9 +48,22 @@ pub(crate) fn situation<'a>(
     if !groups.is_empty() {
         // Also for whom the system does not know, so that it takes as long.
         let name = user.map_or(request.user.as_slice(), |owner| owner.name.as_bytes());
-        situation.groups = world.users.groups(name, &groups)?;
+        match world.users.groups(name, &groups) {
+            Ok(groups) => situation.groups = groups,
+            Err(error) => {
+                // One of this host's own may be enough.
+                let alone = |group| world.users.groups(name, &BTreeSet::from([group]));
+                situation.groups = groups.into_iter().flat_map(alone).flatten().collect();
+                if hinges_on_groups(world.config, &situation) {
+                    return Err(error.into());
+                }
+            }
+        }
     }
-    Ok(situation)
+    match zone {
+        Err(error) if hinges_on_local_time(world.config, &situation) => Err(error.into()),
+        _ => Ok(situation),
+    }
 }
 
 /// A method that sshd names, or a password that some module read. That password may be wrong.

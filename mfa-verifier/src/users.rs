@@ -21,7 +21,7 @@ pub trait Users {
     fn by_uid(&self, uid: u32) -> io::Result<Option<Owner>>;
 
     /// Those of the groups that the user of this name is in. A group that the system does not know
-    /// has nobody in it.
+    /// has nobody in it; one that it cannot say anything of is an error.
     fn groups(&self, user: &[u8], among: &BTreeSet<&str>) -> io::Result<BTreeSet<String>>;
 
     /// Whether there is a group of this name.
@@ -49,11 +49,14 @@ impl Users for System {
         let Some((name, c_name)) = plausible.zip(CString::new(user).ok()) else {
             return Ok(BTreeSet::new());
         };
-        let primary = known(User::from_name(name))?.map_or(NO_GROUP, |user| user.gid);
+        // Here any error is one. Of a source that is down (nslcd, winbind, sssd) glibc says ENOENT or
+        // whatever connect(2) says, and nothing of a group that is not there; to take the one for the
+        // other would let in unasked who is in a group that is asked.
+        let primary = User::from_name(name)?.map_or(NO_GROUP, |user| user.gid);
         let own = getgrouplist(&c_name, primary)?;
         let mut groups = BTreeSet::new();
         for group in among {
-            if known(Group::from_name(group))?.is_some_and(|group| own.contains(&group.gid)) {
+            if Group::from_name(group)?.is_some_and(|group| own.contains(&group.gid)) {
                 groups.insert((*group).to_owned());
             }
         }
@@ -61,7 +64,7 @@ impl Users for System {
     }
 
     fn has_group(&self, name: &str) -> io::Result<bool> {
-        Ok(known(Group::from_name(name))?.is_some())
+        Ok(Group::from_name(name)?.is_some())
     }
 }
 
@@ -83,10 +86,12 @@ fn found(result: nix::Result<Option<User>>) -> io::Result<Option<Owner>> {
         .map(|user| Owner { uid: user.uid.as_raw(), name: user.name }))
 }
 
-fn known<T>(result: nix::Result<Option<T>>) -> io::Result<Option<T>> {
+/// Whoever is not found is asked or refused, never let in: here what may be a source that is down can be
+/// taken for a user who is not there.
+fn known(result: nix::Result<Option<User>>) -> io::Result<Option<User>> {
     match result {
         Ok(entry) => Ok(entry),
-        // Ways of saying "no such user" or group, getpwnam(3).
+        // Ways of saying "no such user", getpwnam(3).
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
         Err(errno) => Err(errno.into()),
     }

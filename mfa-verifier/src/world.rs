@@ -28,6 +28,8 @@ pub struct World<'a> {
     pub archive: &'a dyn Archive,
     /// The system's users.
     pub users: &'a dyn Users,
+    /// Whether there is a PAM service of this name.
+    pub has_service: &'a dyn Fn(&str) -> bool,
     /// The clock, seconds since the Unix epoch.
     pub now: &'a dyn Fn() -> u64,
     /// The time zone of this host.

@@ -7,9 +7,13 @@ mod host;
 use std::path::Path;
 
 use mfa_protocol::conversation::{Scripted, Style};
-use mfa_protocol::message::{Action, Explained, FailureKind, Reply, Supposed};
+use mfa_protocol::message::{Action, Explained, FailureKind, ManageRequest, Reply, Supposed};
 use mfa_protocol::{Secret, Verdict};
 use mfa_verifier::config::{Config, Mode};
+use mfa_verifier::manage::manage;
+use mfa_verifier::record::UserRecord;
+use mfa_verifier::store::{Store, StoreError};
+use mfa_verifier::world::{Archive, World};
 
 use host::{Host, alice, code, current, from, nobody};
 
@@ -219,6 +223,51 @@ fn nobody_is_told_apart_from_those_who_are_asked_by_a_list() {
 }
 
 #[test]
+fn what_the_host_does_not_say_refuses_those_for_whom_it_decides_and_nobody_else() {
+    let (alice, bob, nobody) = ("alice", "bob", "nobody");
+    let bobs = "[[rule]]\nusers = [\"bob\"]\nwindow = 0\n";
+    let by_group = "[[rule]]\ngroups = [\"wheel\"]\nmode = \"off\"\n";
+    let asking = "[policy]\nmode = \"off\"\n[[rule]]\ngroups = [\"wheel\"]\nmode = \"required\"\n";
+    let by_time = "[[rule]]\ntime = [\"22:00-06:00\"]\nmode = \"off\"\n";
+    let only = "[policy]\nservices = [\"sudo\"]\n";
+    let (unavailable, denied, exempt) = (Verdict::Unavailable, Verdict::Denied, Verdict::Exempt);
+    let rows = [
+        (by_group.to_owned(), alice, unavailable),
+        (by_group.to_owned(), bob, unavailable),
+        (by_group.to_owned(), nobody, unavailable),
+        (asking.to_owned(), bob, unavailable),
+        (asking.to_owned(), nobody, unavailable),
+        (by_time.to_owned(), alice, unavailable),
+        (by_time.to_owned(), nobody, unavailable),
+        // What holds before it.
+        (format!("{bobs}{by_group}{by_time}"), bob, denied),
+        (format!("{bobs}{by_time}{by_group}"), bob, denied),
+        (format!("{by_group}{bobs}"), bob, unavailable),
+        (format!("{by_time}{bobs}"), bob, unavailable),
+        // Nobody is asked, or not by this service.
+        (format!("{only}{by_group}{by_time}"), alice, exempt),
+        ("[policy]\nmode = \"off\"\nrequired_from = 2027-01-01\n".to_owned(), alice, exempt),
+        ("[policy]\nrequired_from = 2027-01-01\n".to_owned(), bob, unavailable),
+        ("[policy]\nrequired_from = 2027-01-01T00:00:00Z\n".to_owned(), bob, denied),
+        (
+            "[policy]\nrequired_from = 2027-01-01\ntrusted = [\"192.0.2.7\"]\n".to_owned(),
+            bob,
+            exempt,
+        ),
+    ];
+    for (policy, user, expected) in rows {
+        let (host, _) = host(&policy);
+        host.silent.set(true);
+        assert_eq!(host.verdict(user, "000000"), expected, "{user}: {policy}");
+        if expected == unavailable {
+            let line = host.last_line();
+            let said = line.contains("the directory is down") || line.contains("time zone");
+            assert!(said, "{line}");
+        }
+    }
+}
+
+#[test]
 fn under_try_first_pass_what_is_not_accepted_is_asked_for_again() {
     let (host, codes) = host("[policy]\nmethods = [\"totp\"]\n");
     let mut request = from("alice", "192.0.2.7");
@@ -342,15 +391,16 @@ fn an_explanation_of_thousands_of_rules_fits_into_an_answer() {
     assert!(bytes.len() < 60 * 1024, "{}", bytes.len());
 }
 
+fn warnings(policy: &str) -> Vec<String> {
+    let (host, _) = host(policy);
+    match host.manage(Action::Check, &mut nobody()) {
+        Reply::Checked(checked) => checked.warnings,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_check_warns_of_what_may_not_be_meant_so() {
-    let warnings = |policy: &str| {
-        let (host, _) = host(policy);
-        match host.manage(Action::Check, &mut nobody()) {
-            Reply::Checked(checked) => checked.warnings,
-            other => panic!("{other:?}"),
-        }
-    };
     let rows = [
         (
             "[[rule]]\nusers = [\"alice\", \"carol\"]\nmode = \"off\"\n",
@@ -396,16 +446,62 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         ),
         (
             "[policy]\nmode = \"off\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
-            "who comes from an address that is not known is not asked",
+            "while [policy] asks nobody: who comes from an address that is not known is asked by [policy] alone",
+        ),
+        (
+            "[policy]\nmode = \"optional\"\n[[rule]]\nfrom = [\"192.0.2.0/24\"]\nmode = \"required\"\n",
+            "while [policy] asks those who have enrolled: who comes from an address",
         ),
         ("[[rule]]\nfrom = [\"::/0\"]\nmode = \"off\"\n", "matches every address of a kind"),
         ("[[rule]]\nusers = [\"alice\"]\ntrusted = [\"::/0\"]\n", "rule 1: trusted has ::/0"),
+        (
+            "[policy]\nmode = \"optional\"\n[[rule]]\ngroups = [\"wheel\"]\nrequired_from = 2027-01-01\n",
+            "line 3: rule 1: required_from does nothing",
+        ),
+        (
+            "[[rule]]\nusers = [\"bob\"]\nmode = \"off\"\nallow_from = [\"::1\"]\n",
+            "line 1: rule 1: allow_from does nothing",
+        ),
+        (
+            "[[rule]]\nusers = [\"alice@example.org\"]\nmode = \"off\"\n",
+            "user \"alice@example.org\" is \"alice\" to this host",
+        ),
+        (
+            "[policy]\nservices = [\"ssh\", \"unprivileged\", \"!dovecot\"]\n",
+            "[policy] services: there is no PAM service \"ssh\"",
+        ),
+        (
+            "[[rule]]\nservices = [\"sshd\", \"sshd-key\"]\nmode = \"off\"\n",
+            "line 1: rule 1: there is no PAM service \"sshd-key\"",
+        ),
+        (
+            "[[rule]]\nservices = [\"sudo\"]\nmode = \"required\"\n",
+            "line 1: rule 1: \"sudo\" is not `sudo -i`, which is the service \"sudo-i\"",
+        ),
+        (
+            "[[rule]]\nservices = [\"sshd\"]\nmode = \"optional\"\n\
+             [[rule]]\nservices = [\"sshd\"]\ngroups = [\"wheel\"]\nmode = \"required\"\n",
+            "line 4: rule 2 never holds: whatever matches it matches the one before it, line 1: rule 1",
+        ),
+        (
+            "[[rule]]\nname = \"x\"\nusers = [\"alice\", \"bob\"]\nfrom = [\"::/1\", \"10.0.0.0/8\"]\nmode = \"off\"\n\
+             [[rule]]\nusers = [\"bob\"]\nfrom = [\"10.1.0.0/16\", \"10.2.0.0/16\"]\nwindow = 0\n",
+            "line 6: rule 2 never holds",
+        ),
+        (
+            "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtp://localhost:1024\"\n",
+            "where every user of this host can listen",
+        ),
     ];
     for (policy, expected) in rows {
         let warnings = warnings(policy);
         assert_eq!(warnings.len(), 1, "{policy}: {warnings:?}");
         assert!(warnings[0].contains(expected), "{policy}: {warnings:?}");
     }
+}
+
+#[test]
+fn a_check_has_nothing_to_say_of_what_is_all_right() {
     for all_right in [
         EXPLAINED,
         "[policy]\nbackup_codes_anywhere = true\n[[rule]]\nservices = [\"sshd\"]\nallow_from = [\"::1\"]\n",
@@ -413,10 +509,69 @@ fn a_check_warns_of_what_may_not_be_meant_so() {
         "[policy]\nenrol_from = [\"::1\"]\n[[rule]]\nservices = [\"sshd\"]\nenrol_at_login = \"anybody\"\n",
         "[policy]\nenrol_at_login = \"anybody\"\nverify_new_address = true\nnew_address_exempts_enrolled = true\n\
          [email]\nfrom = \"mfa@example.org\"\n",
+        "[policy]\nmode = \"off\"\nrequired_from = 2027-01-01\nallow_from = [\"::1\"]\n\
+         backup_codes_anywhere = true\nmethods = [\"totp\"]\n\
+         [[rule]]\ngroups = [\"wheel\"]\nmode = \"required\"\nmethods = [\"totp\", \"backup_code\"]\n",
+        "[policy]\nservices = [\"sshd\", \"sudo\", \"sudo-i\"]\n",
+        "[[rule]]\nservices = [\"!sudo\"]\nmode = \"off\"\n",
+        // Each holds for somebody, at some time.
+        "[[rule]]\nservices = [\"sshd\"]\ngroups = [\"wheel\"]\nmode = \"off\"\n\
+         [[rule]]\nservices = [\"sshd\"]\nconsole = true\nmode = \"off\"\n\
+         [[rule]]\nservices = [\"sshd\"]\nfrom = [\"10.0.0.0/8\"]\nmode = \"off\"\n\
+         [[rule]]\nservices = [\"sshd\"]\nfrom = [\"10.1.0.0/16\", \"11.0.0.0/8\"]\nmode = \"off\"\n\
+         [[rule]]\nusers = [\"bob\"]\ntime = [\"Sat\"]\nmode = \"off\"\n\
+         [[rule]]\nusers = [\"bob\"]\ntime = [\"Sun\"]\nmode = \"off\"\n\
+         [[rule]]\nusers = [\"alice\", \"bob\"]\nmode = \"off\"\n",
+        "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtp://localhost:1023\"\n",
+        "[email]\nfrom = \"mfa@example.org\"\nsmtp = \"smtps://localhost:1024\"\n",
     ] {
         assert_eq!(warnings(all_right), Vec::<String>::new());
     }
     assert_eq!(warnings(""), Vec::<String>::new());
+}
+
+/// Half of a store: a login is refused for it.
+struct Half;
+
+impl Archive for Half {
+    fn open(&self) -> Result<Option<&dyn Store>, StoreError> {
+        Err(StoreError::Unusable {
+            path: "/srv/mfa".into(),
+            reason: "the key is missing".to_owned(),
+        })
+    }
+
+    fn open_or_initialise(&self, _: &UserRecord) -> Result<&dyn Store, StoreError> {
+        panic!("looking makes none")
+    }
+}
+
+#[test]
+fn a_check_and_an_explanation_know_what_a_login_will_be_refused_for() {
+    let (host, _) = host("[[rule]]\ntime = [\"22:00-06:00\"]\nmode = \"off\"\n");
+    host.silent.set(true);
+    let manage = |action| {
+        let request = ManageRequest { user: Some(b"alice".to_vec()), action };
+        host.world(|world| manage(&World { archive: &Half, ..*world }, &request, &mut nobody()))
+    };
+    let Reply::Checked(checked) = manage(Action::Check) else { panic!() };
+    let [store, zone] = checked.warnings.as_slice() else { panic!("{:?}", checked.warnings) };
+    assert!(store.contains("the key is missing: whoever is asked is refused"), "{store}");
+    assert!(zone.contains("the time zone cannot be read from /etc/localtime"), "{zone}");
+    let explain = || {
+        let supposed = Supposed { service: "sshd".to_owned(), ..Supposed::default() };
+        match manage(Action::Explain(Box::new(supposed))) {
+            Reply::Failed(failure) => (failure.kind, failure.error),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (kind, error) = explain();
+    assert!(error.contains("time zone"), "{error}");
+    assert_eq!(kind, FailureKind::Unusable);
+    host.silent.set(false);
+    let (kind, error) = explain();
+    assert!(error.contains("the key is missing"), "{error}");
+    assert_eq!(kind, FailureKind::Unusable);
 }
 
 #[test]

@@ -120,83 +120,84 @@ fn the_manual_has_every_key_with_its_default() {
     }
 }
 
+/// Header, key, a value that is taken, one that is not.
+const KEYS: &[[&str; 4]] = &[
+    ["[store]", "path", "\"/srv/mfa\"", "\"srv/mfa\""],
+    ["[store]", "key_file", "\"/srv/key\"", "7"],
+    ["[policy]", "mode", "\"off\"", "\"on\""],
+    ["[policy]", "help", "\"Ask Bob.\"", "\"a\\nb\""],
+    ["[policy]", "services", "[\"sshd\", \"!cron\"]", "[\"\"]"],
+    ["[policy]", "required_from", "2026-12-01", "2026-13-01"],
+    ["[policy]", "trusted", "[\"10.0.0.0/8\"]", "[\"10.0.0.1/8\"]"],
+    ["[policy]", "allow_from", "[\"::1\"]", "[\"localhost\"]"],
+    ["[policy]", "backup_codes_anywhere", "true", "\"true\""],
+    ["[policy]", "methods", "[\"totp\"]", "[]"],
+    ["[policy]", "remember", "\"14d\"", "\"15d\""],
+    ["[policy]", "without_key", "true", "\"yes\""],
+    ["[policy]", "remember_session", "\"1d\"", "\"30s\""],
+    ["[policy]", "enrol_at_login", "\"invite\"", "\"all\""],
+    ["[policy]", "enrol_from", "[\"10.0.0.0/8\"]", "\"10.0.0.0/8\""],
+    ["[policy]", "verify_new_address", "true", "\"yes\""],
+    ["[policy]", "new_address_exempts_enrolled", "true", "1"],
+    ["[login]", "prompt", "\"Code? \"", "\"\\u001b\""],
+    ["[login]", "echo", "true", "1"],
+    ["[self_service]", "allow", "\"first\"", "\"some\""],
+    ["[self_service]", "reauth", "\"invite\"", "\"none\""],
+    ["[totp]", "issuer", "\"a {hostname}\"", "\"a:b\""],
+    ["[totp]", "algorithm", "\"sha512\"", "\"sha384\""],
+    ["[totp]", "digits", "8", "9"],
+    ["[totp]", "period", "300", "14"],
+    ["[totp]", "window", "0", "11"],
+    ["[totp]", "resync_minutes", "0", "11"],
+    ["[hotp]", "look_ahead", "0", "101"],
+    ["[hotp]", "resync", "1000", "1001"],
+    ["[backup_codes]", "count", "1", "0"],
+    ["[backup_codes]", "low", "0", "11"],
+    ["[lockout]", "per_source", "100", "0"],
+    ["[lockout]", "per_user", "1", "101"],
+    ["[lockout]", "first_wait", "86400", "0"],
+    ["[lockout]", "longest_wait", "1", "86401"],
+    ["[lockout]", "disable_after", "100", "101"],
+    ["[lockout]", "backup_codes_per_hour", "1", "0"],
+    ["[lockout]", "known_source_days", "365", "366"],
+    ["[email]", "from", "\"mfa@example.org\"", "\"mfa\""],
+    ["[email]", "sendmail", "\"/opt/bin/sendmail\"", "\"sendmail\""],
+    ["[email]", "smtp", "\"smtps://mail.example.org\"", "\"smtp://mail.example.org\""],
+    ["[email]", "password_file", "\"/etc/mail.password\"", "\"mail.password\""],
+    ["[email]", "ca_file", "\"/etc/ssl/ca.pem\"", "\"ca.pem\""],
+    ["[email]", "timeout", "1", "9"],
+    ["[email]", "code_lifetime", "10", "0"],
+    ["[email]", "per_hour", "20", "21"],
+    ["[email]", "address", "\"{user}@example.org\"", "\"all@example.org\""],
+    ["[[rule]]", "name", "\"night shift\"", "\" \""],
+    ["[[rule]]", "users", "[\"alice\"]", "\"alice\""],
+    ["[[rule]]", "groups", "[\"wheel\"]", "[]"],
+    ["[[rule]]", "services", "[\"!sshd\"]", "[\"a b\"]"],
+    ["[[rule]]", "from", "[\"2001:db8::/32\"]", "[\"fe80::1%eth0\"]"],
+    ["[[rule]]", "console", "false", "0"],
+    ["[[rule]]", "time", "[\"Sat,Sun\"]", "[\"Someday\"]"],
+    ["[[rule]]", "mode", "\"required\"", "true"],
+    ["[[rule]]", "help", "\"\"", "[]"],
+    ["[[rule]]", "required_from", "\"\"", "\"2026-12-01\""],
+    ["[[rule]]", "trusted", "[]", "[\"0.0.0.0/33\"]"],
+    ["[[rule]]", "allow_from", "[]", "\"::1\""],
+    ["[[rule]]", "backup_codes_anywhere", "false", "0"],
+    ["[[rule]]", "methods", "[\"backup_code\", \"email\"]", "[\"sms\"]"],
+    ["[[rule]]", "remember", "\"0\"", "12"],
+    ["[[rule]]", "without_key", "false", "0"],
+    ["[[rule]]", "remember_session", "\"1m\"", "\"25h\""],
+    ["[[rule]]", "enrol_at_login", "\"anybody\"", "true"],
+    ["[[rule]]", "enrol_from", "[]", "[\"office\"]"],
+    ["[[rule]]", "verify_new_address", "true", "0"],
+    ["[[rule]]", "new_address_exempts_enrolled", "false", "\"\""],
+    ["[[rule]]", "window", "10", "-1"],
+    ["[[rule]]", "lockout", "{ per_user = 100 }", "{ per_user = 0 }"],
+];
+
 #[test]
 fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
-    // Header, key, what is taken, what is not.
-    let rows = [
-        ("[store]", "path", "\"/srv/mfa\"", "\"srv/mfa\""),
-        ("[store]", "key_file", "\"/srv/key\"", "7"),
-        ("[policy]", "mode", "\"off\"", "\"on\""),
-        ("[policy]", "help", "\"Ask Bob.\"", "\"a\\nb\""),
-        ("[policy]", "services", "[\"sshd\", \"!cron\"]", "[\"\"]"),
-        ("[policy]", "required_from", "2026-12-01", "2026-13-01"),
-        ("[policy]", "trusted", "[\"10.0.0.0/8\"]", "[\"10.0.0.1/8\"]"),
-        ("[policy]", "allow_from", "[\"::1\"]", "[\"localhost\"]"),
-        ("[policy]", "backup_codes_anywhere", "true", "\"true\""),
-        ("[policy]", "methods", "[\"totp\"]", "[]"),
-        ("[policy]", "remember", "\"14d\"", "\"15d\""),
-        ("[policy]", "without_key", "true", "\"yes\""),
-        ("[policy]", "remember_session", "\"1d\"", "\"30s\""),
-        ("[policy]", "enrol_at_login", "\"invite\"", "\"all\""),
-        ("[policy]", "enrol_from", "[\"10.0.0.0/8\"]", "\"10.0.0.0/8\""),
-        ("[policy]", "verify_new_address", "true", "\"yes\""),
-        ("[policy]", "new_address_exempts_enrolled", "true", "1"),
-        ("[login]", "prompt", "\"Code? \"", "\"\\u001b\""),
-        ("[login]", "echo", "true", "1"),
-        ("[self_service]", "allow", "\"first\"", "\"some\""),
-        ("[self_service]", "reauth", "\"invite\"", "\"none\""),
-        ("[totp]", "issuer", "\"a {hostname}\"", "\"a:b\""),
-        ("[totp]", "algorithm", "\"sha512\"", "\"sha384\""),
-        ("[totp]", "digits", "8", "9"),
-        ("[totp]", "period", "300", "14"),
-        ("[totp]", "window", "0", "11"),
-        ("[totp]", "resync_minutes", "0", "11"),
-        ("[hotp]", "look_ahead", "0", "101"),
-        ("[hotp]", "resync", "1000", "1001"),
-        ("[backup_codes]", "count", "1", "0"),
-        ("[backup_codes]", "low", "0", "11"),
-        ("[lockout]", "per_source", "100", "0"),
-        ("[lockout]", "per_user", "1", "101"),
-        ("[lockout]", "first_wait", "86400", "0"),
-        ("[lockout]", "longest_wait", "1", "86401"),
-        ("[lockout]", "disable_after", "100", "101"),
-        ("[lockout]", "backup_codes_per_hour", "1", "0"),
-        ("[lockout]", "known_source_days", "365", "366"),
-        ("[email]", "from", "\"mfa@example.org\"", "\"mfa\""),
-        ("[email]", "sendmail", "\"/opt/bin/sendmail\"", "\"sendmail\""),
-        ("[email]", "smtp", "\"smtps://mail.example.org\"", "\"smtp://mail.example.org\""),
-        ("[email]", "password_file", "\"/etc/mail.password\"", "\"mail.password\""),
-        ("[email]", "ca_file", "\"/etc/ssl/ca.pem\"", "\"ca.pem\""),
-        ("[email]", "timeout", "1", "9"),
-        ("[email]", "code_lifetime", "10", "0"),
-        ("[email]", "per_hour", "20", "21"),
-        ("[email]", "address", "\"{user}@example.org\"", "\"all@example.org\""),
-        ("[[rule]]", "name", "\"night shift\"", "\" \""),
-        ("[[rule]]", "users", "[\"alice\"]", "\"alice\""),
-        ("[[rule]]", "groups", "[\"wheel\"]", "[]"),
-        ("[[rule]]", "services", "[\"!sshd\"]", "[\"a b\"]"),
-        ("[[rule]]", "from", "[\"2001:db8::/32\"]", "[\"fe80::1%eth0\"]"),
-        ("[[rule]]", "console", "false", "0"),
-        ("[[rule]]", "time", "[\"Sat,Sun\"]", "[\"Someday\"]"),
-        ("[[rule]]", "mode", "\"required\"", "true"),
-        ("[[rule]]", "help", "\"\"", "[]"),
-        ("[[rule]]", "required_from", "\"\"", "\"2026-12-01\""),
-        ("[[rule]]", "trusted", "[]", "[\"0.0.0.0/33\"]"),
-        ("[[rule]]", "allow_from", "[]", "\"::1\""),
-        ("[[rule]]", "backup_codes_anywhere", "false", "0"),
-        ("[[rule]]", "methods", "[\"backup_code\", \"email\"]", "[\"sms\"]"),
-        ("[[rule]]", "remember", "\"0\"", "12"),
-        ("[[rule]]", "without_key", "false", "0"),
-        ("[[rule]]", "remember_session", "\"1m\"", "\"25h\""),
-        ("[[rule]]", "enrol_at_login", "\"anybody\"", "true"),
-        ("[[rule]]", "enrol_from", "[]", "[\"office\"]"),
-        ("[[rule]]", "verify_new_address", "true", "0"),
-        ("[[rule]]", "new_address_exempts_enrolled", "false", "\"\""),
-        ("[[rule]]", "window", "10", "-1"),
-        ("[[rule]]", "lockout", "{ per_user = 100 }", "{ per_user = 0 }"),
-    ];
     let mut seen = BTreeSet::new();
-    for (header, key, taken, refused) in rows {
+    for &[header, key, taken, refused] in KEYS {
         // A rule must be for something and set something; mail has a sender, and a password a user.
         let rest = match (header, key) {
             ("[[rule]]", "mode") => "console = true\n",
@@ -210,6 +211,13 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
         };
         parse(&format!("{header}\n{rest}{key} = {taken}\n")).unwrap();
         parse(&format!("{header}\n{rest}{key} = {refused}\n")).unwrap_err();
+        if header == "[lockout]" {
+            let rule = |value: &str| {
+                parse(&format!("[[rule]]\nconsole = true\nlockout = {{ {key} = {value} }}\n"))
+            };
+            rule(taken).unwrap();
+            rule(refused).unwrap_err();
+        }
         assert!(seen.insert((header.to_owned(), key.to_owned())), "{header} {key}");
     }
     let headers = sections().into_iter().map(|name| format!("[{name}]"));
@@ -218,4 +226,48 @@ fn every_key_takes_what_it_should_and_refuses_what_it_should_not() {
         keys.into_iter().map(move |key| (header.clone(), key))
     });
     assert_eq!(all.collect::<BTreeSet<_>>(), seen);
+}
+
+/// The least and the most that a number may be, as the error for another says; none where the key takes
+/// none.
+fn bounds(section: &str, key: &str) -> Option<(i64, i64)> {
+    let error = parse(&format!("[{section}]\n{key} = -1\n")).unwrap_err();
+    let (_, bounds) = error.split_once("a number from ")?;
+    let mut numbers = bounds.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
+    numbers.next().zip(numbers.next())
+}
+
+/// Whether these bounds stand in the text, and not longer ones.
+fn says(text: &str, (low, high): (i64, i64)) -> bool {
+    let bounds = format!("{low} to {high}");
+    text.split(&bounds).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// What the manual page has about a key.
+fn entry(section: &str, key: &str) -> &'static str {
+    let section = MANUAL.split(&format!("\n.SS [{section}]\n")).nth(1).unwrap();
+    let section = section.split("\n.S").next().unwrap();
+    let entry = section.split(&format!("\n.B {key} = ")).nth(1).unwrap();
+    entry.split("\n.TP\n").next().unwrap()
+}
+
+#[test]
+fn the_bounds_of_every_number_are_those_that_are_shown() {
+    let mut numbers = 0;
+    for section in sections() {
+        let shown = SHIPPED.split(&format!("\n[{section}]\n")).nth(1).unwrap();
+        let shown = shown.split("\n[").next().unwrap().replace("\n# ", " ");
+        for key in keys_of(&format!("[{section}]\n")) {
+            let Some((low, high)) = bounds(&section, &key) else { continue };
+            numbers += 1;
+            let from = if section == "email" { "from = \"mfa@example.org\"\n" } else { "" };
+            for (value, taken) in [(low - 1, false), (low, true), (high, true), (high + 1, false)] {
+                let read = parse(&format!("[{section}]\n{from}{key} = {value}\n"));
+                assert_eq!(read.is_ok(), taken, "[{section}] {key} = {value}");
+            }
+            assert!(says(entry(&section, &key), (low, high)), "{key}: {low} to {high}");
+            assert!(says(&shown, (low, high)), "[{section}] {key}: {low} to {high}");
+        }
+    }
+    assert!(numbers >= 18, "{numbers}");
 }

@@ -32,6 +32,17 @@ pub fn next_second() {
     }
 }
 
+/// A zone file, `/etc/localtime`, of a rule of POSIX (`CET-1CEST,M3.5.0,M10.5.0/3`): of version 2 of
+/// RFC 8536, with nothing but its footer.
+pub fn zone_file(rule: &str) -> Vec<u8> {
+    let mut block = b"TZif2".to_vec();
+    block.extend([0; 15]);
+    let counts = [0u32, 0, 0, 0, 1, 4];
+    block.extend(counts.iter().flat_map(|count| count.to_be_bytes()));
+    block.extend([&[0; 6][..], b"UTC\0"].concat());
+    [&block[..], &block, format!("\n{rule}\n").as_bytes()].concat()
+}
+
 /// A line of a stack that is judged by that clock.
 pub fn module() -> String {
     if mode::is_resident() {

@@ -1,15 +1,21 @@
 /*
  * An NSS source as sssd, winbind and LDAP's are: it knows one user, answers to the short name and to
- * the qualified one, and gives the qualified one as the name. PASSWORD_HASH is said by directory.rs.
+ * the qualified one, and gives the qualified one as the name; and one group, in which alice is, who is
+ * the host's own. While DOWN is there it says of groups what nslcd's says that is not running.
+ * PASSWORD_HASH and DOWN are said by directory.rs.
  */
 #include <errno.h>
+#include <grp.h>
 #include <nss.h>
 #include <pwd.h>
 #include <shadow.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME "carol@example.org"
 #define UID 5000
+#define GROUP "helpdesk"
+#define GID 5001
 
 static int is_carol(const char *name)
 {
@@ -58,5 +64,36 @@ enum nss_status _nss_directory_getspnam_r(const char *name, struct spwd *entry, 
 		.sp_expire = -1,
 		.sp_flag = ~0ul,
 	};
+	return NSS_STATUS_SUCCESS;
+}
+
+static int is_down(int *error)
+{
+	*error = ENOENT;
+	return access(DOWN, F_OK) == 0;
+}
+
+enum nss_status _nss_directory_getgrnam_r(const char *name, struct group *entry, char *buffer,
+					  size_t size, int *error)
+{
+	static char *nobody[] = { NULL };
+
+	if (is_down(error))
+		return NSS_STATUS_UNAVAIL;
+	if (strcmp(name, GROUP) != 0)
+		return NSS_STATUS_NOTFOUND;
+	*entry = (struct group){ .gr_name = GROUP, .gr_passwd = "x", .gr_gid = GID, .gr_mem = nobody };
+	return NSS_STATUS_SUCCESS;
+}
+
+enum nss_status _nss_directory_initgroups_dyn(const char *user, gid_t skipped, long int *count,
+					      long int *room, gid_t **groups, long int limit,
+					      int *error)
+{
+	if (is_down(error))
+		return NSS_STATUS_UNAVAIL;
+	if (strcmp(user, "alice") != 0 || *count >= *room)
+		return NSS_STATUS_NOTFOUND;
+	(*groups)[(*count)++] = GID;
 	return NSS_STATUS_SUCCESS;
 }

@@ -16,8 +16,11 @@ pub const SHORT: &str = "carol";
 /// The user's uid and gid, which no name stands for in `/etc/passwd`.
 pub const UID: &str = "5000";
 
+/// While this file is there, the directory says nothing of groups: as if its daemon had ended.
+pub const DOWN: &str = "/run/directory.down";
+
 impl Host {
-    /// Has the directory, with [`CAROL`] in it.
+    /// Has the directory, with [`CAROL`] in it, and the group `helpdesk` with alice, who is the host's.
     #[must_use]
     pub fn directory(self, password: &str) -> Self {
         let directory = TemporaryDirectory::new();
@@ -26,11 +29,14 @@ impl Host {
             .args(["-shared", "-fPIC", "-O1", "-o"])
             .arg(&library)
             .arg(format!("-DPASSWORD_HASH=\"{}\"", hash(password)))
+            .arg(format!("-DDOWN=\"{DOWN}\""))
             .arg(cache::tree().join("tests/src/directory.c"))
             .status()
             .unwrap();
         assert!(status.success(), "gcc: {status}");
-        self.file("/usr/lib/libnss_directory.so.2", fs::read(&library).unwrap())
-            .file("/etc/nsswitch.conf", "passwd: files directory\nshadow: files directory\n")
+        self.file("/usr/lib/libnss_directory.so.2", fs::read(&library).unwrap()).file(
+            "/etc/nsswitch.conf",
+            "passwd: files directory\nshadow: files directory\ngroup: files directory\n",
+        )
     }
 }

@@ -17,6 +17,11 @@ impl Names {
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
+
+    /// Whether all others are among them.
+    pub(super) fn cover(&self, others: &Self) -> bool {
+        others.0.iter().all(|name| self.0.contains(name))
+    }
 }
 
 impl<'de> Deserialize<'de> for Names {
@@ -50,6 +55,11 @@ impl Services {
             }
         }
         named || !by_name
+    }
+
+    /// Those that are named and not left out.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str).filter(|name| !name.starts_with('!'))
     }
 
     /// Whether none is named: all.

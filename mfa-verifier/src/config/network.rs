@@ -20,6 +20,11 @@ impl Networks {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether each of the others lies in one of them.
+    pub(super) fn cover(&self, others: &Self) -> bool {
+        others.0.iter().all(|other| self.0.iter().any(|network| network.contains(other)))
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

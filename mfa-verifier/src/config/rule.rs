@@ -92,6 +92,23 @@ struct LockoutOverrides {
     known_source_days: Option<u32>,
 }
 
+impl Matchers {
+    /// Whether all that `other` matches is matched by these, as far as that shows in how they are
+    /// written.
+    #[must_use]
+    pub fn cover(&self, other: &Self) -> bool {
+        fn covers<T>(these: Option<&T>, other: Option<&T>, cover: fn(&T, &T) -> bool) -> bool {
+            these.is_none_or(|these| other.is_some_and(|other| cover(these, other)))
+        }
+        covers(self.users.as_ref(), other.users.as_ref(), Names::cover)
+            && covers(self.groups.as_ref(), other.groups.as_ref(), Names::cover)
+            && covers(self.services.as_ref(), other.services.as_ref(), |one, two| one == two)
+            && covers(self.from.as_ref(), other.from.as_ref(), Networks::cover)
+            && covers(self.console.as_ref(), other.console.as_ref(), |one, two| one == two)
+            && covers(self.time.as_ref(), other.time.as_ref(), |one, two| one == two)
+    }
+}
+
 impl Rule {
     /// `config` where this rule holds.
     #[must_use]
@@ -110,6 +127,12 @@ impl Rule {
         let mut policy = policy.clone();
         self.sets.apply(&mut policy);
         policy
+    }
+
+    /// The mode that it sets.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.sets.mode
     }
 
     /// The day or moment that it sets for `required`.

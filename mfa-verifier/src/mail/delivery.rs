@@ -13,6 +13,7 @@ use mfa_protocol::mail::{Fault, Route, Server, Submission, Task, UNSENT, first_l
 use mfa_protocol::relay::decode;
 use mfa_protocol::trusted;
 use mfa_protocol::{Secret, paths};
+use mfa_sys::end_with_us;
 use zeroize::Zeroizing;
 
 use super::MailError;
@@ -88,6 +89,8 @@ fn start(task: &Task, listen: Listen, bound: Duration) -> Result<Left, MailError
     // What was opened is what runs.
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("mfa-mail");
+    // Whoever is bounded by nobody any more could wait for ever, with a code in hand.
+    end_with_us(&mut command);
     run(command, listen, &task, bound).map_err(MailError::Io)
 }
 

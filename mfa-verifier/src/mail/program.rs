@@ -1,7 +1,7 @@
 //! Running a program within a bound, whatever it does.
 //!
 //! Nothing here waits for the program beyond that: its input is a file, what it says is read as it
-//! comes and mostly thrown away, and it ends with its process group.
+//! comes and mostly thrown away, and one that does not end in time ends with its process group.
 
 use std::fmt;
 use std::fs::File;
@@ -100,6 +100,9 @@ pub(super) fn run(
         }
         ear.wait(left.min(GLANCE))?;
     };
+    if end == End::Exit(0) {
+        group.let_go();
+    }
     drop(group);
     // What it said last; others may hold the pipe for as long as they like.
     ear.listen()?;
@@ -159,7 +162,7 @@ impl Ear {
     }
 }
 
-/// A process and its group, which do not outlive this.
+/// A process and its group, which do not outlive this, if they are not let go.
 struct Group(Option<Child>);
 
 impl Group {
@@ -173,6 +176,14 @@ impl Group {
             WaitStatus::Signaled(_, signal, _) => Some(End::Signal(signal)),
             _ => None,
         })
+    }
+
+    /// Reaps the process, which has ended well, and leaves its group to itself: Exim, sendmail and dma end
+    /// when they have a message in their queue, and deliver it in the background.
+    fn let_go(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.wait();
+        }
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -253,6 +264,30 @@ mod tests {
         let left = shell("echo said >&2; setsid sleep 5 & exit 0", Listen::Error, "", LONG);
         assert_eq!((left.end, &left.said[..]), (End::Exit(0), &b"said\n"[..]));
         assert!(begun.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn what_a_program_that_ended_well_has_left_to_do_in_the_background_is_done() {
+        let place = format!("/var/cache/pam_mfa-tests/unit/program-{}", std::process::id());
+        std::fs::create_dir_all(&place).unwrap();
+        // It waits there until somebody reads.
+        let script = format!("mkfifo {place}/fifo; echo delivered > {place}/fifo & exit 0");
+        let left = shell(&script, Listen::Error, "", LONG);
+        assert_eq!(left.end, End::Exit(0));
+        let mut reader = fifo(&format!("{place}/fifo"));
+        let ready = &mut [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(ready, PollTimeout::from(10_000_u16)).unwrap(), 1, "it was ended");
+        let mut said = [0; 32];
+        let length = reader.read(&mut said).unwrap();
+        assert_eq!(said[..length], *b"delivered\n");
+        std::fs::remove_dir_all(place).unwrap();
+    }
+
+    /// A FIFO, opened without waiting for who writes.
+    fn fifo(path: &str) -> File {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlag::O_NONBLOCK.bits();
+        std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).unwrap()
     }
 
     #[test]

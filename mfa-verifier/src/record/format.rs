@@ -143,8 +143,11 @@ fn decode<'a, T: Deserialize<'a> + Into<UserRecord>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::factor::Method;
     use crate::record::tests::largest;
-    use crate::record::{Altered, Invitation};
+    use crate::record::{Altered, Invitation, Network, Remembered, Token, Use};
+    use crate::source::Source;
+    use mfa_protocol::message::Tie;
 
     #[test]
     fn the_largest_record_stays_within_its_bound() {
@@ -196,21 +199,65 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_version_3_is_read_and_knows_of_no_mail() {
-        // What version 3 wrote: the same device, nothing else but a token and a remembered login.
-        let device = [1, 1, b'a', 1, 0xaa, 0, 6, 0, 30, 1, 7, 0, 0, 9, 0, 0, 0];
-        let token = [&[1, 1, b't'][..], &[7; 20], &[8, 9, 0, 0, 0]].concat();
-        let login =
-            [&[1, 5][..], &[6; 16], &[2, 4, b's', b'u', b'd', b'o', 0, 1, 10, 11, 0]].concat();
+    fn a_record_of_version_3_is_read_with_all_that_came_with_it_and_knows_of_no_mail() {
+        let alterations = [2, 8, 0, 6, 1, b't', 0, 9, 0, 7, 1, b't', 1];
+        let here = [1, 192, 0, 2, 7];
+        let networks = [&[2, 0, 10, 0, 0, 0, 8, 1][..], &[0; 16], &[64]].concat();
+        let token =
+            [&[1, b't'][..], &[7; 20], &[9, 0x80, 1], &networks, &[1, 2, b's', b'u', 1, 5], &here]
+                .concat();
+        let su = [2, b's', b'u'];
+        let remembered = [
+            &[4, 1][..],
+            &[[8; 16].as_slice(), &[0], &su, &[2], &[9; 8], &[0, 5, 0x80, 1, 0]].concat(),
+            &[2],
+            &[[8; 16].as_slice(), &[1], &su, &here, &[1, 5, 0x80, 1, 1, 6]].concat(),
+            &[3],
+            &[[8; 16].as_slice(), &[2], &su, &[0, 2, 5, 0x80, 1, 0]].concat(),
+            // Nobody is remembered so, but the numbers mean this.
+            &[4],
+            &[[8; 16].as_slice(), &[2], &su, &[3, 3, 5, 0x80, 1, 0]].concat(),
+        ]
+        .concat();
         let version_3 =
-            [&[3, 1][..], &device[..], &[2, 1, 0, 0, 0, 0, 0, 0, 0], &token, &login].concat();
+            [&[3, 0, 2, 0, 0, 0, 0, 0, 0, 0][..], &alterations, &[1], &token, &remembered].concat();
+
         let record = UserRecord::decode(&version_3).unwrap();
-        assert_eq!((record.devices[0].label.as_str(), record.tokens[0].name.as_str()), ("a", "t"));
-        assert_eq!(
-            (record.remembered[0].service.as_str(), record.remembered[0].until),
-            ("sudo", 11)
-        );
+        let altered: Vec<_> = record.alterations.iter().map(|noted| noted.what).collect();
+        assert_eq!(altered, [Altered::TokenMade, Altered::TokenRevoked]);
+        let here = Source::V4([192, 0, 2, 7]);
+        let token = Token {
+            name: "t".to_owned(),
+            hash: [7; 20],
+            made: 9,
+            expires: 128,
+            networks: vec![Network::V4([10, 0, 0, 0], 8), Network::V6([0; 16], 64)],
+            services: vec!["su".to_owned()],
+            last_used: Some(Use { at: 5, from: here }),
+        };
+        assert_eq!(record.tokens, [token]);
+        let login = |number, by, from, given, last_used| Remembered {
+            number,
+            bound_to: [8; 16],
+            by,
+            service: "su".to_owned(),
+            from,
+            given,
+            since: 5,
+            until: 128,
+            last_used,
+        };
+        let expected = [
+            login(1, Tie::Key, Source::V6([9; 8]), Method::Totp, None),
+            login(2, Tie::Source, here, Method::Hotp, Some(6)),
+            login(3, Tie::Session, Source::Local, Method::BackupCode, None),
+            login(4, Tie::Session, Source::Unknown, Method::Token, None),
+        ];
+        assert_eq!(record.remembered, expected);
         assert_eq!(record.mail_codes, MailCodes::default());
+        // What version 4 writes: the same, and codes by mail, of which there are none.
+        let version_4 = [&[4], &version_3[1..], &[0; 5]].concat();
+        assert_eq!(*record.encode().unwrap(), version_4);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 use super::*;
+use crate::config::Config;
 use crate::factor::codes;
 use crate::factor::otp::tests::device;
 use crate::factor::tokens::tests::token;
-use crate::record::Use;
+use crate::judge::{Attempt, Code, judge};
+use crate::record::tests::largest;
+use crate::record::{Token, Use};
 use mfa_protocol::message::Algorithm;
 
 const NOW: u64 = 1_800_000_000;
@@ -209,6 +212,54 @@ fn a_clock_that_was_set_back_prolongs_nothing() {
         assert!(recalls(&record, &by_key(KEY), used.at));
         assert!(!recalls(&record, &by_key(KEY), used.at - 1));
     }
+}
+
+/// The record after a wrong code at this console.
+fn after_a_wrong_code(record: UserRecord, now: u64) -> UserRecord {
+    let code = Code::OneTime("000000".to_owned().into());
+    judge(record, &Attempt { code, source: Source::Local }, now, &Config::default()).1
+}
+
+#[test]
+fn what_is_noted_after_the_clock_was_set_back_does_not_hide_that_it_was() {
+    let mut record = after_a_wrong_code(remembering(&by_key(KEY)), NOW + 13 * HOUR);
+    assert!(!recalls(&record, &by_key(KEY), NOW + HOUR));
+    // The first is not judged: who was wrong in the future waits for an hour.
+    for later in [HOUR, 2 * HOUR] {
+        record = after_a_wrong_code(record, NOW + later);
+        assert!(!recalls(&record, &by_key(KEY), NOW + later));
+    }
+    // Where it goes on as it should, a wrong code ends nothing.
+    let record = after_a_wrong_code(remembering(&by_key(KEY)), NOW + HOUR);
+    assert!(recalls(&record, &by_key(KEY), NOW + HOUR));
+}
+
+#[test]
+fn what_was_remembered_while_the_clock_ran_ahead_is_not_good_when_that_time_comes() {
+    let (ahead, mut record) = (NOW + 365 * 86_400, record());
+    record.remember(&bond(&by_key(KEY)).unwrap(), Method::Totp, ahead);
+    let record = after_a_wrong_code(record, NOW);
+    assert!(!recalls(&record, &by_key(KEY), ahead + 1));
+}
+
+#[test]
+fn a_record_that_is_full_remembers_nothing_and_says_so() {
+    let mut full = largest();
+    while full.encode().is_ok() {
+        let service = "x".repeat(MAX_SERVICE);
+        full.tokens.push(Token { services: vec![service; 2], ..token([0xff; 20]) });
+    }
+    full.fit();
+    let without_key = PolicyConfig { without_key: true, ..policy() };
+    let request = LoginRequest {
+        service: "x".repeat(MAX_SERVICE),
+        rhost: Some("2001:db8::7".to_owned()),
+        ..by_password()
+    };
+    let bond = Bond::of(&without_key, &request, Purpose::Login, None).unwrap();
+    assert_eq!(full.remember(&bond, Method::Totp, NOW), None);
+    let end = Some(NOW + 12 * HOUR);
+    assert_eq!(record().remember(&bond, Method::Totp, NOW), end);
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Host {
     pub letters: RefCell<Vec<(String, String)>>,
     /// Whether the mailer takes none.
     pub unsendable: Cell<bool>,
+    /// Whether the host does not say which time it is here, and who is in which group.
+    pub silent: Cell<bool>,
 }
 
 impl Host {
@@ -62,7 +64,21 @@ impl Host {
         let (now, pam) = (Cell::new(NOW), Cell::new((true, true)));
         let (tick, lines, session) = (Cell::new(0), RefCell::default(), RefCell::default());
         let (late, letters, unsendable) = (Cell::default(), RefCell::default(), Cell::default());
-        Self { config, store, now, late, tick, lines, caller, pam, session, letters, unsendable }
+        let silent = Cell::default();
+        Self {
+            config,
+            store,
+            now,
+            late,
+            tick,
+            lines,
+            caller,
+            pam,
+            session,
+            letters,
+            unsendable,
+            silent,
+        }
     }
 
     pub fn with_alice(mode: Mode) -> (Self, Vec<String>) {
@@ -82,8 +98,11 @@ impl Host {
             policy_file: Path::new("/etc/pam_mfa/config.toml"),
             archive: self,
             users: self,
+            has_service: &|name: &str| ["sshd", "sudo", "sudo-i"].contains(&name),
             now: &|| self.now.replace(self.now.get() + self.tick.get()),
-            zone: &|| Zone::of_rule("CET-1CEST,M3.5.0,M10.5.0/3"),
+            zone: &|| {
+                Zone::of_rule(if self.silent.get() { "" } else { "CET-1CEST,M3.5.0,M10.5.0/3" })
+            },
             late: &|| self.late.get(),
             log: self,
             hostname: "host",
@@ -123,7 +142,9 @@ impl Archive for Host {
 }
 
 impl Users for Host {
+    /// Alice also by a longer name.
     fn by_name(&self, name: &[u8]) -> io::Result<Option<Owner>> {
+        let name = if name == b"alice@example.org" { &b"alice"[..] } else { name };
         let known = [("alice", 1000), ("bob", 1001)];
         Ok(known
             .iter()
@@ -137,6 +158,9 @@ impl Users for Host {
 
     /// Alice is in `wheel`.
     fn groups(&self, user: &[u8], among: &BTreeSet<&str>) -> io::Result<BTreeSet<String>> {
+        if self.silent.get() {
+            return Err(io::Error::other("the directory is down"));
+        }
         let wheel = among.contains("wheel") && user == b"alice";
         Ok(wheel.then(|| "wheel".to_owned()).into_iter().collect())
     }

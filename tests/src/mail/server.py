@@ -7,6 +7,8 @@ server.py KIND PORT [CERTIFICATE KEY]. Says "ready" when it listens.
     quoting               refuses every message, and quotes it
     echoing               as tls, and quotes the password that it refuses
     forgetful             offers no STARTTLS
+    injecting             somebody between says yes to everything in plain, and the server refuses the message
+    anticipating          the same, to the first command alone
     full                  a queue of connections that has no room for another
     silent                no greeting
     dripping              a greeting that does not end, a byte at a time
@@ -125,8 +127,35 @@ def fail():
             pass
 
 
+def inject(connection):
+    lines = connection.makefile("rwb", buffering=0)
+    lines.write(b"220 mail.example.org\r\n")
+    lines.readline()
+    lines.write(b"250-mail.example.org\r\n250 STARTTLS\r\n")
+    lines.readline()
+    hello = b"250-mail.example.org\r\n250 AUTH PLAIN\r\n"
+    yes = b"235 yes\r\n250 yes\r\n250 yes\r\n354 yes\r\n250 yes\r\n"
+    lines.write(b"220 go ahead\r\n" + hello + (yes if kind == "injecting" else b""))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[3], sys.argv[4])
+    lines = tls.wrap_socket(connection, server_side=True).makefile("rwb", buffering=0)
+    replies = {b"EHLO": hello, b"AUTH": b"235 yes\r\n", b"DATA": b"354 go ahead\r\n"}
+    while line := lines.readline():
+        verb = line.split()[0].upper()
+        if verb == b"EHLO":
+            # Who is between can hold it up.
+            time.sleep(0.2)
+        lines.write(replies.get(verb, b"250 yes\r\n"))
+        if verb == b"DATA":
+            while lines.readline() != b".\r\n":
+                pass
+            lines.write(b"554 no\r\n")
+
+
 def serve(connection):
-    if kind == "silent":
+    if kind in ("injecting", "anticipating"):
+        inject(connection)
+    elif kind == "silent":
         time.sleep(1000)
     elif kind == "dripping":
         while True:

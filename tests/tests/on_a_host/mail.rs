@@ -104,6 +104,16 @@ fn nothing_is_sent_to_a_server_that_cannot_show_who_it_is() {
 }
 
 #[test]
+fn what_somebody_between_says_before_tls_begins_is_no_reply_of_the_server() {
+    let host = Host::new().mailer().start();
+    host.make_certificate();
+    let _servers = [host.mail_server("injecting", 2525), host.mail_server("anticipating", 2526)];
+    let sent = |port| host.send_mail(&server("smtp+starttls", SERVER_NAME, port), TO);
+    refused(&sent(2525), "no TLS with the mail server mail.example.org:2525: something was said");
+    refused(&sent(2526), "of no use: it does not ask for the message");
+}
+
+#[test]
 fn a_refusal_is_told_by_what_it_is_about_and_quotes_no_secret() {
     let host = Host::new().mailer().start();
     host.make_certificate();
@@ -173,6 +183,23 @@ fn a_server_that_hangs_anywhere_is_given_up_at_the_bound() {
     until("all processes are gone", || {
         host.run(&["pgrep", "-x", "send-mail|mfa-mail"]).stdout.is_empty()
     });
+}
+
+#[test]
+fn a_mail_that_is_under_way_ends_with_the_verifier_that_bounds_it() {
+    let host = with_program("exec sleep 1000");
+    let _server = host.mail_server("dripping", 2525);
+    for (email, waits) in
+        [(plain(2525), "mfa-mail"), (format!("sendmail = \"{PROGRAM}\""), "sleep")]
+    {
+        let mut command = host.mail_command("/etc/pam_mfa/mail.toml", &email, TO);
+        let mut sending = command.stdout(Stdio::null()).spawn().unwrap();
+        let is_waiting = || host.run(&["pgrep", "-x", waits]).code == Some(0);
+        until("the mail is under way", is_waiting);
+        host.shell("kill -KILL $(pgrep -x send-mail)");
+        sending.wait().unwrap();
+        until("nobody waits any more", || !is_waiting());
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ mod pam_calls;
 mod planted_files;
 mod policies_of_the_readme;
 mod policy_rules;
+mod policy_table;
+mod policy_unsure;
 mod races;
 mod readme;
 mod reauthentication;

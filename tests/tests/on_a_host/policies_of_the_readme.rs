@@ -179,6 +179,8 @@ fn sudo_asks_once_in_ten_minutes() {
         "echo 1000 > /proc/self/loginuid
          for time in first second third; do
              setpriv --reuid alice --regid alice --init-groups sudo -k echo \"the $time\"
+             # sudo throws away what was typed when it ends.
+             echo \"$time is over\"
              read line
          done",
     );
@@ -190,6 +192,7 @@ fn sudo_asks_once_in_ten_minutes() {
     terminal.expect(CODE);
     terminal.send_line(&phone.code_at_step(now / 30));
     terminal.expect("the first");
+    terminal.expect("first is over");
     host.set_clock(now + 599);
     terminal.send_line("");
     give_password(&mut terminal);
@@ -199,6 +202,7 @@ fn sudo_asks_once_in_ten_minutes() {
     let listed = host.setup_by_clock("alice", &["remembered", "--json"]).json();
     assert_eq!(listed["remembered"][0]["until"], "2027-01-15T08:10:00Z");
     host.set_clock(now + 600);
+    terminal.expect("second is over");
     terminal.send_line("");
     give_password(&mut terminal);
     terminal.expect(CODE);

@@ -1,7 +1,7 @@
 //! Rules and networks on a host: who is taken for whom and from where, and what nobody may gain by it.
 
 use mfa_tests::pam::{Attempt, IGNORED, Style, exact};
-use mfa_tests::{Host, Running};
+use mfa_tests::{Host, Running, clock};
 use serde_json::Value;
 
 const POLICY: &str = "/etc/pam_mfa/config.toml";
@@ -271,17 +271,7 @@ fn times_are_those_of_the_host_s_zone_whatever_the_environment_says() {
     };
     host.shell("rm -f /etc/localtime");
     assert_eq!(asked("2026-07-01T20:30:00Z"), "challenge", "UTC where no zone is set");
-    // RFC 8536: a file of version 2 with nothing but its footer's rule.
-    let header = |counts: [u32; 6]| {
-        let mut header = b"TZif2".to_vec();
-        header.extend([0; 15]);
-        header.extend(counts.iter().flat_map(|count| count.to_be_bytes()));
-        header
-    };
-    let utc = [&[0; 6][..], b"UTC\0"].concat();
-    let block = [header([0, 0, 0, 0, 1, 4]), utc].concat();
-    let zone = [&block[..], &block, b"\nCET-1CEST,M3.5.0,M10.5.0/3\n"].concat();
-    host.write("/etc/localtime", zone);
+    host.write("/etc/localtime", clock::zone_file("CET-1CEST,M3.5.0,M10.5.0/3"));
     assert_eq!(asked("2026-07-01T20:30:00Z"), "exempt", "22:30 in summer");
     assert_eq!(asked("2026-12-01T20:30:00Z"), "challenge", "21:30 in winter");
     assert_eq!(asked("2026-12-01 22:00"), "exempt");

@@ -155,6 +155,8 @@ fn sudo_twice(host: &Running) -> Pty {
         "echo 1000 > /proc/self/loginuid
          as='setpriv --reuid alice --regid alice --init-groups'
          $as sudo -k echo done once
+         # sudo throws away what was typed when it ends.
+         echo once is over
          read line
          $as sudo -k echo done twice",
     )
@@ -181,6 +183,7 @@ fn sudo_asks_once_in_ten_minutes_of_a_session_and_in_every_other_session() {
     second.expect("done once");
 
     host.set_clock(NOW + 599);
+    first.expect("once is over");
     first.send_line("");
     give_password(&mut first);
     first.expect("done twice");
@@ -191,6 +194,7 @@ fn sudo_asks_once_in_ten_minutes_of_a_session_and_in_every_other_session() {
     assert_eq!((by(0), by(1), by(2)), (Some("session"), Some("session"), None));
 
     host.set_clock(NOW + 60 + 600);
+    second.expect("once is over");
     second.send_line("");
     give_password(&mut second);
     second.expect(CODE);

@@ -2,7 +2,7 @@
 
 use crate::client::Process;
 use crate::crowds::{self, SESSIONS, USERS};
-use crate::figures::Figures;
+use crate::figures::{Estimate, Figures};
 use crate::footprint::{OPEN, store_row};
 use crate::growth;
 use crate::logins::{ARGON2, Given, Subject, row};
@@ -13,22 +13,55 @@ use crate::run::Run;
 pub struct Bound {
     pub what: String,
     pub measured: String,
-    pub holds: bool,
+    pub verdict: Verdict,
 }
 
-fn bound(what: impl Into<String>, (measured, holds): (String, bool)) -> Bound {
-    Bound { what: what.into(), measured, holds }
+/// What came of a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Holds,
+    /// The medians miss it, by less than they are known to.
+    Unclear,
+    Fails,
+}
+
+impl Verdict {
+    /// `value` is no more than `most`, and at the least `low`.
+    fn of(value: f64, low: f64, most: f64) -> Self {
+        match (value <= most, low <= most) {
+            (true, _) => Self::Holds,
+            (false, true) => Self::Unclear,
+            (false, false) => Self::Fails,
+        }
+    }
+
+    fn exactly(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::Fails }
+    }
+}
+
+fn bound(what: impl Into<String>, (measured, verdict): (String, Verdict)) -> Bound {
+    Bound { what: what.into(), measured, verdict }
 }
 
 /// `value` is no more than `most` times `other`.
-fn ratio(value: f64, other: f64, most: f64) -> (String, bool) {
-    let ratio = value / other;
-    (format!("{ratio:.2}"), ratio <= most)
+fn ratio(value: Estimate, other: Estimate, most: f64) -> (String, Verdict) {
+    let ratio = value.median / other.median;
+    let (low, high) = (value.low / other.high, value.high / other.low);
+    (format!("{ratio:.2} ({low:.2} to {high:.2})"), Verdict::of(ratio, low, most))
 }
 
 /// `more` is no more than `most` above `less`; microseconds.
-fn above(more: f64, less: f64, most: f64) -> (String, bool) {
-    (format!("{:.0} µs above {less:.0}", more - less), more - less <= most)
+fn above(more: Estimate, less: Estimate, most: Estimate) -> (String, Verdict) {
+    let difference = more.median - less.median;
+    let (low, high) = (more.low - less.high, more.high - less.low);
+    let excess = Verdict::of(difference - most.median, low - most.high, 0.0);
+    (format!("{difference:.0} µs ({low:.0} to {high:.0}) above {:.0}", less.median), excess)
+}
+
+/// What is not measured, but demanded.
+fn exact(value: f64) -> Estimate {
+    Estimate { median: value, low: value, high: value }
 }
 
 /// All of them.
@@ -45,11 +78,11 @@ fn of_logins(figures: &Figures) -> Vec<Bound> {
     use Given::{Backup, Right, Wrong};
     use Process::{Fresh, Lasting};
     use Subject::{Google, Spawned, Warm};
-    let median = |subject, given, process| figures.median(&row(subject, given, process));
+    let median = |subject, given, process| figures.estimate(&row(subject, given, process));
     let right = median(Warm, Right, Lasting);
     let wrong = median(Warm, Wrong, Lasting);
     let spawned = median(Spawned, Right, Lasting);
-    let argon2 = figures.median(ARGON2);
+    let argon2 = figures.estimate(ARGON2);
     vec![
         bound(
             "right code, resident warm, in process: at most 0.7 of google-authenticator, aim 0.5",
@@ -65,8 +98,9 @@ fn of_logins(figures: &Figures) -> Vec<Bound> {
         ),
         bound(
             format!(
-                "backup code, resident warm, in process: at most one Argon2 ({argon2:.0} µs) above a \
-                 right code"
+                "backup code, resident warm, in process: at most one Argon2 ({:.0} µs) above a \
+                 right code",
+                argon2.median
             ),
             above(median(Warm, Backup, Lasting), right, argon2),
         ),
@@ -77,11 +111,15 @@ fn of_logins(figures: &Figures) -> Vec<Bound> {
         bound(
             "right code, spawned, in process: at most 2 ms above the store's own open and save in a \
              new process",
-            above(spawned, figures.median(&store_row("open and save in a new process")), 2_000.0),
+            above(
+                spawned,
+                figures.estimate(&store_row("open and save in a new process")),
+                exact(2_000.0),
+            ),
         ),
         bound(
             "the same above the store's own open, save and close in a process that did it before",
-            above(spawned, figures.median(&store_row("open, save and close")), 2_000.0),
+            above(spawned, figures.estimate(&store_row("open, save and close")), exact(2_000.0)),
         ),
     ]
 }
@@ -93,16 +131,16 @@ fn of_crowds(figures: &Figures) -> Vec<Bound> {
         let least = figures.of(&crowds::let_in_row(subject)).least();
         bounds.push(bound(
             format!("{USERS} users at once, {subject}: all let in"),
-            (format!("{least} in the worst round"), least == u64::from(USERS)),
+            (format!("{least} in the worst round"), Verdict::exactly(least == u64::from(USERS))),
         ));
         let one = figures.of(&crowds::one_code_row(subject));
         let (least, most) = (one.least(), one.most());
         bounds.push(bound(
             format!("{SESSIONS} sessions with one code, {subject}: one let in"),
-            (format!("{least} to {most}"), (least, most) == (1, 1)),
+            (format!("{least} to {most}"), Verdict::exactly((least, most) == (1, 1))),
         ));
     }
-    let round = |subject| figures.median(&crowds::round_row(subject));
+    let round = |subject| figures.estimate(&crowds::round_row(subject));
     bounds.push(bound(
         format!("{USERS} users at once, resident warm: no slower than google-authenticator"),
         ratio(round("pam_mfa resident warm"), round("google-authenticator"), 1.0),
@@ -114,7 +152,7 @@ fn of_growth(run: &Run) -> Vec<Bound> {
     let (least, most) = (run.size.enrolled[0], *run.size.enrolled.last().unwrap());
     let ours = growth::SUBJECTS.iter().filter(|subject| subject.starts_with("pam_mfa"));
     let of = |subject: &&str| {
-        let median = |enrolled| run.figures.median(&growth::row(subject, enrolled));
+        let median = |enrolled| run.figures.estimate(&growth::row(subject, enrolled));
         let what =
             format!("{subject}, {most} users enrolled: at most 1.1 of what it is with {least}");
         // Medians of one and the same thing lie so far apart in one run.
@@ -125,18 +163,20 @@ fn of_growth(run: &Run) -> Vec<Bound> {
 
 fn of_refusals(figures: &Figures) -> Vec<Bound> {
     let of = |(subject, _): (&str, &str)| {
-        let medians = refusals::STATES.map(|state| figures.median(&refusals::row(subject, state)));
-        let least = medians.into_iter().fold(f64::INFINITY, f64::min);
-        let most = medians.into_iter().fold(0.0, f64::max);
-        let apart = (most / least - 1.0) * 100.0;
-        let what = format!("four refusals, {subject}: medians within 5 %");
-        bound(what, (format!("{apart:.1} %"), apart <= 5.0))
+        refusals::STATES.map(|state| {
+            let mut two = [refusals::row(subject, state), refusals::enrolled_row(subject, state)]
+                .map(|row| figures.estimate(&row));
+            two.sort_by(|a, b| a.median.total_cmp(&b.median));
+            let what =
+                format!("refused, {subject}, enrolled beside {state}: the dearer at most 1.05");
+            bound(what, ratio(two[1], two[0], 1.05))
+        })
     };
-    refusals::SERVICES.into_iter().map(of).collect()
+    refusals::SERVICES.into_iter().flat_map(of).collect()
 }
 
 fn of_footprint(run: &Run) -> Vec<Bound> {
-    let kib = |value: u64, most: u64| (format!("{value} KiB"), value <= most);
+    let kib = |value: u64, most: u64| (format!("{value} KiB"), Verdict::exactly(value <= most));
     let footprint = &run.footprint;
     let logins = run.size.logins;
     vec![
@@ -155,4 +195,22 @@ fn of_footprint(run: &Run) -> Vec<Bound> {
             kib(footprint.with_open_dbs.0, 62_500),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_is_missed_by_less_than_is_known_is_neither_kept_nor_missed() {
+        let about = |median, off| Estimate { median, low: median - off, high: median + off };
+        let verdict = |value, other| ratio(value, other, 1.0).1;
+        assert_eq!(verdict(about(99.0, 9.0), about(100.0, 9.0)), Verdict::Holds);
+        assert_eq!(verdict(about(102.0, 1.5), about(100.0, 1.5)), Verdict::Unclear);
+        assert_eq!(verdict(about(104.0, 1.5), about(100.0, 1.5)), Verdict::Fails);
+        let verdict = |more, most| above(more, exact(10.0), most).1;
+        assert_eq!(verdict(exact(30.0), exact(20.0)), Verdict::Holds);
+        assert_eq!(verdict(exact(31.0), about(20.0, 2.0)), Verdict::Unclear);
+        assert_eq!(verdict(exact(33.0), about(20.0, 2.0)), Verdict::Fails);
+    }
 }

@@ -57,10 +57,11 @@ impl Run {
     /// Measures, and says on standard error how far it is.
     pub fn take(size: Size) -> Self {
         let since = Instant::now();
+        let before = Processors::now();
         let say = |what: &str| eprintln!("{:>4} s  {what}", since.elapsed().as_secs());
         let mut figures = Figures::default();
         let mut ground = Ground::new();
-        let machine = describe(&ground);
+        let mut machine = describe(&ground);
         say("logins, one after the other");
         logins::measure(&mut ground, &mut figures, size.repetitions);
         say("the store alone");
@@ -79,6 +80,7 @@ impl Run {
         let written = growth::measure(&mut ground, &mut figures, size.enrolled, size.repetitions);
         drop(ground);
         say("done");
+        machine.push(("taken by the hypervisor", Processors::now().stolen_since(&before)));
         Self { size, machine, figures, footprint, written, took: since.elapsed() }
     }
 
@@ -95,6 +97,28 @@ impl Run {
 
     fn known(&self, of: &str) -> &str {
         self.machine.iter().find(|(key, _)| *key == of).map_or("", |(_, value)| value)
+    }
+}
+
+/// What the processors did since the system started, in ticks.
+struct Processors {
+    all: u64,
+    /// Somebody else's machine ran on them meanwhile; 0 on bare metal.
+    stolen: u64,
+}
+
+impl Processors {
+    /// proc(5): user, nice, system, idle, iowait, irq, softirq, steal; what follows is in them.
+    fn now() -> Self {
+        let stat = fs::read_to_string("/proc/stat").unwrap();
+        let ticks = stat.lines().next().unwrap().split_whitespace().skip(1).take(8);
+        let ticks: Vec<u64> = ticks.map(|number| number.parse().unwrap()).collect();
+        Self { all: ticks.iter().sum(), stolen: ticks[7] }
+    }
+
+    fn stolen_since(&self, before: &Self) -> String {
+        let (stolen, all) = (self.stolen - before.stolen, (self.all - before.all).max(1));
+        format!("{}.{} %", stolen * 100 / all, stolen * 1_000 / all % 10)
     }
 }
 
