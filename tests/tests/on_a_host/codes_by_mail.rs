@@ -171,6 +171,8 @@ fn a_mailer_that_hangs_fails_floods_or_is_missing_is_told_and_logged_and_the_app
     ] {
         let (host, mut enrolled) = host(&by_program());
         add_mailbox(&host, kept);
+        // What tells of the mailbox is still to be taken.
+        host.wait_for_log("action=send_notice");
         if fault.is_empty() {
             host.shell(&format!("rm {PROGRAM}"));
         } else {
