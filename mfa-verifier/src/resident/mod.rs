@@ -25,7 +25,7 @@ use crate::process::end_now;
 use crate::socket::Bound;
 use crate::store::OpenDbs;
 
-/// How long logins that are under way are waited for at the end.
+/// How long logins that are under way are waited for at the end, and then as long for their letters.
 const FAREWELL: Duration = VERIFIER_BOUND;
 
 /// How often it is looked whether something is stuck, and dbs are written. A face waits two seconds longer
@@ -124,4 +124,17 @@ fn deaf(why: &io::Error) {
 fn complain(error: &str) {
     let line = Line::new().quoted("error", error);
     Syslog::connect().write(Severity::Error, &line.finish());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_waits_for_longer_than_the_resident_does_at_its_end() {
+        let unit = include_str!("../../../packaging/systemd/mfa-verifier.service");
+        let bound = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec="));
+        let bound = bound.and_then(|bound| bound.strip_suffix('s')?.parse().ok()).unwrap();
+        assert!(Duration::from_secs(bound) > 2 * FAREWELL);
+    }
 }
