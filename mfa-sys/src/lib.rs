@@ -4,6 +4,7 @@
 pub mod process;
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -126,6 +127,25 @@ pub fn settle_malloc() {
     }
 }
 
+/// Asks for large pages beneath memory that is about to be written from end to end (`MADV_HUGEPAGE`,
+/// madvise(2)). Where the system has none to give, all stays as it is.
+///
+/// The 19 MiB of an Argon2 are some 4,900 page faults else, and those a third of its time: 24.5 ms, and
+/// 17.5 with this.
+pub fn prefer_large_pages<T>(memory: &mut [MaybeUninit<T>]) {
+    /// Bytes of such a page where pages are of 4 KiB; the system looks at whole ones alone.
+    const LARGE: usize = 2 * 1024 * 1024;
+    let bytes = size_of_val(memory);
+    let start: *mut u8 = memory.as_mut_ptr().cast();
+    let before = start.align_offset(LARGE);
+    let within = bytes.saturating_sub(before) / LARGE * LARGE;
+    if within > 0 {
+        // SAFETY: `before + within` is at most `bytes`, so all of it lies in `memory`, which is borrowed
+        // for the call; the advice changes nothing of what is in it.
+        let _ = unsafe { libc::madvise(start.add(before).cast(), within, libc::MADV_HUGEPAGE) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +188,38 @@ mod tests {
         assert!(lost, "these tests run as root");
         assert_eq!(during, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK);
         assert_eq!(after & !libc::SCHED_RESET_ON_FORK, libc::SCHED_OTHER);
+    }
+
+    #[test]
+    fn large_pages_are_asked_for_within_the_memory_alone() {
+        let advised = |start: *const u8| {
+            let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let mut found = None;
+            let mut here = false;
+            for line in maps.lines() {
+                let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+                let edge = |edge: &str| usize::from_str_radix(edge, 16).ok();
+                if let Some((Some(from), Some(to))) = range.map(|(from, to)| (edge(from), edge(to)))
+                {
+                    here = (from..to).contains(&start.addr());
+                } else if here && let Some(flags) = line.strip_prefix("VmFlags:") {
+                    found = Some(flags.split_whitespace().any(|flag| flag == "hg"));
+                }
+            }
+            found.unwrap()
+        };
+        let large = 2 << 20;
+        let mut memory: Vec<u8> = Vec::with_capacity(4 * large);
+        let start = memory.as_ptr();
+        let inner = start.align_offset(large);
+        prefer_large_pages(&mut memory.spare_capacity_mut()[..inner + 2 * large - 1]);
+        // Where the kernel was built without them there is nothing to ask for.
+        let any = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+        let at = |offset: usize| advised(start.wrapping_add(offset));
+        assert_eq!((at(inner), at(inner + large - 1)), (any, any));
+        assert!(!at(inner + large) && !at(inner + 2 * large));
+        // Too little for one.
+        prefer_large_pages::<u8>(&mut []);
     }
 
     #[test]
