@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::decision::{Decision, Given, Nobody};
+use crate::decision::{Decision, Given, NOT_ASCII, Nobody};
 use crate::factor::Typed;
 use crate::factor::codes::{self, CodesError};
 use crate::factor::tokens;
@@ -114,6 +114,7 @@ pub(crate) fn answered(
 ) -> Result<Decision, AttemptError> {
     let code = match typed {
         Typed::Empty => return Ok(Decision::NoCode("empty")),
+        Typed::NotAscii => return Ok(Decision::NoCode(NOT_ASCII)),
         Typed::Misshapen => return Ok(Decision::NoCode("misshapen")),
         Typed::OneTimeCode(code) => Code::OneTime(code),
         // Slow, so it is done before the lock is taken.

@@ -215,7 +215,7 @@ fn choose<'a>(
         Typed::OneTimeCode(_) | Typed::BackupCode(_) | Typed::Token(_) => {
             Ok(Choice::Answer(answer))
         }
-        Typed::Empty | Typed::Misshapen => {
+        Typed::Empty | Typed::NotAscii | Typed::Misshapen => {
             conversation.tell(Style::Error, "That is none of them.");
             Ok(Choice::Nothing)
         }

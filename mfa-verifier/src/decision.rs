@@ -13,6 +13,9 @@ use crate::recall::Recalled;
 use crate::record::{Alteration, UserRecord};
 use crate::store::Owner;
 
+/// Why [`Decision::NoCode`] where the answer has characters that no code has.
+pub(crate) const NOT_ASCII: &str = "not_ascii";
+
 /// How a login was decided.
 #[derive(Debug)]
 pub(crate) enum Decision {

@@ -10,7 +10,7 @@ use crate::attempt::{Purpose, Subject, answered};
 use crate::audit::timestamp;
 use crate::challenge::Challenge;
 use crate::config::{Allow, EnrolAtLogin, Reauth};
-use crate::decision::{Decision, write_down};
+use crate::decision::{Decision, NOT_ASCII, write_down};
 use crate::factor::{Typed, codes};
 use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_situation, of_store};
 use crate::judge::{Accepted, Refusal};
@@ -363,6 +363,10 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
         Decision::Refused { refusal: Refusal::AnotherBatch, .. } => Err(refused(
             "the backup codes were replaced meanwhile",
             "nothing was changed; use one of the new ones",
+        )),
+        Decision::NoCode(NOT_ASCII) => Err(refused(
+            "codes are of 0-9, a-z, spaces and dashes; this answer has other characters",
+            "nothing was changed; switch the keyboard to plain (half-width) digits",
         )),
         Decision::NoCode(_) | Decision::Refused { refusal: Refusal::Misshapen, .. } => {
             Err(refused("that is no code of what is enrolled", "see: mfa-setup status"))

@@ -5,7 +5,7 @@ use mfa_protocol::{Conversation, Prompt, Style};
 
 use crate::alterations::tell;
 use crate::config::RequiredFrom;
-use crate::decision::Decision;
+use crate::decision::{Decision, NOT_ASCII};
 use crate::judge::{Accepted, Refusal};
 use crate::policy::Exemption;
 use crate::record::{Alteration, UserRecord};
@@ -17,6 +17,11 @@ const ALREADY_USED: &str = "This code was already used; wait for the next one.";
 /// What somebody is told whose device was used before the clock was set back.
 const USED_AHEAD: &str =
     "This device was last used at a time that has not come yet; use a backup code.";
+
+/// What somebody is told, whoever it is, whose answer has other characters than codes have. A keyboard that
+/// writes another script can show digits that look right; see RFC 4226 (5.3) for what a code is.
+const OTHER_CHARACTERS: &str = "Codes are of 0-9, a-z, spaces and dashes; this answer has other characters.\n\
+     If they look right, switch the keyboard to plain (half-width) digits.";
 
 /// The question for a code.
 pub(crate) fn prompt(world: &World, request: &LoginRequest) -> Prompt {
@@ -65,6 +70,7 @@ pub(crate) fn advise(world: &World, decision: &Decision, conversation: &mut dyn 
         Decision::Refused { refusal: Refusal::UsedAhead { .. }, .. } => {
             conversation.tell(Style::Error, USED_AHEAD);
         }
+        Decision::NoCode(NOT_ASCII) => conversation.tell(Style::Error, OTHER_CHARACTERS),
         // Nobody reads what a script is told.
         Decision::Granted { accepted: Accepted::Token { .. }, .. } => {}
         Decision::Granted { codes_left, .. }

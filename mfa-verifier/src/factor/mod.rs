@@ -68,6 +68,8 @@ pub enum Typed {
     Token(Zeroizing<String>),
     /// Nothing, or separators only.
     Empty,
+    /// It has characters that no code has, which may look like those of one: digits of full width, say.
+    NotAscii,
     /// Something that is no code.
     Misshapen,
 }
@@ -85,7 +87,7 @@ impl Typed {
             match byte {
                 b' ' | b'-' => {}
                 byte if byte.is_ascii() => plain.push(char::from(byte.to_ascii_lowercase())),
-                _ => return Self::Misshapen,
+                _ => return Self::NotAscii,
             }
         }
         if plain.is_empty() {
@@ -112,9 +114,11 @@ mod tests {
         for code in ["123456", " 123 456 ", "123-456", "1234567", "12345678"] {
             assert!(otp(code), "{code:?}");
         }
-        for other in ["12345", "123456789", "12345a", "１２３４５６", "123456\n", "٣٤٥٦٧٨"]
-        {
-            assert!(!otp(other), "{other:?}");
+        for other in ["12345", "123456789", "12345a", "123456\n", "+123456", "0x1234", "1234.56"] {
+            assert!(matches!(Typed::of(other.as_bytes()), Typed::Misshapen), "{other:?}");
+        }
+        for other in ["１２３４５６", "٣٤٥٦٧٨", "123‐456", "123\u{a0}456", "１"] {
+            assert!(matches!(Typed::of(other.as_bytes()), Typed::NotAscii), "{other:?}");
         }
         assert!(matches!(Typed::of(b""), Typed::Empty));
         assert!(matches!(Typed::of(b" - "), Typed::Empty));
@@ -124,7 +128,7 @@ mod tests {
         let token = b"MFATOK-abcdefgh-ijklmnop-qrstuvwx-yz234567";
         assert!(matches!(Typed::of(token), Typed::Token(_)));
         assert!(matches!(Typed::of(&token[..41]), Typed::Misshapen));
-        assert!(matches!(Typed::of(b"\xff\xfe"), Typed::Misshapen));
+        assert!(matches!(Typed::of(b"\xff\xfe"), Typed::NotAscii));
         assert!(matches!(Typed::of(&[b'1'; 65]), Typed::Misshapen));
     }
 }

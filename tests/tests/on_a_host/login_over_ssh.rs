@@ -12,6 +12,8 @@ const OFF: &str = "[policy]\nmode = \"off\"\n";
 
 const PASSWORD: &str = "Password: ";
 const CODE: &str = "Verification code: ";
+/// The beginning of what is told of an answer that is not of ASCII.
+const OTHER_CHARACTERS: &str = "Codes are of 0-9, a-z, spaces and dashes; this answer has";
 
 /// Alice with her password, sshd asking for password and code.
 fn with_password(policy: &str) -> Running {
@@ -99,6 +101,45 @@ fn a_password_and_a_hotp_code_let_in_and_the_code_only_once() {
     // The button was pressed twice without a login.
     let _ = (token.code(), token.code());
     log_in(&token.code()).let_in("alice");
+}
+
+#[test]
+fn codes_of_unusual_devices_let_in_however_they_are_typed_and_digits_of_another_width_do_not() {
+    let host = with_password(REQUIRED);
+    let dressed =
+        |kind, label| [kind, "--label", label, "--algorithm", "sha512", "--digits", "8"].to_vec();
+    let slow = [dressed("totp", "slow"), vec!["--period", "60"]].concat();
+    let mut slow = host.enrol_with("alice", &slow).device;
+    let mut token = host.enrol_with("alice", &dressed("hotp", "token")).device;
+    let mut plain = host.enrol_with("alice", &["totp", "--label", "plain"]).device;
+    let log_in = |code: &str| {
+        let mut ssh = host.ssh("alice").open();
+        ssh.answer(PASSWORD, "rabbit hole").answer(CODE, code).end()
+    };
+    for device in [&mut slow, &mut token, &mut plain] {
+        let half = usize::try_from(device.digits / 2).unwrap();
+        let code = device.code();
+        let before = failures(&host);
+        // What an input method for Chinese or Japanese writes of the same keys, and Arabic digits.
+        for zero in ['\u{ff10}', '\u{660}'] {
+            let wide = |digit| char::from_u32(u32::from(zero) + u32::from(digit) - u32::from('0'));
+            let typed: String = code.chars().map(|digit| wide(digit).unwrap()).collect();
+            let shown = log_in(&typed).refused();
+            assert!(shown.contains(OTHER_CHARACTERS), "{shown}");
+        }
+        host.wait_for_log("reason=not_ascii");
+        assert_eq!(failures(&host), before);
+        let (left, right) = code.split_at(half);
+        log_in(&format!("{left} {right}")).let_in("alice");
+        assert!(log_in(&format!(" {left}-{right} ")).refused().contains(USED));
+        let code = device.code();
+        log_in(&format!("-{}", code.split("").collect::<Vec<_>>().join(" - "))).let_in("alice");
+        let wrong = device.wrong_code();
+        let (left, right) = wrong.split_at(half);
+        let shown = log_in(&format!("{left} {right}")).refused();
+        assert!(!shown.contains(OTHER_CHARACTERS), "{shown}");
+        assert_eq!(failures(&host), 1);
+    }
 }
 
 #[test]

@@ -7,6 +7,11 @@ use mfa_tests::{Device, Host, Running};
 const CODE: &str = "Verification code: ";
 const HELP: &str = "Ask the help desk.";
 
+/// Six digits of full width, and what is told of them.
+const WIDE: &str = "１２３４５６";
+const OTHER_CHARACTERS: &str = "Codes are of 0-9, a-z, spaces and dashes; this answer has other characters.\n\
+     If they look right, switch the keyboard to plain (half-width) digits.";
+
 const STATES: [(&str, &str); 4] =
     [("alice", "enrolled"), ("bob", "not enrolled"), ("carol", "unknown"), ("dave", "locked")];
 
@@ -45,7 +50,7 @@ fn host() -> (Running, Device) {
 fn a_refusal_is_the_same_for_everybody() {
     let (host, token) = host();
     let wrong = token.wrong_code();
-    let answers: [Answer; 11] = [
+    let answers: [Answer; 12] = [
         wrong.as_str().into(),
         "".into(),
         " - ".into(),
@@ -55,6 +60,7 @@ fn a_refusal_is_the_same_for_everybody() {
         "kkkkk-kkkkk-kkkkk".into(),
         "no code at all".into(),
         "x".repeat(1000).into(),
+        WIDE.into(),
         Answer::Null,
         Answer::Fail(26),
     ];
@@ -64,7 +70,11 @@ fn a_refusal_is_the_same_for_everybody() {
     let mut count = 0;
     for answer in answers {
         // Who breaks the conversation off is not spoken to any more.
-        let told: &[&str] = if matches!(answer, Answer::Say(_)) { &[HELP] } else { &[] };
+        let told: &[&str] = match &answer {
+            Answer::Say(text) if text.bytes() == WIDE.as_bytes() => &[OTHER_CHARACTERS, HELP],
+            Answer::Say(_) => &[HELP],
+            _ => &[],
+        };
         for flags in [0, DISALLOW_NULL_AUTHTOK] {
             let call = Call::authenticate().flags(flags);
             let alone = |user: &str| {
