@@ -47,9 +47,10 @@ pub(super) fn post(config: EmailConfig, letter: Option<Letter>, line: Line) -> P
     let send = move || {
         let Some(letter) = letter else { return };
         let sent = Configured(&config).send(&letter);
-        note(line, &sent);
-        // Nobody may want to know any more.
+        let (severity, line) = note(line, &sent);
+        // Whoever sees the line may count on it that the login knows. Nobody may want to know any more.
         let _ = told.send(sent);
+        Syslog::connect().write(severity, &line);
         drop(leaving);
     };
     match thread::Builder::new().name("post".to_owned()).stack_size(STACK).spawn(send) {
@@ -59,18 +60,15 @@ pub(super) fn post(config: EmailConfig, letter: Option<Letter>, line: Line) -> P
 }
 
 /// A line of its own in the log: whoever asked for the letter may be gone by now.
-fn note(line: Line, sent: &Result<(), MailError>) {
-    let (severity, line) = match sent {
-        Ok(()) => (Severity::Info, line.value("outcome", Some("done"))),
+fn note(line: Line, sent: &Result<(), MailError>) -> (Severity, String) {
+    match sent {
+        Ok(()) => (Severity::Info, line.value("outcome", Some("done")).finish()),
         Err(error) => {
             let line = line.value("outcome", Some("failed"));
-            (
-                Severity::Error,
-                line.quoted("error", &error.to_string()).quoted("hint", &error.hint()),
-            )
+            let line = line.quoted("error", &error.to_string()).quoted("hint", &error.hint());
+            (Severity::Error, line.finish())
         }
-    };
-    Syslog::connect().write(severity, &line.finish());
+    }
 }
 
 /// Waits until no letter is on its way, but no longer than `patience`. Who ends before that leaves a mailer
