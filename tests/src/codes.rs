@@ -1,6 +1,7 @@
 //! A person's authenticator and their sheet of backup codes. The codes come from `oathtool`: what
 //! is tested must not be what says how it should be.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -83,16 +84,26 @@ impl Device {
 
     /// A code of the right length that is none of those near the present.
     pub fn wrong_code(&self) -> String {
-        let near: Vec<String> = match self.factor {
-            Factor::Totp { period, .. } => {
-                let now = now() / period;
-                (now - 4..now + 5).map(|step| self.code_at_step(step)).collect()
-            }
-            Factor::Hotp { next } => (next..next + 20).map(|c| self.code_at_step(c)).collect(),
-        };
+        let near = self.near();
         let width = self.digits as usize;
         let mut wrong = (0..).map(|number| format!("{:0width$}", number * 111_111 + 7));
         wrong.find(|code| !near.contains(code)).unwrap()
+    }
+
+    /// Codes that are right, or that an enrolment finds right for another time: it looks for a day on
+    /// either side for a clock that is wrong.
+    fn near(&self) -> HashSet<String> {
+        let Factor::Totp { period, .. } = self.factor else {
+            let next = self.step();
+            return (next..next + 20).map(|counter| self.code_at_step(counter)).collect();
+        };
+        let day = 24 * 3_600 / period + 4;
+        let mut oathtool = Command::new("oathtool");
+        oathtool.arg(format!("--totp={}", self.algorithm));
+        oathtool.arg(format!("--time-step-size={period}s"));
+        oathtool.arg(format!("--now=@{}", now() - day * period));
+        oathtool.arg(format!("--window={}", 2 * day));
+        self.said_by(oathtool).lines().map(str::to_owned).collect()
     }
 
     /// The code of one time step or counter.
@@ -178,5 +189,15 @@ mod tests {
         assert!(device.step() > step || first == device.code_at_step(step));
         assert_ne!(first, second);
         assert!(![first, second].contains(&device.wrong_code()));
+    }
+
+    #[test]
+    fn a_wrong_code_is_wrong_for_a_day_on_either_side() {
+        let device = Device::totp("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        let now = device.step();
+        for step in [now - 2_880, now, now + 2_880] {
+            assert!(device.near().contains(&device.code_at_step(step)));
+        }
+        assert!(!device.near().contains(&device.wrong_code()));
     }
 }

@@ -28,6 +28,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{PAM_CLIENT, Running, finish};
+use crate::waiting;
 
 /// A stack in which the application sees the very code that the module returns for a login. What
 /// libpam makes of `PAM_IGNORE` is [`IGNORED`].
@@ -411,6 +412,7 @@ pub fn run(host: &Running, plan: &Plan) -> Vec<Report> {
 /// (`host.command(&["env", "LD_PRELOAD=…", PAM_CLIENT])`).
 #[track_caller]
 pub fn run_command(command: &Command, plan: &Plan) -> Vec<Report> {
+    let _crowd = plan.race.then(waiting::crowd);
     let output = finish(command, &format!("{}\n", serde_json::to_string(plan).unwrap()));
     let reports: Vec<Report> = output
         .stdout

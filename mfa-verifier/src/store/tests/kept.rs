@@ -29,11 +29,14 @@ fn resident(home: &Home, dbs: &OpenDbs) -> SledStore {
 
 /// One more than there was.
 fn count_up(store: &dyn Store, owner: &Owner) -> u32 {
+    try_to_count_up(store, owner).unwrap()
+}
+
+fn try_to_count_up(store: &dyn Store, owner: &Owner) -> Result<u32, StoreError> {
     update(store, owner, |record| {
         let number = record.next_id + 1;
         Change::Save(numbered(number), number)
     })
-    .unwrap()
 }
 
 /// The uids of those whose dbs the process has open below this directory.
@@ -184,17 +187,21 @@ fn the_dbs_of_fifty_users_are_written_at_once() {
     let dbs = OpenDbs::new().unwrap();
     let (store, together) = (resident(&home, &dbs), Barrier::new(USERS as usize));
     let begun = Instant::now();
+    let one = |uid| {
+        let owner = Owner { uid, name: format!("user{uid}") };
+        let round = |_| {
+            // The db is open by the second round.
+            together.wait();
+            try_to_count_up(&store, &owner)
+        };
+        // Each takes part in all rounds: who stayed away would be waited for without end.
+        (0..ROUNDS).map(round).collect::<Vec<_>>()
+    };
     thread::scope(|scope| {
-        for uid in 1..=USERS {
-            let owner = Owner { uid, name: format!("user{uid}") };
-            let (store, together) = (&store, &together);
-            scope.spawn(move || {
-                for _ in 0..ROUNDS {
-                    // The db is open by the second round.
-                    together.wait();
-                    count_up(store, &owner);
-                }
-            });
+        let users: Vec<_> = (1..=USERS).map(|uid| scope.spawn(move || one(uid))).collect();
+        for user in users {
+            let counted: Vec<_> = user.join().unwrap().into_iter().map(Result::unwrap).collect();
+            assert!(counted.is_sorted_by(|one, next| one + 1 == *next), "{counted:?}");
         }
     });
     println!("{USERS} users, {ROUNDS} updates each: {:?}", begun.elapsed());
