@@ -190,6 +190,9 @@ mod tests {
             device.label = "authenticator".to_owned();
             device.key = mfa_protocol::Secret::new(vec![0xff; 20]);
         }
+        for alteration in &mut usual.alterations {
+            alteration.label = "authenticator".to_owned();
+        }
         usual.tokens = vec![Token { name: "nightly backup".to_owned(), ..large_token() }; 4];
         let here = Token { networks: vec![Network::V4([10, 0, 0, 0], 8)], ..token([0; 20]) };
         usual.tokens.extend(vec![Token { services: vec!["sshd".to_owned()], ..here }; 4]);
@@ -284,6 +287,8 @@ mod tests {
         while record.encode().is_ok() {
             record.tokens.push(large_token());
         }
+        // To have dropped the invitation is not enough.
+        record.tokens.push(large_token());
         let tokens = record.tokens.len();
         record.fit();
         assert!(size(&record) <= MAX_ENCODED);

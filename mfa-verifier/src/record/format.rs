@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(record.remembered, expected);
         assert_eq!(record.mail_codes, MailCodes::default());
         // What version 4 writes: the same, and codes by mail, of which there are none.
-        let version_4 = [&[4], &version_3[1..], &[0; 5]].concat();
+        let version_4 = [&[4], &version_3[1..], &[0; 13]].concat();
         assert_eq!(*record.encode().unwrap(), version_4);
     }
 
