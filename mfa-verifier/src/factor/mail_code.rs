@@ -319,4 +319,4 @@ fn hash(salt: &[u8; 16], good_for: Use, code: &[u8]) -> [u8; 16] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

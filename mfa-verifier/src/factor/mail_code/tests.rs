@@ -9,6 +9,11 @@ const LIFETIME: u64 = 300;
 const KNOWN: Sources = Sources::Known;
 const ALL: [Sources; 3] = [Sources::Local, Sources::Known, Sources::Others];
 
+/// One that was sent, as it is kept.
+pub(crate) fn pending(salt: [u8; 16], hash: [u8; 16], made: u64, lifetime: u64) -> Pending {
+    Pending { salt, hash, made, lifetime }
+}
+
 fn new_code() -> NewCode {
     NewCode::new(6, LOGIN).unwrap()
 }
