@@ -68,6 +68,7 @@ fn grown(record: &UserRecord) -> UserRecord {
         next_id: u32::MAX,
         invitation: Some(Invitation { salt: [0; 16], hash: [0; 16], expires: SOME_TIME }),
         remembered: Vec::new(),
+        forgotten: u32::MAX,
         mail_codes: MailCodes::longest(),
         ..record.clone()
     };
@@ -138,6 +139,7 @@ mod tests {
         Device, MAX_DEVICES, MAX_ENCODED, MAX_REMEMBERED, MAX_SERVICE, MAX_TOKENS, Network,
         Remembered, Token,
     };
+    use crate::source::Place;
     use mfa_protocol::message::Tie;
 
     /// A token with everything at its limit.
@@ -158,7 +160,7 @@ mod tests {
             bound_to: [0xff; 16],
             by: Tie::Session,
             service: "x".repeat(MAX_SERVICE),
-            from: Source::V6([0xff; 8]),
+            from: Place::Address([0xff; 16].into()),
             given: Method::Token,
             since: SOME_TIME,
             until: SOME_TIME,

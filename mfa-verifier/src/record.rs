@@ -28,7 +28,7 @@ pub use format::{FORMAT, MAX_ENCODED, RecordError};
 use crate::factor::Method;
 use crate::factor::mail_code::MailCodes;
 use crate::mail::Address;
-use crate::source::Source;
+use crate::source::{Place, Source};
 
 /// Devices of one user.
 pub const MAX_DEVICES: usize = 8;
@@ -78,6 +78,8 @@ pub struct UserRecord {
     pub tokens: Vec<Token>,
     /// The logins that are remembered, oldest first.
     pub remembered: Vec<Remembered>,
+    /// How often somebody had logins forgotten: a question that stood open then remembers none.
+    pub forgotten: u32,
     /// The codes that were sent by mail.
     pub mail_codes: MailCodes,
 }
@@ -341,8 +343,8 @@ pub struct Remembered {
     pub by: Tie,
     /// The PAM service, for the list.
     pub service: String,
-    /// From where, for the list.
-    pub from: Source,
+    /// From where, for the list, which asks what policy says of a login from there.
+    pub from: Place,
     /// What was given.
     pub given: Method,
     /// When.
@@ -478,6 +480,7 @@ pub(crate) mod tests {
             // What is kept while there is room. See `growth`, and its tests.
             tokens: Vec::new(),
             remembered: Vec::new(),
+            forgotten: u32::MAX,
             mail_codes: MailCodes::longest(),
         }
     }

@@ -8,7 +8,7 @@ use crate::record::{
     Alteration, Altered, BackupCode, BackupCodes, Device, Invitation, Lockout, MovingFactor,
     Network, Remembered, SourceState, TimeCandidate, Token, Use,
 };
-use crate::source::Source;
+use crate::source::{Place, Source};
 use mfa_protocol::Secret;
 use mfa_protocol::message::{Algorithm, Tie};
 
@@ -74,10 +74,11 @@ fn kept() -> UserRecord {
             last_used: Some(Use { at: 5, from: HERE }),
         }],
         remembered: [
-            (Tie::Key, Source::V6([9; 8]), Method::Totp),
-            (Tie::Source, HERE, Method::Hotp),
-            (Tie::Session, Source::Local, Method::BackupCode),
-            (Tie::Session, Source::Unknown, Method::Email),
+            (Tie::Key, Place::Address([9; 16].into()), Method::Totp),
+            (Tie::Source, Place::Address([192, 0, 2, 7].into()), Method::Hotp),
+            (Tie::Session, Place::Console, Method::BackupCode),
+            (Tie::Session, Place::Local, Method::Token),
+            (Tie::Session, Place::Unknown, Method::Email),
         ]
         .map(|(by, from, given)| Remembered {
             number: 1,
@@ -91,6 +92,7 @@ fn kept() -> UserRecord {
             last_used: Some(6),
         })
         .to_vec(),
+        forgotten: 300,
         mail_codes: mail_codes(),
     }
 }
@@ -203,10 +205,11 @@ fn version_1() -> Vec<u8> {
         [&bound[..], &[given, 5, 0x80, 1, 1, 6]].concat()
     };
     let remembered = [
-        vec![4],
-        login(0, &[&[2][..], &[9; 8]].concat(), 0),
-        login(1, &here, 1),
+        vec![5],
+        login(0, &[&[2, 1][..], &[9; 16]].concat(), 0),
+        login(1, &[2, 0, 192, 0, 2, 7], 1),
         login(2, &[0], 2),
+        login(2, &[1], 3),
         login(2, &[3], 4),
     ]
     .concat();
@@ -234,6 +237,7 @@ fn version_1() -> Vec<u8> {
         &alterations,
         &token,
         &remembered,
+        &[0xac, 2],
         &mail_codes,
     ]
     .concat()
