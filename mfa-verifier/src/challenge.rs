@@ -20,7 +20,7 @@ use mfa_protocol::{Answer, Conversation, ConversationError, Prompt, Style};
 use crate::attempt::Subject;
 use crate::audit::{Line, Severity, timestamp};
 use crate::config::Methods;
-use crate::factor::mail_code::{LENGTH, NewCode, NotSent, Use};
+use crate::factor::mail_code::{LENGTH, NewCode, NotSent, Sources, Use};
 use crate::factor::{Method, Typed};
 use crate::lockout::Barred;
 use crate::mail::{Address, Letter, MailError, Occasion, Posted};
@@ -135,7 +135,8 @@ impl Challenge<'_> {
             let address = address.filter(|address| self.may_be_sent_to(record, address));
             Some(address.map(|address| {
                 self.admit(record, now)?;
-                record.mail_codes.note_sent(&code, lifetime, email.per_hour, now)?;
+                let from = self.sources(record, now);
+                record.mail_codes.note_sent(&code, lifetime, from, email.per_hour, now)?;
                 Ok((address.clone(), now))
             }))
         })?;
@@ -168,6 +169,12 @@ impl Challenge<'_> {
     fn admit(&self, record: &UserRecord, now: u64) -> Result<(), Withheld> {
         let rules = &self.world.config.lockout;
         Ok(record.lockout.admit_otp(self.situation.source, now, rules)?)
+    }
+
+    /// What the mail is counted with.
+    fn sources(&self, record: &UserRecord, now: u64) -> Sources {
+        let rules = &self.world.config.lockout;
+        Sources::of(self.situation.source, &record.lockout, now, rules)
     }
 
     fn say_not_sent(&self, device: Option<&Device>, why: Withheld) {

@@ -68,6 +68,7 @@ fn grown(record: &UserRecord) -> UserRecord {
         next_id: u32::MAX,
         invitation: Some(Invitation { salt: [0; 16], hash: [0; 16], expires: SOME_TIME }),
         remembered: Vec::new(),
+        forgotten: u32::MAX,
         mail_codes: MailCodes::longest(),
         ..record.clone()
     };
@@ -138,6 +139,7 @@ mod tests {
         Device, MAX_DEVICES, MAX_ENCODED, MAX_REMEMBERED, MAX_SERVICE, MAX_TOKENS, Network,
         Remembered, Token,
     };
+    use crate::source::Place;
     use mfa_protocol::message::Tie;
 
     /// A token with everything at its limit.
@@ -158,7 +160,7 @@ mod tests {
             bound_to: [0xff; 16],
             by: Tie::Session,
             service: "x".repeat(MAX_SERVICE),
-            from: Source::V6([0xff; 8]),
+            from: Place::Address([0xff; 16].into()),
             given: Method::Token,
             since: SOME_TIME,
             until: SOME_TIME,
@@ -189,6 +191,9 @@ mod tests {
         for device in &mut usual.devices {
             device.label = "authenticator".to_owned();
             device.key = mfa_protocol::Secret::new(vec![0xff; 20]);
+        }
+        for alteration in &mut usual.alterations {
+            alteration.label = "authenticator".to_owned();
         }
         usual.tokens = vec![Token { name: "nightly backup".to_owned(), ..large_token() }; 4];
         let here = Token { networks: vec![Network::V4([10, 0, 0, 0], 8)], ..token([0; 20]) };
@@ -284,6 +289,8 @@ mod tests {
         while record.encode().is_ok() {
             record.tokens.push(large_token());
         }
+        // To have dropped the invitation is not enough.
+        record.tokens.push(large_token());
         let tokens = record.tokens.len();
         record.fit();
         assert!(size(&record) <= MAX_ENCODED);

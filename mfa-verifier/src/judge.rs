@@ -7,7 +7,7 @@ use mfa_protocol::message::DeviceKind;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::factor::mail_code::{self, MailCodes};
+use crate::factor::mail_code::{self, MailCodes, Sources};
 use crate::factor::otp::{self, Finding};
 use crate::factor::tokens::{self, OutOfScope};
 use crate::factor::{Method, codes};
@@ -164,7 +164,8 @@ fn judge_one_time(
 ) -> (Judgement, UserRecord) {
     let admitted = record.lockout.admit_otp(source, now, &config.lockout);
     let mut findings = examine_all(&record, code, now, config);
-    let sent = examine_sent(&record, code, now);
+    let from = Sources::of(source, &record.lockout, now, &config.lockout);
+    let sent = examine_sent(&record, code, from, now);
     findings.extend(sent.findings);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
     let compared = !findings.is_empty();
@@ -216,15 +217,15 @@ struct Sent {
     refusal: Refusal,
 }
 
-/// Holds the code against the one that was sent last, whichever device it was for.
-fn examine_sent(record: &UserRecord, code: &str, now: u64) -> Sent {
+/// Holds the code against the one that such sources were sent last, whichever device it was for.
+fn examine_sent(record: &UserRecord, code: &str, from: Sources, now: u64) -> Sent {
     let mut codes = record.mail_codes.clone();
     let addressed: Vec<_> = of_length(record, code)
         .filter_map(|(index, device)| Some((index, device, device.address()?)))
         .collect();
     let uses: Vec<_> =
         addressed.iter().map(|(_, _, address)| mail_code::Use::Login(address.as_str())).collect();
-    let found = codes.judge(code, &uses, now);
+    let found = codes.judge(code, &uses, from, now);
     let refusal = match found {
         _ if addressed.is_empty() => Refusal::Misshapen,
         mail_code::Finding::Barred(until) => Refusal::Barred(Barred::Until(until)),

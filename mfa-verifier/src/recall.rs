@@ -13,6 +13,7 @@ use crate::policy;
 use crate::record::{Alteration, Remembered};
 use crate::remember::{Bond, is_by_session};
 use crate::situation::situation;
+use crate::source::Place;
 use crate::store::{self, Change, Owner, Store};
 use crate::world::World;
 
@@ -33,6 +34,8 @@ pub(crate) struct Offer {
     bond: Bond,
     /// The factors that there were before the code was given.
     bound_to: [u8; 16],
+    /// How often logins had been forgotten by then.
+    forgotten: u32,
     given: Method,
     since: u64,
 }
@@ -52,8 +55,9 @@ impl Offer {
         if given == Method::Token || !asked && bond.question().is_some() {
             return None;
         }
-        let bound_to = bond.digest(subject.own_record()?);
-        Some(Self { bond, bound_to, given, since: (world.now)() })
+        let record = subject.own_record()?;
+        let (bound_to, forgotten) = (bond.digest(record), record.forgotten);
+        Some(Self { bond, bound_to, forgotten, given, since: (world.now)() })
     }
 }
 
@@ -120,7 +124,8 @@ pub(crate) fn offer(
     let (severity, line) = match kept {
         Ok(Kept::Until(until)) => (Severity::Info, line.value("until", Some(&timestamp(until)))),
         Ok(Kept::Changed) => {
-            (Severity::Notice, line.quoted("error", "the factors were changed meanwhile"))
+            let error = "factors were changed or logins forgotten meanwhile";
+            (Severity::Notice, line.quoted("error", error))
         }
         Ok(Kept::NoRoom) => {
             (Severity::Notice, line.quoted("error", "there is no room for it in the record"))
@@ -134,7 +139,7 @@ pub(crate) fn offer(
 enum Kept {
     /// It is remembered until then.
     Until(u64),
-    /// It is not: a factor was changed since the code was given.
+    /// It is not: a factor was changed, or logins were forgotten, since the code was given.
     Changed,
     /// It is not: the record is full.
     NoRoom,
@@ -146,7 +151,10 @@ fn keep(world: &World, owner: &Owner, offer: &Offer) -> Result<Kept, AttemptErro
         if (world.late)() {
             return Change::Keep(Err(AttemptError::Late));
         }
-        if offer.bond.digest(&record) != offer.bound_to {
+        // A record that was made anew since knows of no login.
+        let is_same = record.is_enrolled() || record.has_notes();
+        let was_forgotten = !is_same || record.forgotten != offer.forgotten;
+        if was_forgotten || offer.bond.digest(&record) != offer.bound_to {
             return Change::Keep(Ok(Kept::Changed));
         }
         match record.remember(&offer.bond, offer.given, offer.since) {
@@ -161,12 +169,7 @@ pub(crate) fn list(world: &World, owner: &Owner) -> Result<Reply, Failure> {
     let record = load(world, owner)?;
     let mut logins = Vec::new();
     for login in &record.remembered {
-        let again = LoginRequest {
-            user: owner.name.clone().into_bytes(),
-            service: login.service.clone(),
-            rhost: login.from.some_address().map(|address| address.to_string()),
-            ..LoginRequest::default()
-        };
+        let again = again(login, owner);
         let situation =
             situation(world, &again, Some(owner)).map_err(|error| of_situation(&error))?;
         let ruling = policy::ruling(world.config, &situation);
@@ -175,15 +178,32 @@ pub(crate) fn list(world: &World, owner: &Owner) -> Result<Reply, Failure> {
     Ok(Reply::Remembered { user: owner.name.clone(), logins })
 }
 
+/// A login that policy takes for such a one.
+fn again(login: &Remembered, owner: &Owner) -> LoginRequest {
+    let (rhost, tty) = match login.from {
+        Place::Console => (None, Some("console".to_owned())),
+        Place::Local => (None, None),
+        Place::Address(address) => (Some(address.to_string()), None),
+        // Whatever is no address.
+        Place::Unknown => (Some("unknown".to_owned()), None),
+    };
+    LoginRequest {
+        user: owner.name.clone().into_bytes(),
+        service: login.service.clone(),
+        rhost,
+        tty,
+        ..LoginRequest::default()
+    }
+}
+
 /// Ends one, or all.
 pub(crate) fn forget(world: &World, owner: &Owner, number: Option<u32>) -> Result<Reply, Failure> {
     change_notes(world, owner, |record| {
-        let meant = |login: &Remembered| number.is_none_or(|number| login.number == number);
-        if let (Some(number), false) = (number, record.remembered.iter().any(meant)) {
+        let found = record.forget(number);
+        if let (Some(number), false) = (number, found) {
             let error = format!("there is no remembered login {number}");
             return Err(usage(error, "see which there are: mfa-setup remembered"));
         }
-        record.remembered.retain(|login| !meant(login));
         Ok(())
     })
 }

@@ -4,8 +4,8 @@
 //!
 //! A record is one byte of format version and then the [`UserRecord`] of that version in
 //! [postcard](https://postcard.jamesmunns.com/wire-format), fields in the order in which they stand
-//! here. Version 4 is this file's; version 1 ended with `lockout`, version 2 with `alterations`, version 3
-//! with `remembered`, and all are still read. The bytes are sealed before they reach a disk (`store::seal`).
+//! here. This is version 1, the first; [`UserRecord::decode`] says how a later one comes to be. The bytes are
+//! sealed before they reach a disk (`store::seal`).
 //!
 //! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
 //! [`MAX_TOKENS`] tokens, [`MAX_REMEMBERED`] remembered logins, [`MAX_SOURCES`] sources,
@@ -28,7 +28,7 @@ pub use format::{FORMAT, MAX_ENCODED, RecordError};
 use crate::factor::Method;
 use crate::factor::mail_code::MailCodes;
 use crate::mail::Address;
-use crate::source::Source;
+use crate::source::{Place, Source};
 
 /// Devices of one user.
 pub const MAX_DEVICES: usize = 8;
@@ -70,15 +70,17 @@ pub struct UserRecord {
     pub backup_codes: Option<BackupCodes>,
     /// Failures and waits.
     pub lockout: Lockout,
-    /// Since version 2: what stands in for the password at one change.
+    /// What stands in for the password at one change.
     pub invitation: Option<Invitation>,
-    /// Since version 2: what was altered and is still to be told, oldest first.
+    /// What was altered and is still to be told, oldest first.
     pub alterations: Vec<Alteration>,
-    /// Since version 3: the access tokens, oldest first.
+    /// The access tokens, oldest first.
     pub tokens: Vec<Token>,
-    /// Since version 3: the logins that are remembered, oldest first.
+    /// The logins that are remembered, oldest first.
     pub remembered: Vec<Remembered>,
-    /// Since version 4: the codes that were sent by mail.
+    /// How often somebody had logins forgotten: a question that stood open then remembers none.
+    pub forgotten: u32,
+    /// The codes that were sent by mail.
     pub mail_codes: MailCodes,
 }
 
@@ -129,7 +131,7 @@ pub enum MovingFactor {
         /// The counter after a code that was right beyond the look-ahead.
         candidate: Option<u64>,
     },
-    /// Since version 4: none, since each code is drawn when it is sent.
+    /// None, since each code is drawn when it is sent.
     Sent {
         /// Where to. It was verified.
         address: Address,
@@ -261,9 +263,9 @@ pub enum Altered {
     Resynchronised,
     /// There are new backup codes.
     NewCodes,
-    /// Since version 3: an access token was made.
+    /// An access token was made.
     TokenMade,
-    /// Since version 3: an access token was revoked.
+    /// An access token was revoked.
     TokenRevoked,
 }
 
@@ -341,8 +343,8 @@ pub struct Remembered {
     pub by: Tie,
     /// The PAM service, for the list.
     pub service: String,
-    /// From where, for the list.
-    pub from: Source,
+    /// From where, for the list, which asks what policy says of a login from there.
+    pub from: Place,
     /// What was given.
     pub given: Method,
     /// When.
@@ -478,6 +480,7 @@ pub(crate) mod tests {
             // What is kept while there is room. See `growth`, and its tests.
             tokens: Vec::new(),
             remembered: Vec::new(),
+            forgotten: u32::MAX,
             mail_codes: MailCodes::longest(),
         }
     }

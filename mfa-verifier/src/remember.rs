@@ -17,7 +17,7 @@ use crate::factor::Method;
 use crate::policy::LENT;
 use crate::record::{MAX_REMEMBERED, MAX_SERVICE, Remembered, UserRecord};
 use crate::session::Session;
-use crate::source::Source;
+use crate::source::{Place, Source};
 
 /// The services of which a login session is remembered.
 const BY_SESSION: [&str; 4] = ["sudo", "sudo-i", "su", "su-l"];
@@ -31,7 +31,7 @@ pub struct Bond {
     /// What policy accepts in place of what is remembered, likewise.
     methods: Methods,
     service: String,
-    source: Source,
+    from: Place,
     /// The keys, or who asks in which session.
     particulars: Vec<String>,
 }
@@ -62,14 +62,14 @@ impl Bond {
         purpose: Purpose,
         session: Option<Session>,
     ) -> Option<Self> {
-        let source = Source::of(&request.service, request.rhost.as_deref());
-        let lifetime = lifetime(policy, &request.service, source);
+        let from = Place::of(&request.service, request.rhost.as_deref(), request.tty.as_deref());
+        let lifetime = lifetime(policy, &request.service, from.source());
         let bond = |tie, particulars| Self {
             tie,
             lifetime,
             methods: policy.methods,
             service: request.service.clone(),
-            source,
+            from,
             particulars,
         };
         if is_by_session(policy, request) {
@@ -111,7 +111,7 @@ impl Bond {
         }
         hash.count(self.tie as usize);
         hash.add(self.service.as_bytes());
-        hash.add(self.source.to_string().as_bytes());
+        hash.add(self.from.source().to_string().as_bytes());
         for particular in &self.particulars {
             hash.add(particular.as_bytes());
         }
@@ -172,7 +172,7 @@ impl UserRecord {
             bound_to,
             by: bond.tie,
             service: bond.service.chars().take(MAX_SERVICE).collect(),
-            from: bond.source,
+            from: bond.from,
             given,
             since,
             until: since.saturating_add(bond.lifetime),
@@ -180,6 +180,16 @@ impl UserRecord {
         });
         self.fit();
         self.remembered.last().map(|login| login.until)
+    }
+
+    /// Forgets the one of this number, or all, and says whether there was any such. Whoever is asked meanwhile
+    /// whether a login is to be remembered has no number yet that could be named, and is not remembered either.
+    pub fn forget(&mut self, number: Option<u32>) -> bool {
+        let meant = |login: &Remembered| number.is_none_or(|number| login.number == number);
+        let found = self.remembered.iter().any(meant);
+        self.remembered.retain(|login| !meant(login));
+        self.forgotten = self.forgotten.wrapping_add(1);
+        found
     }
 
     /// Forgets all of them where the clock was set back behind anything that this record has seen. What is noted
@@ -204,8 +214,8 @@ impl UserRecord {
 }
 
 impl Remembered {
-    /// What its owner may know of it, where policy lets it stand: `policy` is what holds for such a
-    /// login.
+    /// What its owner may know of it, where policy lets it stand: `policy` is what holds for such a login from
+    /// where it began. What holds elsewhere in the same network makes it no longer than was promised there.
     #[must_use]
     pub fn standing(&self, policy: &PolicyConfig, now: u64) -> Option<RememberedLogin> {
         let lifetime = match self.by {
@@ -218,7 +228,7 @@ impl Remembered {
         (until > now && policy.methods.accept(self.given)).then(|| RememberedLogin {
             number: self.number,
             service: self.service.clone(),
-            from: self.from.to_string(),
+            from: self.from.source().to_string(),
             by: self.by,
             since: self.since,
             until,

@@ -7,7 +7,7 @@ use mfa_protocol::message::LoginRequest;
 use crate::policy::{
     Situation, groups_that_matter, hinges_on_groups, hinges_on_local_time, needs_local_time,
 };
-use crate::source::{Source, address, is_console};
+use crate::source::Place;
 use crate::store::Owner;
 use crate::world::World;
 
@@ -29,16 +29,16 @@ pub(crate) fn situation<'a>(
     request: &'a LoginRequest,
     user: Option<&'a Owner>,
 ) -> Result<Situation<'a>, SituationError> {
-    let source = Source::of(&request.service, request.rhost.as_deref());
+    let place = Place::of(&request.service, request.rhost.as_deref(), request.tty.as_deref());
     let now = (world.now)();
     let zone = needs_local_time(world.config).then(world.zone).transpose();
     let mut situation = Situation {
         service: &request.service,
         user: user.map(|owner| owner.name.as_str()),
         groups: BTreeSet::new(),
-        source,
-        address: request.rhost.as_deref().and_then(address),
-        console: source == Source::Local && request.tty.as_deref().is_some_and(is_console),
+        source: place.source(),
+        address: place.address(),
+        console: place == Place::Console,
         now,
         local: zone.as_ref().ok().and_then(Option::as_ref).map(|zone| zone.local(now)),
         first_factor: has_first_factor(request),

@@ -1,9 +1,56 @@
-//! Where an attempt comes from.
+//! Where an attempt comes from: a place, of which policy may say much, and the source that it is charged to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
+
+/// From where somebody comes, as finely as policy tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// This host, at a terminal or display of it.
+    Console,
+    /// This host.
+    Local,
+    /// An address of a remote host.
+    Address(IpAddr),
+    /// A remote host that gave none.
+    Unknown,
+}
+
+impl Place {
+    /// That of a login by `service`, whose `PAM_RHOST` is `rhost` and whose `PAM_TTY` is `tty`.
+    ///
+    /// No rhost means a local login, but not for sshd, whose logins all come from somewhere.
+    #[must_use]
+    pub fn of(service: &str, rhost: Option<&str>, tty: Option<&str>) -> Self {
+        match rhost {
+            None if service == "sshd" => Self::Unknown,
+            None if tty.is_some_and(is_console) => Self::Console,
+            None => Self::Local,
+            Some(text) => address(text).map_or(Self::Unknown, Self::Address),
+        }
+    }
+
+    /// What an attempt from there is charged to.
+    #[must_use]
+    pub fn source(self) -> Source {
+        match self {
+            Self::Console | Self::Local => Source::Local,
+            Self::Address(address) => address.into(),
+            Self::Unknown => Source::Unknown,
+        }
+    }
+
+    /// The remote host's address, if that is known.
+    #[must_use]
+    pub fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Console | Self::Local | Self::Unknown => None,
+        }
+    }
+}
 
 /// The origin that an attempt is charged to.
 ///
@@ -24,28 +71,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// The source of a login by `service`, whose `PAM_RHOST` is `rhost`.
-    ///
-    /// No rhost means a local login, but not for sshd, whose logins all come from somewhere.
-    #[must_use]
-    pub fn of(service: &str, rhost: Option<&str>) -> Self {
-        match rhost {
-            None if service != "sshd" => Self::Local,
-            None => Self::Unknown,
-            Some(text) => address(text).map_or(Self::Unknown, Self::from),
-        }
-    }
-
-    /// An address in it; of an IPv6 network its first.
-    #[must_use]
-    pub fn some_address(self) -> Option<IpAddr> {
-        match self {
-            Self::V4(octets) => Some(Ipv4Addr::from(octets).into()),
-            Self::V6(network) => Some(first_of(network).into()),
-            Self::Local | Self::Unknown => None,
-        }
-    }
-
     /// Whether successes from here can make it a source that others cannot lock out.
     #[must_use]
     pub fn can_be_known(self) -> bool {
@@ -122,7 +147,8 @@ mod tests {
             (None, "unknown"),
         ];
         for (rhost, expected) in rows {
-            assert_eq!(Source::of("sshd", rhost).to_string(), expected, "{rhost:?}");
+            let source = Place::of("sshd", rhost, None).source();
+            assert_eq!(source.to_string(), expected, "{rhost:?}");
         }
     }
 
@@ -154,9 +180,15 @@ mod tests {
 
     #[test]
     fn without_a_remote_host_only_sshd_is_not_local() {
-        assert_eq!(Source::of("login", None), Source::Local);
-        assert_eq!(Source::of("sudo", None), Source::Local);
-        assert_eq!(Source::of("sshd", None), Source::Unknown);
-        assert_eq!(Source::of("sudo", Some("myhost")), Source::Unknown);
+        for (service, rhost, tty, expected) in [
+            ("login", None, Some("/dev/tty1"), Place::Console),
+            ("sudo", None, Some("/dev/pts/3"), Place::Local),
+            ("sudo", None, None, Place::Local),
+            ("sshd", None, Some("tty1"), Place::Unknown),
+            ("sudo", Some("myhost"), Some("tty1"), Place::Unknown),
+        ] {
+            assert_eq!(Place::of(service, rhost, tty), expected, "{service} {rhost:?} {tty:?}");
+        }
+        assert_eq!(Place::Console.source(), Source::Local);
     }
 }

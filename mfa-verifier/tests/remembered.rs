@@ -15,6 +15,7 @@ use mfa_verifier::manage::manage;
 use mfa_verifier::session::Session;
 use mfa_verifier::store::Store;
 
+use host::mail::mailed;
 use host::{Host, NOW, alice, code, device, from, nobody};
 
 const KEY: &str = "publickey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOne\n";
@@ -240,6 +241,31 @@ fn the_rule_that_holds_says_for_how_long_and_the_list_asks_it_for_each() {
 }
 
 #[test]
+fn what_is_good_at_one_address_of_a_network_or_at_a_console_is_listed() {
+    let (mut host, _) = remembering();
+    set_policy(
+        &mut host,
+        "[[rule]]\nfrom = [\"2001:db8::42/128\"]\nremember = \"12h\"\n\
+         [[rule]]\nconsole = true\nremember_session = \"10m\"\n",
+    );
+    let at = |rhost: &str| LoginRequest { rhost: Some(rhost.to_owned()), ..by_key("alice") };
+    let mut script = Scripted::new([code(NOW / 30), "y".to_owned()]);
+    host.login(&at("2001:db8::42"), &mut script);
+    assert!(is_remembered(&host, &at("2001:db8::42")));
+    assert!(!is_remembered(&host, &at("2001:db8::43")));
+    host.session.replace(Some(session(7)));
+    host.now.set(NOW + 60);
+    let console = LoginRequest { tty: Some("/dev/tty1".to_owned()), ..by_sudo() };
+    let mut script = Scripted::new([code(host.now.get() / 30)]);
+    assert_eq!(host.login(&console, &mut script).verdict, Verdict::Granted);
+    assert!(is_remembered(&host, &console));
+    let listed: Vec<_> = list(&host).into_iter().map(|login| (login.from, login.until)).collect();
+    let expected = [("2001:db8::/64", NOW + 12 * HOUR), ("local", NOW + 60 + 600)]
+        .map(|(from, until)| (from.to_owned(), until));
+    assert_eq!(listed, expected);
+}
+
+#[test]
 fn what_was_given_must_still_be_accepted() {
     let (mut host, _) = remembering();
     give_code(&host, "y");
@@ -352,14 +378,19 @@ fn who_does_not_answer_the_question_is_let_in_and_not_remembered() {
 }
 
 /// Says yes, but only after root has changed the record.
-struct Slow<'a>(&'a Host, Vec<Secret>);
+struct Slow<'a> {
+    host: &'a Host,
+    answers: Vec<Secret>,
+    meanwhile: Action,
+}
 
 impl Conversation for Slow<'_> {
     fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
         if prompt.text == QUESTION {
-            self.0.manage(Action::NewCodes, &mut nobody());
+            let reply = self.host.manage(self.meanwhile.clone(), &mut nobody());
+            assert!(!matches!(reply, Reply::Failed(_)), "{reply:?}");
         }
-        Ok(Answer::Text(self.1.remove(0)))
+        Ok(Answer::Text(self.answers.remove(0)))
     }
 
     fn tell(&mut self, _: Style, _: &str) {}
@@ -368,11 +399,79 @@ impl Conversation for Slow<'_> {
 #[test]
 fn a_factor_that_was_changed_while_the_question_stood_there_leaves_nothing_remembered() {
     let (host, _) = remembering();
-    let mut slow = Slow(&host, vec![code(NOW / 30).into(), "y".into()]);
+    say_yes_after(&host, Action::NewCodes);
+    assert!(list(&host).is_empty());
+}
+
+/// Logs in with the code of this moment, and says yes when this has been done.
+fn say_yes_after(host: &Host, meanwhile: Action) {
+    let answers = vec![code(host.now.get() / 30).into(), "y".into()];
+    let mut slow = Slow { host, answers, meanwhile };
     let outcome = host.world(|w| login(w, &by_key("alice"), Purpose::Login, &mut slow));
     assert_eq!(outcome.verdict, Verdict::Granted);
     assert!(host.last_line().contains("action=remember outcome=failed"), "{}", host.last_line());
+}
+
+#[test]
+fn who_forgets_while_the_question_stands_there_is_not_remembered_by_it() {
+    let (host, _) = remembering();
+    say_yes_after(&host, Action::Forget { number: None });
+    assert!(!is_remembered(&host, &by_key("alice")));
+    // Which number the open one will have, nobody knows.
+    let elsewhere = LoginRequest { rhost: Some("192.0.2.8".to_owned()), ..by_key("alice") };
+    host.now.set(NOW + 60);
+    let mut script = Scripted::new([code(host.now.get() / 30), "y".to_owned()]);
+    host.login(&elsewhere, &mut script);
+    assert!(is_remembered(&host, &elsewhere));
+    host.now.set(NOW + 120);
+    say_yes_after(&host, Action::Forget { number: Some(1) });
+    assert!(!is_remembered(&host, &by_key("alice")));
     assert!(list(&host).is_empty());
+    // The next question is none of those.
+    host.now.set(NOW + 180);
+    give_code(&host, "y");
+    assert!(is_remembered(&host, &by_key("alice")));
+}
+
+#[test]
+fn a_record_that_was_reset_while_the_question_stood_there_remembers_nothing() {
+    let (mut host, _) = remembering();
+    host.config.email = Config::parse(
+        Path::new("config.toml"),
+        "[email]\nfrom = \"mfa@example.org\"\naddress = \"{user}@example.org\"\n",
+    )
+    .unwrap()
+    .email;
+    host.manage(Action::Reset, &mut nobody());
+    // A mailbox that is lent leaves no device behind by which this would be seen.
+    let mut reader = Reader { host: &host, asked: 0 };
+    let outcome = host.world(|w| login(w, &by_key("alice"), Purpose::Login, &mut reader));
+    assert_eq!(outcome.verdict, Verdict::Granted);
+    assert!(host.last_line().contains("action=remember outcome=failed"), "{}", host.last_line());
+    assert!(!is_remembered(&host, &by_key("alice")));
+}
+
+/// Has a code sent, gives it, and says yes when root has reset the record.
+struct Reader<'a> {
+    host: &'a Host,
+    asked: u32,
+}
+
+impl Conversation for Reader<'_> {
+    fn ask(&mut self, _: &Prompt) -> Result<Answer, ConversationError> {
+        self.asked += 1;
+        let answer = match self.asked {
+            1 => String::new(),
+            2 => mailed(self.host),
+            _ => {
+                self.host.manage(Action::Reset, &mut nobody());
+                "y".to_owned()
+            }
+        };
+        Ok(Answer::Text(answer.into()))
+    }
+
+    fn tell(&mut self, _: Style, _: &str) {}
 }
 
 #[test]

@@ -167,7 +167,7 @@ const KEYS: &[[&str; 4]] = &[
     ["[email]", "ca_file", "\"/etc/ssl/ca.pem\"", "\"ca.pem\""],
     ["[email]", "timeout", "1", "9"],
     ["[email]", "code_lifetime", "10", "0"],
-    ["[email]", "per_hour", "20", "21"],
+    ["[email]", "per_hour", "10", "11"],
     ["[email]", "address", "\"{user}@example.org\"", "\"all@example.org\""],
     ["[[rule]]", "name", "\"night shift\"", "\" \""],
     ["[[rule]]", "users", "[\"alice\"]", "\"alice\""],

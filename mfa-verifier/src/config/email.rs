@@ -36,9 +36,10 @@ pub struct EmailConfig {
     /// Minutes for which a code is good. NIST SP 800-63B (5.1.3.2) wants at most 10.
     #[serde(deserialize_with = "within::<1, 10, _, _>")]
     pub code_lifetime: u8,
-    /// Mails with codes that a user gets in an hour, at most
+    /// Mails with codes that a user gets in an hour from each kind of
+    /// [`Sources`](crate::factor::mail_code::Sources), at most
     /// [`MOST_PER_HOUR`](crate::factor::mail_code::MOST_PER_HOUR).
-    #[serde(deserialize_with = "within::<1, 20, _, _>")]
+    #[serde(deserialize_with = "within::<1, 10, _, _>")]
     pub per_hour: u8,
     /// The addresses of those who have not enrolled.
     #[serde(deserialize_with = "unless_empty")]

@@ -202,7 +202,7 @@ fn every_mistake_is_named_with_its_place() {
         ("[email]\nca_file = \"ca.pem\"", ":2:11: ", "an absolute path"),
         ("[email]\ntimeout = 9", ":2:11: ", "a number from 1 to 8"),
         ("[email]\ncode_lifetime = 0", ":2:17: ", "a number from 1 to 10"),
-        ("[email]\nper_hour = 21", ":2:12: ", "a number from 1 to 20"),
+        ("[email]\nper_hour = 11", ":2:12: ", "a number from 1 to 10"),
         ("[email]\naddress = \"all@b\"", ":2:11: ", "{user} must stand in it"),
         ("[email]\naddress = \"{user}@b\"", ":1:", "without from"),
         ("[email]\nfrom = \"a@b\"\nsmtp = \"smtps://u@h\"", ":1:", "password_file belongs"),

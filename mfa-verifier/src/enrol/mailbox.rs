@@ -12,7 +12,7 @@ use super::TRIES;
 use crate::audit::timestamp;
 use crate::change::load;
 use crate::factor::Typed;
-use crate::factor::mail_code::{ADDRESS_LIFETIME, Finding, LENGTH, NewCode, NotSent, Use};
+use crate::factor::mail_code::{ADDRESS_LIFETIME, Finding, LENGTH, NewCode, NotSent, Sources, Use};
 use crate::failure::{failure, of_codes, of_conversation, of_store, usage};
 use crate::mail::{Address, Letter, Occasion};
 use crate::record::MovingFactor;
@@ -112,13 +112,10 @@ fn send(
     let per_hour = world.config.email.per_hour;
     let now = store::update(world.store_to_enrol_in()?, owner, |mut record| {
         let now = (world.now)();
-        match record.mail_codes.note_sent(&code, ADDRESS_LIFETIME, per_hour, now) {
-            Ok(()) => {
-                record.fit();
-                Change::Save(record, Ok(now))
-            }
-            Err(why) => Change::Keep(Err(why)),
-        }
+        let codes = &mut record.mail_codes;
+        let noted = codes.note_sent(&code, ADDRESS_LIFETIME, Sources::Local, per_hour, now);
+        record.fit();
+        Change::Save(record, noted.map(|()| now))
     })
     .map_err(|error| of_store(&error))?
     .map_err(|why| match why {
@@ -144,7 +141,7 @@ fn send(
 fn judge(world: &World, owner: &Owner, address: &Address, code: &str) -> Result<Finding, Failure> {
     store::update(world.store_to_enrol_in()?, owner, |mut record| {
         let good_for = [Use::Address(address.as_str())];
-        let finding = record.mail_codes.judge(code, &good_for, (world.now)());
+        let finding = record.mail_codes.judge(code, &good_for, Sources::Local, (world.now)());
         record.fit();
         Change::Save(record, finding)
     })

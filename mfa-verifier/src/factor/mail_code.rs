@@ -5,9 +5,12 @@
 //! guards this one is that the record is sealed, that it dies within minutes, and that
 //! [`MOST_FAILURES`] wrong answers end it. The hash keeps it out of sight where a record is looked at.
 //!
-//! One code is good at a time: a new one voids the old. Wrong answers are counted apart from the code,
-//! so who has a new one sent does not get new tries with it (five an hour, against a million codes).
-//! What bars whole sources is `lockout`'s.
+//! What is sent and what is wrong is counted apart for three kinds of [`Sources`]: who has the first factor and
+//! fails elsewhere takes neither codes nor mails from where the user is known. In each, one code is good at a
+//! time, and a new one voids the old. Wrong answers are counted apart from the code, so who has a new one
+//! sent does not get new tries with it. An answer is held against the code of its own sources alone, so it has
+//! one chance in a million however many codes there are, and there are [`MOST_FAILURES`] in an hour from one
+//! kind of sources, three times as many from all. What bars a single source is `lockout`'s.
 //!
 //! Times are seconds since the Unix epoch, and values.
 
@@ -16,6 +19,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::config::LockoutConfig;
+use crate::record::Lockout;
+use crate::source::Source;
 
 /// Wrong answers in [`MEMORY`], after which no code is judged or sent.
 pub const MOST_FAILURES: u8 = 5;
@@ -26,8 +33,8 @@ pub const MEMORY: u64 = 3_600;
 /// Seconds for which a code is good that shows whether an address is read: mail may be slow.
 pub const ADDRESS_LIFETIME: u64 = 2 * 3_600;
 
-/// Mails with codes that policy may allow in an hour.
-pub const MOST_PER_HOUR: u8 = 20;
+/// Mails with codes that policy may allow in an hour from one kind of [`Sources`].
+pub const MOST_PER_HOUR: u8 = 10;
 
 /// Digits of a code for a login or an address.
 pub const LENGTH: u8 = 6;
@@ -38,17 +45,61 @@ const DIGITS: std::ops::RangeInclusive<u8> = 6..=8;
 /// What is known of the codes that were mailed to one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailCodes {
-    /// The one that lets in.
-    pub login: Option<Pending>,
-    /// The one that shows that an address is read. Apart from the other: who is verifying an address may
-    /// leave, log in and come back.
+    /// The one that shows that an address is read. Apart from those that let in: who is verifying an address
+    /// may leave, log in and come back. It is asked for and given by the user's own programs, and its mails
+    /// and wrong answers are counted with those.
     pub address: Option<Pending>,
+    /// Of logins at this host.
+    pub local: Logins,
+    /// Of logins from known sources.
+    pub known: Logins,
+    /// Of logins from any other.
+    pub others: Logins,
+}
+
+/// What is known of the codes that logins from some sources asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logins {
+    /// The one that lets in.
+    pub code: Option<Pending>,
+    /// What was sent, and what was wrong.
+    pub tally: Tally,
+}
+
+/// Mails and wrong answers that are counted together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
     /// When mails with codes were sent, oldest first, as far back as [`MEMORY`].
     pub sent: Vec<u64>,
     /// Wrong answers since the last right one, or since they were forgotten.
     pub failures: u8,
     /// When the last of them was given.
     pub failed: u64,
+}
+
+/// The sources whose mails and wrong answers are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// This host, on which anything that runs as the user can ask for codes and try some.
+    Local,
+    /// Those from which the user got in lately.
+    Known,
+    /// All others.
+    Others,
+}
+
+impl Sources {
+    /// Those that `source` is counted with, as the record is at this moment.
+    #[must_use]
+    pub fn of(source: Source, lockout: &Lockout, now: u64, rules: &LockoutConfig) -> Self {
+        if source == Source::Local {
+            Self::Local
+        } else if lockout.is_known(source, now, rules) {
+            Self::Known
+        } else {
+            Self::Others
+        }
+    }
 }
 
 /// A code that was sent and not given yet.
@@ -117,11 +168,89 @@ impl NewCode {
 }
 
 impl MailCodes {
-    /// Whether a mail may go now. What this notes about the clock is to be saved, whatever the answer.
+    /// Notes that this code is about to be sent, and forgets the one before. It is noted before the mail
+    /// goes, and a mail that fails counts: else a mailer that fails late could be made to send without
+    /// end. The result is to be saved, whatever it is: what a clock that ran ahead has noted is set right.
     ///
     /// # Errors
-    /// Why not, and until when.
-    pub fn may_send(&mut self, per_hour: u8, now: u64) -> Result<(), NotSent> {
+    /// Why it must not be sent, and until when; nothing is noted of the code then.
+    pub fn note_sent(
+        &mut self,
+        code: &NewCode,
+        lifetime: u64,
+        from: Sources,
+        per_hour: u8,
+        now: u64,
+    ) -> Result<(), NotSent> {
+        let (pending, tally) = self.place(code.confirms, from);
+        tally.admit(per_hour, now)?;
+        tally.sent.push(now);
+        *pending = Some(Pending { salt: code.salt, hash: code.hash, made: now, lifetime });
+        Ok(())
+    }
+
+    /// Judges an answer, digits only, that may be the code for any of these, which are all of one kind.
+    /// The result is to be saved, whatever the finding.
+    pub fn judge(&mut self, answer: &str, good_for: &[Use], from: Sources, now: u64) -> Finding {
+        let confirms = matches!(good_for, [Use::Address(_), ..]);
+        let (pending, tally) = self.place(confirms, from);
+        tally.forget(now);
+        if let Some(until) = tally.barred_until() {
+            return Finding::Barred(until);
+        }
+        let Some(sent) = pending.as_ref().filter(|sent| sent.is_good(now) && !good_for.is_empty())
+        else {
+            return Finding::None;
+        };
+        let is_for = |one: &Use| hash(&sent.salt, *one, answer.as_bytes()).ct_eq(&sent.hash);
+        let found: Vec<_> = good_for.iter().map(is_for).collect();
+        if let Some(index) = found.into_iter().position(bool::from) {
+            *pending = None;
+            tally.failures = 0;
+            return Finding::Right(index);
+        }
+        tally.failures = tally.failures.saturating_add(1);
+        tally.failed = now;
+        if tally.failures >= MOST_FAILURES {
+            *pending = None;
+        }
+        Finding::Wrong
+    }
+
+    /// Whether a code waits to be given that shows that an address is read.
+    #[must_use]
+    pub fn confirms(&self, now: u64) -> bool {
+        self.local.tally.barred_until().is_none_or(|until| until <= now)
+            && self.address.as_ref().is_some_and(|sent| sent.is_good(now))
+    }
+
+    /// With everything in it that can be, as long as it can be.
+    pub(crate) fn longest() -> Self {
+        let time = u64::from(u32::MAX);
+        let sent = Pending { salt: [0xff; 16], hash: [0xff; 16], made: time, lifetime: 7_200 };
+        let tally =
+            Tally { sent: vec![time; MOST_PER_HOUR.into()], failures: u8::MAX, failed: time };
+        let logins = Logins { code: Some(sent.clone()), tally };
+        Self { address: Some(sent), local: logins.clone(), known: logins.clone(), others: logins }
+    }
+
+    /// Where such a code is kept, and what it is counted in.
+    fn place(&mut self, confirms: bool, from: Sources) -> (&mut Option<Pending>, &mut Tally) {
+        if confirms {
+            return (&mut self.address, &mut self.local.tally);
+        }
+        let Logins { code, tally } = match from {
+            Sources::Local => &mut self.local,
+            Sources::Known => &mut self.known,
+            Sources::Others => &mut self.others,
+        };
+        (code, tally)
+    }
+}
+
+impl Tally {
+    /// Whether a mail may go now.
+    fn admit(&mut self, per_hour: u8, now: u64) -> Result<(), NotSent> {
         self.forget(now);
         if let Some(until) = self.barred_until() {
             return Err(NotSent::Barred(until));
@@ -131,78 +260,6 @@ impl MailCodes {
             Some(oldest) => Err(NotSent::TooMany(oldest.saturating_add(MEMORY))),
             None => Ok(()),
         }
-    }
-
-    /// Notes that this code is about to be sent, and forgets the one before. It is noted before the mail
-    /// goes, and a mail that fails counts: else a mailer that fails late could be made to send without
-    /// end.
-    ///
-    /// # Errors
-    /// As [`Self::may_send`]; nothing is noted of the code then.
-    pub fn note_sent(
-        &mut self,
-        code: &NewCode,
-        lifetime: u64,
-        per_hour: u8,
-        now: u64,
-    ) -> Result<(), NotSent> {
-        self.may_send(per_hour, now)?;
-        self.sent.push(now);
-        *self.place(code.confirms) =
-            Some(Pending { salt: code.salt, hash: code.hash, made: now, lifetime });
-        Ok(())
-    }
-
-    /// Judges an answer, digits only, that may be the code for any of these, which are all of one kind.
-    /// The result is to be saved, whatever the finding.
-    pub fn judge(&mut self, answer: &str, good_for: &[Use], now: u64) -> Finding {
-        self.forget(now);
-        if let Some(until) = self.barred_until() {
-            return Finding::Barred(until);
-        }
-        let confirms = matches!(good_for, [Use::Address(_), ..]);
-        let pending = self.place(confirms);
-        let Some(sent) = pending.as_ref().filter(|sent| sent.is_good(now) && !good_for.is_empty())
-        else {
-            return Finding::None;
-        };
-        let is_for = |one: &Use| hash(&sent.salt, *one, answer.as_bytes()).ct_eq(&sent.hash);
-        let found: Vec<_> = good_for.iter().map(is_for).collect();
-        if let Some(index) = found.into_iter().position(bool::from) {
-            *pending = None;
-            self.failures = 0;
-            return Finding::Right(index);
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.failed = now;
-        if self.failures >= MOST_FAILURES {
-            (self.login, self.address) = (None, None);
-        }
-        Finding::Wrong
-    }
-
-    /// Whether a code waits to be given that shows that an address is read.
-    #[must_use]
-    pub fn confirms(&self, now: u64) -> bool {
-        self.barred_until().is_none_or(|until| until <= now)
-            && self.address.as_ref().is_some_and(|sent| sent.is_good(now))
-    }
-
-    /// With everything in it that can be, as long as it can be.
-    pub(crate) fn longest() -> Self {
-        let time = u64::from(u32::MAX);
-        let sent = Pending { salt: [0xff; 16], hash: [0xff; 16], made: time, lifetime: 7_200 };
-        Self {
-            login: Some(sent.clone()),
-            address: Some(sent),
-            sent: vec![time; MOST_PER_HOUR.into()],
-            failures: u8::MAX,
-            failed: time,
-        }
-    }
-
-    fn place(&mut self, confirms: bool) -> &mut Option<Pending> {
-        if confirms { &mut self.address } else { &mut self.login }
     }
 
     /// Forgets what is older than [`MEMORY`]. What a clock that ran ahead has noted is taken to be of
@@ -262,234 +319,4 @@ fn hash(salt: &[u8; 16], good_for: Use, code: &[u8]) -> [u8; 16] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::Cell;
-    use std::convert::Infallible;
-
-    const NOW: u64 = 1_800_000_000;
-    const LOGIN: Use = Use::Login("alice@example.org");
-    const LIFETIME: u64 = 300;
-
-    fn new_code() -> NewCode {
-        NewCode::new(6, LOGIN).unwrap()
-    }
-
-    fn text(code: &NewCode) -> String {
-        code.code.expose_str().unwrap().to_owned()
-    }
-
-    fn wrong(code: &NewCode) -> String {
-        let number: u32 = text(code).parse().unwrap();
-        format!("{:06}", (number + 1) % 1_000_000)
-    }
-
-    /// With a code that was sent just now.
-    fn sent() -> (MailCodes, NewCode) {
-        let (mut codes, code) = (MailCodes::default(), new_code());
-        codes.note_sent(&code, LIFETIME, 5, NOW).unwrap();
-        (codes, code)
-    }
-
-    #[test]
-    fn a_code_is_right_once() {
-        let (mut codes, code) = sent();
-        assert_eq!(codes.judge(&wrong(&code), &[LOGIN], NOW), Finding::Wrong);
-        assert_eq!(codes.judge(&text(&code), &[LOGIN], NOW), Finding::Right(0));
-        assert_eq!(codes.judge(&text(&code), &[LOGIN], NOW), Finding::None);
-        assert_eq!(codes.failures, 0);
-    }
-
-    #[test]
-    fn a_code_dies_after_its_lifetime_and_is_not_good_before_it_was_made() {
-        for (now, expected) in [
-            (NOW - 1, Finding::None),
-            (NOW, Finding::Right(0)),
-            (NOW + LIFETIME - 1, Finding::Right(0)),
-            (NOW + LIFETIME, Finding::None),
-            (u64::MAX, Finding::None),
-            (0, Finding::None),
-        ] {
-            let (mut codes, code) = sent();
-            assert_eq!(codes.judge(&text(&code), &[LOGIN], now), expected, "{now}");
-        }
-    }
-
-    #[test]
-    fn a_new_code_voids_the_old_one() {
-        let (mut codes, old) = sent();
-        let mut new = new_code();
-        while text(&new) == text(&old) {
-            new = new_code();
-        }
-        codes.note_sent(&new, LIFETIME, 5, NOW + 1).unwrap();
-        assert_eq!(codes.judge(&text(&old), &[LOGIN], NOW + 1), Finding::Wrong);
-        assert_eq!(codes.judge(&text(&new), &[LOGIN], NOW + 1), Finding::Right(0));
-    }
-
-    #[test]
-    fn a_resend_does_not_reset_the_failure_count() {
-        let (mut codes, mut code) = sent();
-        for failures in 1..=MOST_FAILURES {
-            assert_eq!(codes.judge(&wrong(&code), &[LOGIN], NOW), Finding::Wrong);
-            assert_eq!(codes.failures, failures);
-            code = new_code();
-            let resent = codes.note_sent(&code, LIFETIME, 20, NOW);
-            if failures < MOST_FAILURES {
-                assert_eq!(resent, Ok(()));
-            } else {
-                assert_eq!(resent, Err(NotSent::Barred(NOW + MEMORY)));
-            }
-        }
-        assert_eq!(codes.login, None);
-    }
-
-    #[test]
-    fn five_wrong_answers_bar_the_right_one_and_every_mail_for_an_hour() {
-        let (mut codes, code) = sent();
-        for _ in 0..5 {
-            codes.judge(&wrong(&code), &[LOGIN], NOW);
-        }
-        let until = NOW + 3_600;
-        assert_eq!(codes.judge(&text(&code), &[LOGIN], NOW), Finding::Barred(until));
-        assert_eq!(codes.may_send(5, until - 1), Err(NotSent::Barred(until)));
-        let code = new_code();
-        assert_eq!(codes.note_sent(&code, LIFETIME, 5, until), Ok(()));
-        assert_eq!(codes.judge(&wrong(&code), &[LOGIN], until), Finding::Wrong);
-        assert_eq!(codes.failures, 1);
-        assert_eq!(codes.judge(&text(&code), &[LOGIN], until), Finding::Right(0));
-    }
-
-    #[test]
-    fn what_is_not_judged_is_not_counted() {
-        let mut codes = MailCodes::default();
-        for _ in 0..9 {
-            assert_eq!(codes.judge("000000", &[LOGIN], NOW), Finding::None);
-        }
-        assert_eq!(codes, MailCodes::default());
-        let (mut codes, code) = sent();
-        for _ in 0..9 {
-            assert_eq!(codes.judge(&wrong(&code), &[LOGIN], NOW + LIFETIME), Finding::None);
-        }
-        assert_eq!(codes.failures, 0);
-    }
-
-    #[test]
-    fn so_many_mails_go_in_an_hour_and_not_one_more() {
-        let mut codes = MailCodes::default();
-        for sent in 0..5 {
-            assert_eq!(codes.note_sent(&new_code(), LIFETIME, 5, NOW + sent), Ok(()));
-        }
-        let before = codes.clone();
-        let full = Err(NotSent::TooMany(NOW + 3_600));
-        assert_eq!(codes.note_sent(&new_code(), LIFETIME, 5, NOW + 3_599), full);
-        assert_eq!(codes, before);
-        // Policy was made stricter meanwhile: three of five must be forgotten.
-        assert_eq!(codes.may_send(3, NOW + 4), Err(NotSent::TooMany(NOW + 2 + 3_600)));
-        assert_eq!(codes.note_sent(&new_code(), LIFETIME, 5, NOW + 3_600), Ok(()));
-        assert_eq!(codes.sent.len(), 5);
-    }
-
-    #[test]
-    fn a_clock_that_ran_ahead_bars_for_an_hour_and_not_for_ever() {
-        let ahead = NOW + 365 * 86_400;
-        let mut full = MailCodes::default();
-        for _ in 0..5 {
-            full.note_sent(&new_code(), LIFETIME, 5, ahead).unwrap();
-        }
-        let mut barred = MailCodes { failures: 5, failed: ahead, ..MailCodes::default() };
-        for now in [NOW, NOW + 3_599] {
-            assert_eq!(full.may_send(5, now), Err(NotSent::TooMany(NOW + 3_600)));
-            assert_eq!(barred.may_send(5, now), Err(NotSent::Barred(NOW + 3_600)));
-        }
-        assert_eq!(full.may_send(5, NOW + 3_600), Ok(()));
-        assert_eq!(barred.may_send(5, NOW + 3_600), Ok(()));
-    }
-
-    #[test]
-    fn a_code_for_one_thing_is_wrong_for_another() {
-        let (mut codes, code) = sent();
-        let other = Use::Login("eve@example.org");
-        assert_eq!(codes.judge(&text(&code), &[other], NOW), Finding::Wrong);
-        // Neither is it one that is missing, nor one in the other's place.
-        let (mut codes, code) = sent();
-        let other = Use::Address("alice@example.org");
-        assert_eq!(codes.judge(&text(&code), &[other], NOW), Finding::None);
-        codes.address = codes.login.take();
-        assert_eq!(codes.judge(&text(&code), &[other], NOW), Finding::Wrong);
-    }
-
-    #[test]
-    fn a_code_is_told_from_the_others_that_it_could_be() {
-        let (mut codes, code) = sent();
-        let uses = [Use::Login("eve@example.org"), LOGIN];
-        assert_eq!(codes.judge(&text(&code), &uses, NOW), Finding::Right(1));
-        let (mut codes, code) = sent();
-        assert_eq!(codes.judge(&text(&code), &[], NOW), Finding::None);
-        assert_eq!(codes.failures, 0);
-    }
-
-    #[test]
-    fn a_login_meanwhile_leaves_the_verification_of_an_address_as_it_was() {
-        const ADDRESS: Use = Use::Address("new@example.org");
-        let (mut codes, _) = sent();
-        let confirming = NewCode::new(6, ADDRESS).unwrap();
-        codes.note_sent(&confirming, ADDRESS_LIFETIME, 5, NOW).unwrap();
-        let login = new_code();
-        codes.note_sent(&login, LIFETIME, 5, NOW + 60).unwrap();
-        assert_eq!(codes.judge(&text(&login), &[LOGIN], NOW + 90), Finding::Right(0));
-        assert!(
-            codes.confirms(NOW + ADDRESS_LIFETIME - 1) && !codes.confirms(NOW + ADDRESS_LIFETIME)
-        );
-        let late = NOW + ADDRESS_LIFETIME - 1;
-        assert_eq!(codes.judge(&text(&confirming), &[ADDRESS], late), Finding::Right(0));
-        assert!(!codes.confirms(late));
-    }
-
-    #[test]
-    fn numbers_that_would_make_some_codes_more_likely_are_drawn_again() {
-        // 2³² = 4294 × 10⁶ + 967296 = 42 × 10⁸ + 94967296.
-        for (digits, unfair, last) in [(6, 4_294_000_000, "999999"), (8, 4_200_000_000, "99999999")]
-        {
-            let numbers = [unfair, u32::MAX, unfair - 1];
-            let next = Cell::new(0);
-            let random = || Ok::<_, Infallible>(numbers[next.replace(next.get() + 1)]);
-            let code = draw(digits, random).unwrap();
-            assert_eq!((code.expose_str(), next.get()), (Some(last), 3));
-        }
-    }
-
-    #[test]
-    fn a_code_has_as_many_digits_as_it_should() {
-        let zero = || Ok::<_, Infallible>(7);
-        for (digits, expected) in
-            [(6, "000007"), (7, "0000007"), (8, "00000007"), (0, "000007"), (9, "00000007")]
-        {
-            assert_eq!(draw(digits, zero).unwrap().expose_str(), Some(expected));
-        }
-    }
-
-    #[test]
-    fn every_first_digit_comes_about_equally_often() {
-        let mut counts = [0_u32; 10];
-        for _ in 0..10_000 {
-            counts[usize::from(new_code().code.expose()[0] - b'0')] += 1;
-        }
-        // 1,000 expected for each, standard deviation 30: eight of them.
-        assert!(counts.iter().all(|count| (760..1_240).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn nothing_of_a_code_is_in_what_is_kept() {
-        let (codes, code) = sent();
-        let kept = format!("{codes:?}{code:?}");
-        assert!(!kept.contains(&text(&code)), "{kept}");
-        let encoded = postcard::to_stdvec(&codes).unwrap();
-        assert!(!encoded.windows(6).any(|window| window == code.code.expose()));
-        // A record is bounded, and there are five of these times at most by default.
-        assert!(encoded.len() < 80, "{}", encoded.len());
-        let longest = postcard::to_stdvec(&MailCodes::longest()).unwrap();
-        assert!(longest.len() < 200, "{}", longest.len());
-        assert_eq!(postcard::from_bytes::<MailCodes>(&encoded).unwrap(), codes);
-    }
-}
+pub(crate) mod tests;

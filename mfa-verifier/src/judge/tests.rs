@@ -99,7 +99,8 @@ fn with_mailbox() -> (UserRecord, String) {
 
 fn send(record: &mut UserRecord, now: u64) -> String {
     let new = mail_code::NewCode::new(6, mail_code::Use::Login("alice@example.org")).unwrap();
-    record.mail_codes.note_sent(&new, 300, 20, now).unwrap();
+    let from = Sources::of(HOME, &record.lockout, now, &Config::default().lockout);
+    record.mail_codes.note_sent(&new, 300, from, 10, now).unwrap();
     new.code.expose_str().unwrap().to_owned()
 }
 
@@ -127,8 +128,10 @@ fn a_code_that_was_sent_lets_in_once_and_is_the_mailboxes() {
 
 #[test]
 fn the_apps_code_is_no_wrong_answer_to_a_code_that_was_sent() {
-    let (record, sent) = with_mailbox();
+    let (mut record, _) = with_mailbox();
     let config = Config::default();
+    record.lockout.clear_source(HOME, NOW, &config.lockout);
+    let sent = send(&mut record, NOW);
     let app = current(&record, NOW);
     let (judgement, record) = judge(record, &one_time(&app, HOME), NOW, &config);
     assert!(matches!(judgement, Judgement::Accepted(_)));
@@ -154,7 +157,7 @@ fn a_wrong_answer_to_a_code_that_was_sent_is_charged_and_sending_anew_takes_noth
         let (judgement, after) = judge(record, &one_time(&wrong, HOME), NOW, &config);
         assert_eq!(judgement, Judgement::Refused(Refusal::Wrong));
         assert_eq!(after.lockout.failures, u32::from(failures));
-        assert_eq!(after.mail_codes.failures, failures);
+        assert_eq!(after.mail_codes.others.tally.failures, failures);
         assert_eq!(after.devices[0].failures, u32::from(failures));
         record = after;
         if failures < mail_code::MOST_FAILURES {

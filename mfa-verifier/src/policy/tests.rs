@@ -13,7 +13,7 @@ use crate::factor::otp::tests::device;
 use crate::local_time::Zone;
 use crate::mail::Address;
 use crate::record::{Device, MovingFactor, UserRecord};
-use crate::source::{address, is_console};
+use crate::source::{Place, is_console};
 
 /// The policy in `text`.
 fn config(text: &str) -> Config {
@@ -33,14 +33,14 @@ fn asked(config: &Config, who: &str, place: &str, at: &str) -> String {
     let tty =
         service != "sshd" && (is_console(from) || from.starts_with("pts/") || from.is_empty());
     let rhost = Some(from).filter(|from| !tty && !from.is_empty());
-    let source = Source::of(service, rhost);
+    let place = Place::of(service, rhost, Some(from));
     let situation = Situation {
         service,
         user,
         groups: known.iter().map(|group| (*group).to_owned()).collect(),
-        source,
-        address: rhost.and_then(address),
-        console: source == Source::Local && is_console(from),
+        source: place.source(),
+        address: place.address(),
+        console: place == Place::Console,
         now,
         local: Some(zone.local(now)),
         first_factor: !said.contains(&"unproven"),
@@ -142,12 +142,13 @@ lockout = { per_source = 3, longest_wait = 60 }
 
 /// Alice, over sshd from there.
 fn alice_from(rhost: Option<&str>) -> Situation<'static> {
+    let place = Place::of("sshd", rhost, None);
     Situation {
         service: "sshd",
         user: Some("alice"),
         groups: BTreeSet::new(),
-        source: Source::of("sshd", rhost),
-        address: rhost.and_then(address),
+        source: place.source(),
+        address: place.address(),
         console: false,
         now: 1_800_000_000,
         local: None,
@@ -168,8 +169,8 @@ fn has(app: bool, mailbox: bool, seen: Option<&str>) -> UserRecord {
         record.devices.push(device);
     }
     if let Some(rhost) = seen {
-        let (source, before) = (Source::of("sshd", Some(rhost)), 1_800_000_000 - 86_400);
-        record.lockout.clear_source(source, before, &Config::default().lockout);
+        let (place, before) = (Place::of("sshd", Some(rhost), None), 1_800_000_000 - 86_400);
+        record.lockout.clear_source(place.source(), before, &Config::default().lockout);
     }
     record
 }

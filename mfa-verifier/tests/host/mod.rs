@@ -1,6 +1,8 @@
 //! A host with a store in memory, a scripted person and a clock of its own.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, dead_code)]
 
+pub mod mail;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
