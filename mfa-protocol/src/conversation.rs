@@ -46,9 +46,9 @@ pub enum PromptKind {
     Visible,
     /// `y` or `n`, shown.
     YesNo,
-    /// Since version 3, and of faces that are root: whether the first factor of the user of that name
-    /// is right. The face has it judged anew ([`crate::connect::reauthentication`]), and answers by yes
-    /// or no in the person's place.
+    /// Since version 3, and of faces that are root: whether the password that the host was given is that
+    /// of the user of that name. The face has it judged anew ([`crate::connect::reauthentication`]), and
+    /// answers by yes or no in the person's place.
     FirstFactor,
 }
 

@@ -78,6 +78,9 @@ pub struct ReAuthentication {
     pub user: String,
     /// Whether the first factor is asked for; else only whether the account may be used.
     pub first_factor: bool,
+    /// Whether it is for a login, whose own stack looks at the account once more: a password that must be
+    /// changed is changed there, and proves its owner until then.
+    pub at_login: bool,
 }
 
 /// Something that `mfa-setup` does for `user`, or for the caller.
