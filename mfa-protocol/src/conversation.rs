@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Secret;
+use crate::{OLDEST_VERSION, Secret};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,15 @@ pub enum PromptKind {
 }
 
 impl PromptKind {
+    /// The version of the protocol that it came with: older faces break off at it.
+    #[must_use]
+    pub fn since(self) -> u16 {
+        match self {
+            Self::Hidden | Self::Visible | Self::YesNo => OLDEST_VERSION,
+            Self::FirstFactor => 3,
+        }
+    }
+
     /// Whether the answer may be seen while it is typed.
     #[must_use]
     pub fn is_shown(self) -> bool {

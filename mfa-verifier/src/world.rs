@@ -42,6 +42,8 @@ pub struct World<'a> {
     pub hostname: &'a str,
     /// Who asks, as far as the kernel knows.
     pub caller: &'a Owner,
+    /// The version of the protocol that the face speaks.
+    pub face_version: u16,
     /// The login session that the face runs in, if it is in one.
     pub session: &'a dyn Fn() -> Option<Session>,
     /// How the caller shows to be that, where a change of the own record needs it.

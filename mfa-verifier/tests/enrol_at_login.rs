@@ -10,7 +10,7 @@ use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
 use mfa_protocol::message::{Action, LoginRequest, Reply};
-use mfa_protocol::{Outcome, Verdict};
+use mfa_protocol::{OLDEST_VERSION, Outcome, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::config::{Config, EnrolAtLogin, Mode};
 use mfa_verifier::login::login;
@@ -365,6 +365,42 @@ fn nobody_enrols_where_no_person_sees_it_or_there_is_nowhere_to_keep_it() {
     assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Unavailable);
     assert!(person.asked.is_empty());
     assert!(host.last_line().contains("there is no store to enrol in"), "{}", host.last_line());
+}
+
+#[test]
+fn nobody_enrols_where_no_first_factor_was_given_unless_invited() {
+    let console = |password_given: bool| LoginRequest {
+        service: "login".to_owned(),
+        rhost: None,
+        tty: Some("tty1".to_owned()),
+        password_given,
+        ..of_alice()
+    };
+    for (how, password_given, asked) in [
+        (EnrolAtLogin::Anybody, true, FIRST_FACTOR),
+        (EnrolAtLogin::Anybody, false, CODE),
+        (EnrolAtLogin::Invite, true, ENROL),
+        (EnrolAtLogin::Invite, false, ENROL),
+    ] {
+        let host = host(how);
+        let mut person = Person::who([(ENROL, GiveUp)]);
+        enrol(&host, &console(password_given), &mut person);
+        assert_eq!(person.questions()[0], asked, "{how:?} {password_given}");
+    }
+}
+
+#[test]
+fn a_face_that_cannot_have_the_first_factor_judged_asks_for_a_code() {
+    let host = host(EnrolAtLogin::Anybody);
+    host.face_version.set(OLDEST_VERSION);
+    let mut person = Person::default();
+    assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied);
+    assert_eq!((person.questions(), person.told.len()), (vec![CODE], 0));
+    assert!(is_untouched(&host));
+    // What sshd has seen needs no judging.
+    let ssh_auth_info = Some("publickey ssh-ed25519 AAAA\n".to_owned());
+    let by_key = LoginRequest { ssh_auth_info, ..of_alice() };
+    assert_eq!(enrol(&host, &by_key, &mut Person::default()).verdict, Verdict::Granted);
 }
 
 /// That host, which sends mail and knows everybody's mailbox.

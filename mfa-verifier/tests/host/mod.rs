@@ -11,7 +11,7 @@ use mfa_protocol::message::{
     Action, DeviceKind, Failure, FailureKind, LoginRequest, ManageRequest, NewDevice, Reply,
     Terminal,
 };
-use mfa_protocol::{Outcome, Secret, Verdict};
+use mfa_protocol::{Outcome, PROTOCOL_VERSION, Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::audit::{Line, Log, Severity};
 use mfa_verifier::config::{Config, Mode};
@@ -44,6 +44,8 @@ pub struct Host {
     pub caller: RefCell<Owner>,
     /// What PAM would say of the first factor and of the account.
     pub pam: Cell<(bool, bool)>,
+    /// The version of the protocol that the face speaks.
+    pub face_version: Cell<u16>,
     /// The login session that the face runs in.
     pub session: RefCell<Option<Session>>,
     /// Every letter that the mailer took: to whom, and what is in it.
@@ -66,6 +68,7 @@ impl Host {
         let (late, letters, unsendable) = (Cell::default(), RefCell::default(), Cell::default());
         let silent = Cell::default();
         Self {
+            face_version: Cell::new(PROTOCOL_VERSION),
             config,
             store,
             now,
@@ -107,6 +110,7 @@ impl Host {
             log: self,
             hostname: "host",
             caller: &caller,
+            face_version: self.face_version.get(),
             session: &|| self.session.borrow().clone(),
             first_factor: self,
             mailer: self,
