@@ -12,13 +12,13 @@ use mfa_protocol::relayed::{Relayed, send};
 use crate::admission::{Admitted, TurnedAway, admit};
 use crate::attempt::Purpose;
 use crate::audit::{Line, Log, Severity};
-use crate::check;
 use crate::config::ConfigFile;
 use crate::failure::unusable;
 use crate::local_time::Zone;
 use crate::login::login;
 use crate::mail;
 use crate::manage::manage;
+use crate::pam_services::PamD;
 use crate::reauth::FirstFactor;
 use crate::session::Session;
 use crate::store::{OpenDbs, Store};
@@ -104,7 +104,7 @@ impl Service<'_> {
             policy_file: self.config.path(),
             archive: &archive,
             users: self.users,
-            has_service: &check::has_service,
+            pam_services: &PamD,
             now: self.now,
             zone: &Zone::of_this_host,
             late: &|| until.get() < Instant::now(),
