@@ -324,9 +324,12 @@ fn wrong_invitation_codes_are_charged_to_where_they_come_from() {
     for _ in 0..10 {
         give("192.0.2.7", "ABCDE-FGHJK-MNPQR");
     }
-    // In the same words as before.
+    // In the same words as before, and written down like a code that is compared.
+    let revision = || host.store.as_ref().unwrap().load(&alice()).unwrap().1.0;
+    let before = revision();
     let told = "Nothing was enrolled: the invitation code is not right.".to_owned();
     assert_eq!(give("192.0.2.7", &invitation), (Verdict::Denied, told));
+    assert_eq!(revision(), before + 1);
     assert!(host.last_line().contains("too many codes were wrong"), "{}", host.last_line());
     assert_eq!(give("198.51.100.7", &invitation).0, Verdict::Granted);
 }
