@@ -18,8 +18,8 @@ use crate::store::{Owner, Store};
 use crate::words::inform;
 use crate::world::World;
 
-/// PAM does not say what is at the other end. Half blocks are drawn first: who sees other things there
-/// asks for plain ASCII.
+/// PAM does not say what is at the other end. Half blocks are drawn first, dark on a light ground: who
+/// sees other things there asks for another picture.
 const TERMINAL: Terminal = Terminal { columns: 80, utf8: true };
 
 /// What everybody is told whose invitation code is none.
