@@ -24,9 +24,9 @@ use serde::Serialize;
 use crate::conversation::Conversation;
 use crate::frame;
 use crate::message::{Reply, Request, ToFace};
-use crate::relay::{RelayError, decode, follow, relay, say};
+use crate::relay::{RelayError, decode, follow, relay_within, say};
 use crate::trusted::{self, Untrusted};
-use crate::{GREETING_BOUND, paths};
+use crate::{FACE_BOUND, GREETING_BOUND, paths};
 
 /// How long a spawned verifier may take to go away after its reply, before it is left to itself.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -127,10 +127,23 @@ impl Connection {
         request: &T,
         conversation: &mut dyn Conversation,
     ) -> Result<Reply, RelayError> {
+        self.relay_within(FACE_BOUND, request, conversation)
+    }
+
+    /// The same with another bound for each frame.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn relay_within<T: Serialize>(
+        self,
+        bound: Duration,
+        request: &T,
+        conversation: &mut dyn Conversation,
+    ) -> Result<Reply, RelayError> {
         if self.sent {
-            follow(&self.stream, conversation)
+            follow(bound, &self.stream, conversation)
         } else {
-            relay(&self.stream, request, conversation)
+            relay_within(bound, &self.stream, request, conversation)
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Secret;
+use crate::{OLDEST_VERSION, Secret};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,13 +46,22 @@ pub enum PromptKind {
     Visible,
     /// `y` or `n`, shown.
     YesNo,
-    /// Since version 3, and of faces that are root: whether the first factor of the user of that name
-    /// is right. The face has it judged anew ([`crate::connect::reauthentication`]), and answers by yes
-    /// or no in the person's place.
+    /// Since version 3, and of faces that are root: whether the password that the host was given is that
+    /// of the user of that name. The face has it judged anew ([`crate::connect::reauthentication`]), and
+    /// answers by yes or no in the person's place.
     FirstFactor,
 }
 
 impl PromptKind {
+    /// The version of the protocol that it came with: older faces break off at it.
+    #[must_use]
+    pub fn since(self) -> u16 {
+        match self {
+            Self::Hidden | Self::Visible | Self::YesNo => OLDEST_VERSION,
+            Self::FirstFactor => 3,
+        }
+    }
+
     /// Whether the answer may be seen while it is typed.
     #[must_use]
     pub fn is_shown(self) -> bool {

@@ -47,6 +47,10 @@ pub const VERIFIER_BOUND: Duration = Duration::from_secs(10);
 /// some margin, so that a verifier that gives up can still say so.
 pub const FACE_BOUND: Duration = Duration::from_secs(12);
 
+/// How long `mfa-reauth` may take for anything but a person: PAM's modules may wait for somebody who is to
+/// touch a reader or to confirm on a phone, of which PAM says nothing.
+pub const FIRST_FACTOR_BOUND: Duration = Duration::from_secs(60);
+
 /// The PAM service by which a person proves to be themselves before changing the own record. In it
 /// `pam_mfa.so` asks nothing, or nobody could ever enrol.
 pub const REAUTH_SERVICE: &str = "mfa-setup";

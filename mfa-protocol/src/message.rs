@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::instead::{MadeToken, NewToken, RememberedLogin, Tie, TokenStatus};
 pub use self::policy::{Checked, Explained, ExplainedRule, Supposed};
-use crate::{Answer, ConversationError, Prompt, Secret, Style};
+use crate::{Answer, ConversationError, OLDEST_VERSION, Prompt, Secret, Style};
 
 /// What a face asks of a verifier: the first frame, after two bytes of version.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,6 +78,9 @@ pub struct ReAuthentication {
     pub user: String,
     /// Whether the first factor is asked for; else only whether the account may be used.
     pub first_factor: bool,
+    /// Whether it is for a login, whose own stack looks at the account once more: a password that must be
+    /// changed is changed there, and proves its owner until then.
+    pub at_login: bool,
 }
 
 /// Something that `mfa-setup` does for `user`, or for the caller.
@@ -174,6 +177,16 @@ impl DeviceKind {
             Self::Totp => "totp",
             Self::Hotp => "hotp",
             Self::Email => "email",
+        }
+    }
+}
+
+impl DeviceKind {
+    /// The version of the protocol that it came with.
+    fn since(self) -> u16 {
+        match self {
+            Self::Totp | Self::Hotp => OLDEST_VERSION,
+            Self::Email => 3,
         }
     }
 }
@@ -342,6 +355,31 @@ pub enum Reply {
         /// All of them, oldest first.
         logins: Vec<RememberedLogin>,
     },
+}
+
+impl Reply {
+    /// The version of the protocol that has all of it: older faces cannot read it.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Outcome(_)
+            | Self::Codes { .. }
+            | Self::NewCodes { .. }
+            | Self::Key(_)
+            | Self::Done { .. }
+            | Self::Failed(_)
+            | Self::Invited { .. } => OLDEST_VERSION,
+            Self::Added(added) => added.kind.since(),
+            Self::Status(Status { devices, .. }) => {
+                devices.iter().map(|device| device.kind.since()).max().unwrap_or(OLDEST_VERSION)
+            }
+            Self::Checked(_)
+            | Self::Explained(_)
+            | Self::TokenMade(_)
+            | Self::Tokens { .. }
+            | Self::Remembered { .. } => 3,
+        }
+    }
 }
 
 /// The end of a login.

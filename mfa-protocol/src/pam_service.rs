@@ -30,10 +30,80 @@ const MAX_NAME: usize = 64;
 /// A line, and how many substacks it is in: what ends a stack ends the innermost one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
+    /// The file that has it, by its name in `pam.d` or its absolute path.
+    pub file: String,
     /// Zero for lines of the service itself and those that it includes.
     pub level: usize,
     /// What it does.
     pub part: Part,
+}
+
+impl Line {
+    /// What follows when its module has returned that (a word of `pam.conf(5)`); nothing where it calls
+    /// none.
+    #[must_use]
+    pub fn action(&self, returned: &str) -> Option<Action> {
+        let Part::Module { control, .. } = &self.part else { return None };
+        Some(match control.to_ascii_lowercase().as_str() {
+            "required" => named(REQUIRED, returned),
+            "requisite" => named(REQUISITE, returned),
+            "sufficient" => named(SUFFICIENT, returned),
+            "optional" => named(OPTIONAL, returned),
+            _ => named(control, returned),
+        })
+    }
+}
+
+/// What the words for a control stand for: `pam.conf(5)`.
+const REQUIRED: &str = "success=ok new_authtok_reqd=ok ignore=ignore default=bad";
+const REQUISITE: &str = "success=ok new_authtok_reqd=ok ignore=ignore default=die";
+const SUFFICIENT: &str = "success=done new_authtok_reqd=done default=ignore";
+const OPTIONAL: &str = "success=ok new_authtok_reqd=ok default=ignore";
+
+/// What libpam does when a module has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The next line, as if this one were not there.
+    Ignore,
+    /// The next line; the stack succeeds if nothing else fails.
+    Ok,
+    /// The same, but it ends the stack, or the substack that the line is in, where nothing has failed.
+    Done,
+    /// The next line; the stack will fail.
+    Bad,
+    /// The same, but it ends the stack, or the substack that the line is in.
+    Die,
+    /// The next line, as if the stack, or the substack, began there.
+    Reset,
+    /// Not the next line but the one behind so many.
+    Jump(usize),
+}
+
+/// The last action named for `returned`, or else the first one named for all that is not named. What is
+/// named nowhere fails.
+fn named(control: &str, returned: &str) -> Action {
+    let mut own = None;
+    let mut default = None;
+    let mut rest = control;
+    while let Some((name, behind)) = rest.split_once('=') {
+        let behind = behind.trim_start();
+        let end = behind.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(behind.len());
+        let (action, next) = behind.split_at(end);
+        match name.trim() {
+            name if name == returned => own = Some(action),
+            "default" => default = default.or(Some(action)),
+            _ => {}
+        }
+        rest = next;
+    }
+    match own.or(default).unwrap_or_default() {
+        "ignore" => Action::Ignore,
+        "ok" => Action::Ok,
+        "done" => Action::Done,
+        "die" => Action::Die,
+        "reset" => Action::Reset,
+        number => number.parse().map_or(Action::Bad, Action::Jump),
+    }
 }
 
 /// What a line does.
@@ -97,50 +167,58 @@ struct Reader<'r> {
     lines: Vec<Line>,
 }
 
+/// Where a line stands.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    file: &'p str,
+    depth: usize,
+    level: usize,
+}
+
 impl Reader<'_> {
-    fn file(&mut self, name: &str, depth: usize, level: usize) -> Option<()> {
+    fn file(&mut self, file: &str, depth: usize, level: usize) -> Option<()> {
         self.files += 1;
         let too_many = self.files > MAX_FILES || self.lines.len() > MAX_LINES;
-        if depth >= MAX_DEPTH || too_many || !is_file_name(name) {
+        if depth >= MAX_DEPTH || too_many || !is_file_name(file) {
             return None;
         }
-        for line in lines(&(self.load)(name)?) {
-            self.line(&line, depth, level);
+        for line in lines(&(self.load)(file)?) {
+            self.line(&line, Place { file, depth, level });
         }
         Some(())
     }
 
-    fn line(&mut self, line: &str, depth: usize, level: usize) {
+    fn line(&mut self, line: &str, place: Place) {
         let mut words = words(line).into_iter();
         let kind = words.next().unwrap_or_default();
         if kind.eq_ignore_ascii_case("@include") {
-            return self.take_in(words.next(), depth, level);
+            return self.take_in(words.next(), place);
         }
         if !kind.strip_prefix('-').unwrap_or(&kind).eq_ignore_ascii_case(self.kind) {
             return;
         }
         let control = words.next().unwrap_or_default();
         if control.eq_ignore_ascii_case("include") {
-            return self.take_in(words.next(), depth, level);
+            return self.take_in(words.next(), place);
         }
         if control.eq_ignore_ascii_case("substack") {
-            self.push(level, Part::Substack);
-            return self.take_in(words.next(), depth, level + 1);
+            self.push(place, Part::Substack);
+            return self.take_in(words.next(), Place { level: place.level + 1, ..place });
         }
         // libpam refuses at a line without a module.
         let Some(path) = words.next() else { return };
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        self.push(level, Part::Module { control, name, arguments: words.collect() });
+        self.push(place, Part::Module { control, name, arguments: words.collect() });
     }
 
-    fn take_in(&mut self, name: Option<String>, depth: usize, level: usize) {
-        if name.and_then(|name| self.file(&name, depth + 1, level)).is_none() {
-            self.push(level, Part::Unreadable);
+    fn take_in(&mut self, name: Option<String>, place: Place) {
+        if name.and_then(|name| self.file(&name, place.depth + 1, place.level)).is_none() {
+            self.push(place, Part::Unreadable);
         }
     }
 
-    fn push(&mut self, level: usize, part: Part) {
-        self.lines.push(Line { level, part });
+    fn push(&mut self, Place { file, level, .. }: Place, part: Part) {
+        self.lines.push(Line { file: file.to_owned(), level, part });
     }
 }
 
@@ -273,6 +351,45 @@ mod tests {
         ] {
             assert!(read_one(file).is_empty(), "{file}");
         }
+    }
+
+    /// `pam.conf(5)`, section on the complicated syntax.
+    #[test]
+    fn a_line_does_what_its_control_says_of_what_its_module_returned() {
+        use Action::{Bad, Die, Done, Ignore, Jump, Ok, Reset};
+        for (control, expected) in [
+            ("required", [Ok, Ignore, Bad, Ok]),
+            ("Requisite", [Ok, Ignore, Die, Ok]),
+            ("sufficient", [Done, Ignore, Ignore, Done]),
+            ("[optional]", [Ok, Ignore, Ignore, Ok]),
+            ("[success=1 default=ignore]", [Jump(1), Ignore, Ignore, Ignore]),
+            ("[success = ok auth_err = die default=reset]", [Ok, Reset, Die, Reset]),
+            ("[default=done default=die ignore=ok ignore=bad]", [Done, Bad, Done, Done]),
+            ("[success=ok]", [Ok, Bad, Bad, Bad]),
+            ("[success=okay default=12]", [Bad, Jump(12), Jump(12), Jump(12)]),
+            ("requiered", [Bad, Bad, Bad, Bad]),
+        ] {
+            let line = format!("auth {control} pam_x.so\nauth substack common");
+            let lines = read("sshd", "auth", &|_| Some(line.clone())).unwrap();
+            let actions = ["success", "ignore", "auth_err", "new_authtok_reqd"]
+                .map(|returned| lines[0].action(returned).unwrap());
+            assert_eq!(actions, expected, "{control}");
+            assert_eq!(lines[1].action("success"), None);
+        }
+    }
+
+    #[test]
+    fn a_line_says_which_file_has_it() {
+        let lines = read("sshd", "auth", &|name| {
+            Some(match name {
+                "sshd" => "auth required pam_x.so\n@include common\n@include missing\n".to_owned(),
+                "common" => "auth required pam_x.so\nauth substack /etc/more\n".to_owned(),
+                "/etc/more" => "auth required pam_x.so\n".to_owned(),
+                _ => return None,
+            })
+        });
+        let files: Vec<_> = lines.unwrap().into_iter().map(|line| line.file).collect();
+        assert_eq!(files, ["sshd", "common", "common", "/etc/more", "sshd"]);
     }
 
     #[test]

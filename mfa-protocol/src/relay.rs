@@ -52,7 +52,7 @@ pub fn relay_within<T: Serialize>(
 ) -> Result<Reply, RelayError> {
     match say(stream, request, bound) {
         // Who refuses everybody may have done so before it was asked, and have said why.
-        Ok(()) | Err(FrameError::HungUp) => follow_within(bound, stream, conversation),
+        Ok(()) | Err(FrameError::HungUp) => follow(bound, stream, conversation),
         Err(error) => Err(error.into()),
     }
 }
@@ -69,13 +69,6 @@ pub(crate) fn say<T: Serialize>(
 
 /// Relays the conversation about a request that is on its way.
 pub(crate) fn follow(
-    stream: &UnixStream,
-    conversation: &mut dyn Conversation,
-) -> Result<Reply, RelayError> {
-    follow_within(FACE_BOUND, stream, conversation)
-}
-
-fn follow_within(
     bound: Duration,
     stream: &UnixStream,
     conversation: &mut dyn Conversation,
@@ -267,6 +260,16 @@ mod tests {
         let reply = relay(&face, &login(), &mut Scripted::default()).unwrap();
         assert!(matches!(reply, Reply::Outcome(_)));
         verifier.join().unwrap();
+    }
+
+    #[test]
+    fn a_silent_program_is_waited_for_as_long_as_was_said() {
+        let (face, _other) = UnixStream::pair().unwrap();
+        let begun = Instant::now();
+        let bound = Duration::from_millis(50);
+        let error = relay_within(bound, &face, &login(), &mut Scripted::default()).unwrap_err();
+        assert!(matches!(error, RelayError::Verifier(FrameError::TimedOut)), "{error}");
+        assert!((bound..FACE_BOUND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 
     #[test]

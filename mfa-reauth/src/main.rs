@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_request_of_this_version_alone_is_read_and_only_whole() {
-        let request = ReAuthentication { user: "alice".to_owned(), first_factor: true };
+        let request =
+            ReAuthentication { user: "alice".to_owned(), first_factor: true, at_login: false };
         let encoded = encode(&request).unwrap();
         let read = received(PROTOCOL_VERSION, &encoded).unwrap();
         assert_eq!((read.user.as_str(), read.first_factor), ("alice", true));

@@ -21,6 +21,8 @@ pub struct Admitted {
     pub caller: Owner,
     /// The process that asks, likewise.
     pub pid: i32,
+    /// The version of the protocol that is spoken there.
+    pub version: u16,
     /// What is asked, without what is not to be believed.
     pub request: Request,
     /// What a caller who is not root takes up of the places for users, until this is dropped.
@@ -43,8 +45,8 @@ pub fn admit(
     };
     let gate = Gate { log, uid: Some(uid) };
     if uid == 0 {
-        let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
-        return Ok(Admitted { caller: root(users, &request), pid, request, _place: None });
+        let (version, request) = gate.receive_request(stream)?;
+        return Ok(Admitted { caller: root(users, &request), pid, version, request, _place: None });
     }
     let place = gate.place(uid)?;
     // Before anything is waited for: a user may have thousands of uids without a name (subuid(5)),
@@ -54,10 +56,10 @@ pub fn admit(
         Ok(None) => return Err(gate.nameless("the caller's uid has no name on this host")),
         Err(error) => return Err(gate.nameless(&format!("the user database fails: {error}"))),
     };
-    let request = receive_request(stream).map_err(|error| gate.hang_up(&error.to_string()))?;
+    let (version, request) = gate.receive_request(stream)?;
     let request = confine(request, &caller, users)
         .map_err(|reply| gate.refuse("another user's record was asked for", *reply))?;
-    Ok(Admitted { caller, pid, request, _place: Some(place) })
+    Ok(Admitted { caller, pid, version, request, _place: Some(place) })
 }
 
 /// Root under the name that the system has for it. A login is not root's own, and asks for no name.
@@ -95,6 +97,10 @@ impl Gate<'_> {
         }
     }
 
+    fn receive_request(&self, stream: &UnixStream) -> Result<(u16, Request), TurnedAway> {
+        receive_request(stream).map_err(|error| self.hang_up(&error.to_string()))
+    }
+
     fn nameless(&self, why: &str) -> TurnedAway {
         let reply = failure(FailureKind::Unusable, why, "look at: getent passwd");
         self.refuse(why, Reply::Failed(reply))
@@ -122,11 +128,12 @@ impl Gate<'_> {
     }
 }
 
-fn receive_request(stream: &UnixStream) -> Result<Request, FrameError> {
+/// The request, and the version of the face that sent it.
+fn receive_request(stream: &UnixStream) -> Result<(u16, Request), FrameError> {
     let payload = frame::receive(stream, VERIFIER_BOUND)?;
     match payload.split_first_chunk() {
         Some((version, rest)) => match u16::from_le_bytes(*version) {
-            OLDEST_VERSION..=PROTOCOL_VERSION => decode(rest),
+            version @ OLDEST_VERSION..=PROTOCOL_VERSION => Ok((version, decode(rest)?)),
             other => Err(FrameError::Version(other)),
         },
         None => Err(FrameError::Malformed),

@@ -68,12 +68,15 @@ impl Challenge<'_> {
         }
         let (mut prompt, mut mailbox) = (first, ways.default(self.subject.record()));
         let mut posted: Option<Posted> = None;
-        for _ in 0..MOST_WISHES {
+        let mut wishes = 0;
+        loop {
             let answer = conversation.ask(&prompt)?;
-            if posted.as_ref().is_some_and(Posted::has_failed) {
-                conversation.tell(Style::Error, UNSENT);
-            }
+            say_unsent(posted.as_ref(), conversation);
             let Answer::Text(text) = &answer else { return Ok(answer) };
+            if wishes == MOST_WISHES {
+                return Ok(answer);
+            }
+            wishes += 1;
             let text = text.expose().trim_ascii();
             if text == b"?" {
                 match choose(&ways, conversation)? {
@@ -84,7 +87,10 @@ impl Challenge<'_> {
                         }
                         mailbox = Some(way);
                     }
-                    Choice::Answer(answer) => return Ok(answer),
+                    Choice::Answer(answer) => {
+                        say_unsent(posted.as_ref(), conversation);
+                        return Ok(answer);
+                    }
                     Choice::Nothing => continue,
                 }
             } else if !(mailed && text.is_empty()) {
@@ -93,7 +99,6 @@ impl Challenge<'_> {
             posted = Some(self.post(mailbox));
             conversation.tell(Style::Info, &on_its_way(self.world));
         }
-        conversation.ask(&prompt)
     }
 
     /// What policy accepts, and this host can do.
@@ -204,6 +209,13 @@ impl Challenge<'_> {
             Some(device) => line.quoted("device", &device.label),
             None => line,
         }
+    }
+}
+
+/// Tells, once, that the mail was not sent, if that has come out by now.
+fn say_unsent(posted: Option<&Posted>, conversation: &mut dyn Conversation) {
+    if posted.is_some_and(Posted::has_failed) {
+        conversation.tell(Style::Error, UNSENT);
     }
 }
 

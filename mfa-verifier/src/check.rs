@@ -1,8 +1,9 @@
 //! `mfa-setup check`: what in a policy file that can be read may not be meant so.
 
+mod stacks;
+
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 
 use mfa_protocol::mail::Security;
 use mfa_protocol::message::{Checked, Failure, FailureKind};
@@ -11,6 +12,7 @@ use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 use crate::config::{Config, EnrolAtLogin, Mode, Names, Networks, PolicyConfig, Rule, Services};
 use crate::confine;
 use crate::failure::failure;
+use crate::pam_services::PamServices;
 use crate::policy::needs_local_time;
 use crate::users::Users;
 use crate::world::World;
@@ -25,20 +27,12 @@ const FIRST_PORT_OF_USERS: u16 = 1_024;
 const MAX_WARNINGS: usize = 100;
 const LONGEST_WARNING: usize = 400;
 
-/// Where libpam looks for services: the first, and what distributions add to it.
-const SERVICES: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d", "/usr/share/pam.d"];
-
 /// Names that stand for a service in a policy, and have no file.
 const WITHOUT_FILE: [&str; 4] = [confine::SERVICE, JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE];
 
 /// Commands that ask another service where they begin a login shell.
 const LOGIN_SHELLS: [(&str, &str, &str); 2] =
     [("sudo", "sudo -i", "sudo-i"), ("su", "su -", "su-l")];
-
-/// Whether this host has a PAM service of this name.
-pub(crate) fn has_service(name: &str) -> bool {
-    SERVICES.iter().any(|directory| Path::new(directory).join(name).exists())
-}
 
 /// The policy file has been read, or nobody would be here.
 pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
@@ -53,7 +47,8 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     warnings.extend(of_policy(world.config));
     warnings.extend(of_enrolment(world.config));
     warnings.extend(of_rules(world.config));
-    warnings.extend(of_services(world.config, world.has_service));
+    warnings.extend(of_services(world.config, world.pam_services));
+    warnings.extend(stacks::warnings(world));
     warnings.extend(of_mail(world.config));
     warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
     warnings.truncate(MAX_WARNINGS);
@@ -223,8 +218,9 @@ fn of_rules(config: &Config) -> Vec<String> {
 
 /// Services that PAM does not know (`ssh`, where `sshd` was meant, asks nobody), or that are half of what
 /// was meant. One that is left out and not there changes nothing.
-fn of_services(config: &Config, has_service: &dyn Fn(&str) -> bool) -> Vec<String> {
+fn of_services(config: &Config, pam: &dyn PamServices) -> Vec<String> {
     let mut warnings = Vec::new();
+    let has_service = |name: &str| pam.place(name).is_some();
     let mut warn = |services: &Services, whose: &str| {
         let named: Vec<&str> = services.named().collect();
         for name in named.iter().filter(|name| !WITHOUT_FILE.contains(name) && !has_service(name)) {

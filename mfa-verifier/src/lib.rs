@@ -34,6 +34,7 @@ pub mod mail;
 pub mod manage;
 mod newcomer;
 mod notices;
+pub mod pam_services;
 pub mod places;
 pub mod policy;
 pub mod process;

@@ -4,7 +4,7 @@
 use mfa_protocol::message::{
     Added, DeviceKind, Failure, FailureKind, LoginRequest, NewDevice, Terminal,
 };
-use mfa_protocol::{Conversation, ConversationError, Prompt, Style};
+use mfa_protocol::{Conversation, ConversationError, Prompt, PromptKind, Style};
 
 use crate::config::EnrolAtLogin;
 use crate::decision::Decision;
@@ -18,8 +18,8 @@ use crate::store::{Owner, Store};
 use crate::words::inform;
 use crate::world::World;
 
-/// PAM does not say what is at the other end. Half blocks are drawn first: who sees other things there
-/// asks for plain ASCII.
+/// PAM does not say what is at the other end. Half blocks are drawn first, dark on a light ground: who
+/// sees other things there asks for another picture.
 const TERMINAL: Terminal = Terminal { columns: 80, utf8: true };
 
 /// What everybody is told whose invitation code is none.
@@ -47,7 +47,7 @@ impl Newcomer<'_> {
         situation: &Situation,
         conversation: &mut dyn Conversation,
     ) -> Result<Option<Decision>, ConversationError> {
-        if !self.is_the_owner(request, conversation)? {
+        if !self.is_the_owner(world, request, conversation)? {
             return Ok(None);
         }
         inform(&self.record.news(situation.now), conversation);
@@ -67,11 +67,16 @@ impl Newcomer<'_> {
     /// that was enrolled meanwhile would stay.
     fn is_the_owner(
         &self,
+        world: &World,
         request: &LoginRequest,
         conversation: &mut dyn Conversation,
     ) -> Result<bool, ConversationError> {
         if self.how == EnrolAtLogin::Invite || is_vouched_for(request) {
             return Ok(true);
+        }
+        // A face that is older has nobody who judges it.
+        if PromptKind::FirstFactor.since() > world.face_version {
+            return Ok(false);
         }
         let question = Prompt::first_factor(self.owner.name.as_str());
         Ok(conversation.ask(&question)?.is_yes())

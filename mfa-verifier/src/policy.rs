@@ -349,13 +349,15 @@ fn is_outside(policy: &PolicyConfig, situation: &Situation) -> bool {
         && !situation.address.is_some_and(|address| policy.allow_from.contain(address))
 }
 
-/// Enrolment lets in without a second factor, as an exemption does, so sshd has to have seen a first.
-/// What is enrolled is an app, which has to be accepted where it lets in.
+/// Enrolment lets in without a second factor, as an exemption does, so sshd has to have seen a first; and
+/// so have others, or everybody who asks would be shown who has not enrolled. There an invitation does in
+/// its place. What is enrolled is an app, which has to be accepted where it lets in.
 fn may_enrol(policy: &PolicyConfig, situation: &Situation) -> bool {
     let from = &policy.enrol_from;
+    let invited = policy.enrol_at_login == EnrolAtLogin::Invite && situation.service != "sshd";
     policy.enrol_at_login != EnrolAtLogin::Off
         && policy.methods.totp
-        && (situation.service != "sshd" || situation.first_factor)
+        && (situation.first_factor || invited)
         && (from.is_empty() || situation.address.is_some_and(|address| from.contain(address)))
 }
 

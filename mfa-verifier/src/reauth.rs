@@ -6,21 +6,15 @@
 
 use std::path::Path;
 use std::process::Child;
-use std::time::Duration;
 
 use mfa_protocol::connect::{ConnectError, start};
 use mfa_protocol::message::{Failure, FailureKind, ReAuthentication};
-use mfa_protocol::paths;
 use mfa_protocol::relay::{RelayError, relay_within};
 use mfa_protocol::trusted::Untrusted;
-use mfa_protocol::{Conversation, Reply};
+use mfa_protocol::{Conversation, FIRST_FACTOR_BOUND, Reply, paths};
 
 use crate::failure::{failure, of_conversation};
 use crate::store::Owner;
-
-/// How long PAM's modules may take without a question: as long as somebody who is to touch a reader
-/// or to confirm on a phone, of which PAM says nothing.
-const BOUND: Duration = Duration::from_secs(60);
 
 /// How somebody shows to be who they are, before the second factor.
 pub trait FirstFactor {
@@ -51,8 +45,9 @@ impl FirstFactor for Pam {
         let (stream, child) =
             start(Path::new(paths::REAUTH), "mfa-reauth", []).map_err(|error| unstarted(&error))?;
         let _child = Ended(child);
-        let request = ReAuthentication { user: owner.name.clone(), first_factor: asked };
-        match relay_within(BOUND, &stream, &request, conversation) {
+        let user = owner.name.clone();
+        let request = ReAuthentication { user, first_factor: asked, at_login: false };
+        match relay_within(FIRST_FACTOR_BOUND, &stream, &request, conversation) {
             Ok(Reply::Done { user }) if user == owner.name => Ok(()),
             Ok(Reply::Failed(failure)) => Err(failure),
             Ok(_) => Err(broken("mfa-reauth replied to something else")),

@@ -265,7 +265,8 @@ fn judge_invitation(
     store::update(store, owner, |mut record| {
         let (now, rules) = ((world.now)(), &world.config.lockout);
         if let Err(Barred::Until(until)) = record.lockout.admit_backup_code(source, now, rules) {
-            return Change::Keep(Err(barred(Some(until))));
+            // Others are charged, which is written; that nothing is for this one must not be seen.
+            return Change::Save(record, Err(barred(Some(until))));
         }
         if bool::from(invitation.hash.ct_eq(&hash)) && invitation.expires > now {
             return Change::Keep(Ok(()));

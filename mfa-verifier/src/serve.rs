@@ -12,13 +12,13 @@ use mfa_protocol::relayed::{Relayed, send};
 use crate::admission::{Admitted, TurnedAway, admit};
 use crate::attempt::Purpose;
 use crate::audit::{Line, Log, Severity};
-use crate::check;
 use crate::config::ConfigFile;
 use crate::failure::unusable;
 use crate::local_time::Zone;
 use crate::login::login;
 use crate::mail;
 use crate::manage::manage;
+use crate::pam_services::PamD;
 use crate::reauth::FirstFactor;
 use crate::session::Session;
 use crate::store::{OpenDbs, Store};
@@ -27,6 +27,10 @@ use crate::world::{Configured, World};
 
 /// How long a verifier may take beyond the peer's time for its request before it counts as stuck.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// What an older `mfa-setup` is told in place of what it could not read.
+const TOO_NEW: &str = "the answer has something in it that came after the program that asked";
+const OF_ONE_VERSION: &str = "install mfa-setup and mfa-verifier from one version";
 
 /// What a connection is served with.
 pub struct Service<'a> {
@@ -82,7 +86,7 @@ impl Service<'_> {
 
     /// `until`: how long the face waits at most for a request that asks nothing.
     fn answer(&self, stream: &UnixStream, admitted: &Admitted, until: Instant) -> Reply {
-        let Admitted { caller, pid, request, .. } = admitted;
+        let Admitted { caller, pid, version, request, .. } = admitted;
         let config = match self.config.load() {
             Ok(config) => config,
             Err(error) => {
@@ -100,13 +104,14 @@ impl Service<'_> {
             policy_file: self.config.path(),
             archive: &archive,
             users: self.users,
-            has_service: &check::has_service,
+            pam_services: &PamD,
             now: self.now,
             zone: &Zone::of_this_host,
             late: &|| until.get() < Instant::now(),
             log: self.log,
             hostname: &hostname.to_string_lossy(),
             caller,
+            face_version: *version,
             session: &|| Session::of(*pid),
             first_factor: self.first_factor,
             mailer: &mail::Configured(&config.email),
@@ -130,7 +135,7 @@ impl Service<'_> {
         if let Some(store) = archive.opened() {
             report_healing(&world, store);
         }
-        reply
+        if reply.since() <= *version { reply } else { unusable(request, TOO_NEW, OF_ONE_VERSION) }
     }
 }
 

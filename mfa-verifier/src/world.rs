@@ -12,6 +12,7 @@ use crate::config::{Config, StoreConfig};
 use crate::failure::{of_codes, of_store};
 use crate::local_time::{Zone, ZoneError};
 use crate::mail::Mailer;
+use crate::pam_services::PamServices;
 use crate::reauth::FirstFactor;
 use crate::record::{BackupCode, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::session::Session;
@@ -28,8 +29,8 @@ pub struct World<'a> {
     pub archive: &'a dyn Archive,
     /// The system's users.
     pub users: &'a dyn Users,
-    /// Whether there is a PAM service of this name.
-    pub has_service: &'a dyn Fn(&str) -> bool,
+    /// The PAM services of this host.
+    pub pam_services: &'a dyn PamServices,
     /// The clock, seconds since the Unix epoch.
     pub now: &'a dyn Fn() -> u64,
     /// The time zone of this host.
@@ -42,6 +43,8 @@ pub struct World<'a> {
     pub hostname: &'a str,
     /// Who asks, as far as the kernel knows.
     pub caller: &'a Owner,
+    /// The version of the protocol that the face speaks.
+    pub face_version: u16,
     /// The login session that the face runs in, if it is in one.
     pub session: &'a dyn Fn() -> Option<Session>,
     /// How the caller shows to be that, where a change of the own record needs it.

@@ -205,6 +205,17 @@ fn a_mail_that_fails_is_told_with_the_next_answer_and_the_app_works() {
 }
 
 #[test]
+fn a_mail_that_fails_after_the_last_wish_or_while_the_list_is_shown_is_told_as_well() {
+    let host = by_mail("");
+    host.unsendable.set(true);
+    let last = [["?", "1"].repeat(5), vec!["", "000000"]].concat();
+    let mut person = Person::new(&host, &last);
+    assert_eq!(person.login("alice", HOME).verdict, Verdict::Denied);
+    assert_eq!(person.asked.len(), last.len());
+    assert!(person.was_told("The code could not be sent."), "{:?}", person.told);
+}
+
+#[test]
 fn without_a_sender_enter_is_an_empty_answer_and_mailboxes_are_not_listed() {
     let mut host = by_mail("");
     host.config.email.from = None;

@@ -10,7 +10,7 @@ use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
 use mfa_protocol::message::{Action, LoginRequest, Reply};
-use mfa_protocol::{Outcome, Verdict};
+use mfa_protocol::{OLDEST_VERSION, Outcome, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::config::{Config, EnrolAtLogin, Mode};
 use mfa_verifier::login::login;
@@ -24,12 +24,15 @@ const FIRST_FACTOR: &str = "alice";
 const ENROL: &str = "Enrol an authenticator app now? [y/N] ";
 const INVITATION: &str = "Invitation code: ";
 const FIRST_CODE: &str = "The code that it shows now: ";
-const FIRST_CODE_OR_PLAIN: &str = "The code that it shows now, or a for a plain ASCII picture: ";
+const FIRST_CODE_OR_OTHER: &str =
+    "The code that it shows now, or a for plain ASCII, i to invert the picture: ";
+const FIRST_CODE_OR_PLAIN: &str = "The code that it shows now, or a for plain ASCII: ";
+const FIRST_CODE_OR_INVERTED: &str = "The code that it shows now, or i to invert the picture: ";
 const KEPT: &str = "Type one of these codes, to show that you have kept them: ";
 const CODE: &str = "Verification code: ";
 
 /// What an enrolment by password asks, in its order.
-const QUESTIONS: [&str; 4] = [FIRST_FACTOR, ENROL, FIRST_CODE_OR_PLAIN, KEPT];
+const QUESTIONS: [&str; 4] = [FIRST_FACTOR, ENROL, FIRST_CODE_OR_OTHER, KEPT];
 
 /// Somebody with an app and a sheet of paper.
 #[derive(Default)]
@@ -87,7 +90,9 @@ impl<'a> Person<'a> {
     fn wanted(&self, question: &str) -> String {
         match question {
             ENROL | "alice" | "bob" => "y".to_owned(),
-            FIRST_CODE | FIRST_CODE_OR_PLAIN => self.code(NOW / 30),
+            FIRST_CODE | FIRST_CODE_OR_OTHER | FIRST_CODE_OR_PLAIN | FIRST_CODE_OR_INVERTED => {
+                self.code(NOW / 30)
+            }
             KEPT => self.sheet().swap_remove(2),
             CODE => "000000".to_owned(),
             other => panic!("{other}"),
@@ -236,12 +241,12 @@ fn what_sshd_has_seen_is_not_judged_again() {
 #[test]
 fn a_wrong_first_code_is_asked_again_and_five_are_the_end() {
     let host = host(EnrolAtLogin::Anybody);
-    let wrong = ["", "12345", "000000", "abcdef"].map(|code| (FIRST_CODE_OR_PLAIN, say(code)));
+    let wrong = ["", "12345", "000000", "abcdef"].map(|code| (FIRST_CODE_OR_OTHER, say(code)));
     let mut person = Person::who(wrong);
     assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Granted);
 
     let host = self::host(EnrolAtLogin::Anybody);
-    let wrong = [(); 5].map(|()| (FIRST_CODE_OR_PLAIN, say("12345")));
+    let wrong = [(); 5].map(|()| (FIRST_CODE_OR_OTHER, say("12345")));
     let mut person = Person::who(wrong);
     assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied);
     let told = "Nothing was enrolled: no right code was given.".to_owned();
@@ -251,23 +256,34 @@ fn a_wrong_first_code_is_asked_again_and_five_are_the_end() {
     assert!(is_untouched(&host));
 }
 
-#[test]
-fn a_picture_that_came_garbled_is_drawn_in_plain_ascii_once() {
+/// The pictures of a person who asks for these, and then does what is wanted: their style, and whether
+/// their first line, which is of the margin, is drawn.
+fn pictures(asking: &[(&'static str, &str)]) -> Vec<(Style, bool, bool)> {
     let host = host(EnrolAtLogin::Anybody);
-    let mut person = Person::who([
-        (FIRST_CODE_OR_PLAIN, say(" A")),
-        (FIRST_CODE, say("a")),
-        (FIRST_CODE, say("")),
-    ]);
-    assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Granted);
-    let pictures = person.told.iter().filter(|(style, _)| *style == Style::Qr);
-    let ascii: Vec<bool> = pictures.map(|(_, text)| text.is_ascii()).collect();
-    assert_eq!(ascii, [false, true]);
-    // A picture is no try.
-    let mut person = Person::who([(FIRST_CODE_OR_PLAIN, say("a"))]);
-    person.otherwise.extend([(); 4].map(|()| (FIRST_CODE, say("12345"))));
-    let bob = from("bob", "192.0.2.7");
-    assert_eq!(enrol(&host, &bob, &mut person).verdict, Verdict::Granted);
+    let asking: Vec<_> = asking.iter().map(|(question, answer)| (*question, say(answer))).collect();
+    let mut person = Person::who(asking);
+    let verdict = enrol(&host, &of_alice(), &mut person).verdict;
+    assert_eq!((verdict, person.otherwise.len()), (Verdict::Granted, 0), "{}", person.text());
+    let followed = person.told.iter().zip(person.told.iter().skip(1));
+    let pictures = followed.filter(|(before, _)| before.1 == "Scan this with the app:");
+    let blank = |text: &str| text.lines().next().unwrap().trim().is_empty();
+    pictures.map(|(_, (style, text))| (*style, text.is_ascii(), !blank(text))).collect()
+}
+
+#[test]
+fn another_picture_is_drawn_for_who_asks_each_once() {
+    const FIRST: (Style, bool, bool) = (Style::Qr, false, false);
+    assert_eq!(pictures(&[]), [FIRST]);
+    assert_eq!(pictures(&[(FIRST_CODE_OR_OTHER, " A")]), [FIRST, (Style::Qr, true, false)]);
+    assert_eq!(pictures(&[(FIRST_CODE_OR_OTHER, "i")]), [FIRST, (Style::Info, false, true)]);
+    let both = [(FIRST_CODE_OR_OTHER, "a"), (FIRST_CODE_OR_INVERTED, "I "), (FIRST_CODE, "i")];
+    assert_eq!(pictures(&both), [FIRST, (Style::Qr, true, false), (Style::Info, true, true)]);
+    let both = [(FIRST_CODE_OR_OTHER, "i"), (FIRST_CODE_OR_PLAIN, "a"), (FIRST_CODE, "a")];
+    assert_eq!(pictures(&both), [FIRST, (Style::Info, false, true), (Style::Info, true, true)]);
+    // A picture is no try, and who has had one gets it no second time.
+    let wrong = [(FIRST_CODE_OR_OTHER, "a"), (FIRST_CODE_OR_INVERTED, "a")];
+    let tries = [(FIRST_CODE_OR_INVERTED, "12345"); 3];
+    assert_eq!(pictures(&[&wrong[..], &tries].concat()).len(), 2);
 }
 
 #[test]
@@ -276,7 +292,7 @@ fn an_invitation_is_asked_for_in_place_of_the_password_and_good_once() {
     let invitation = invite(&host);
     let mut person = Person::who([(INVITATION, Say(invitation.to_uppercase()))]);
     assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Granted);
-    assert_eq!(person.questions(), [ENROL, INVITATION, FIRST_CODE_OR_PLAIN, KEPT]);
+    assert_eq!(person.questions(), [ENROL, INVITATION, FIRST_CODE_OR_OTHER, KEPT]);
     assert_eq!(person.asked[1].kind, PromptKind::Hidden);
     assert_eq!(record(&host).invitation, None);
 }
@@ -285,7 +301,7 @@ fn an_invitation_is_asked_for_in_place_of_the_password_and_good_once() {
 fn giving_up_leaves_the_invitation_good() {
     let host = host(EnrolAtLogin::Invite);
     let invitation = invite(&host);
-    for question in [ENROL, INVITATION, FIRST_CODE_OR_PLAIN, KEPT] {
+    for question in [ENROL, INVITATION, FIRST_CODE_OR_OTHER, KEPT] {
         let mut person = Person::who([(question, GiveUp), (INVITATION, Say(invitation.clone()))]);
         assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied, "{question}");
         assert!(!record(&host).is_enrolled(), "{question}");
@@ -324,9 +340,12 @@ fn wrong_invitation_codes_are_charged_to_where_they_come_from() {
     for _ in 0..10 {
         give("192.0.2.7", "ABCDE-FGHJK-MNPQR");
     }
-    // In the same words as before.
+    // In the same words as before, and written down like a code that is compared.
+    let revision = || host.store.as_ref().unwrap().load(&alice()).unwrap().1.0;
+    let before = revision();
     let told = "Nothing was enrolled: the invitation code is not right.".to_owned();
     assert_eq!(give("192.0.2.7", &invitation), (Verdict::Denied, told));
+    assert_eq!(revision(), before + 1);
     assert!(host.last_line().contains("too many codes were wrong"), "{}", host.last_line());
     assert_eq!(give("198.51.100.7", &invitation).0, Verdict::Granted);
 }
@@ -365,6 +384,42 @@ fn nobody_enrols_where_no_person_sees_it_or_there_is_nowhere_to_keep_it() {
     assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Unavailable);
     assert!(person.asked.is_empty());
     assert!(host.last_line().contains("there is no store to enrol in"), "{}", host.last_line());
+}
+
+#[test]
+fn nobody_enrols_where_no_first_factor_was_given_unless_invited() {
+    let console = |password_given: bool| LoginRequest {
+        service: "login".to_owned(),
+        rhost: None,
+        tty: Some("tty1".to_owned()),
+        password_given,
+        ..of_alice()
+    };
+    for (how, password_given, asked) in [
+        (EnrolAtLogin::Anybody, true, FIRST_FACTOR),
+        (EnrolAtLogin::Anybody, false, CODE),
+        (EnrolAtLogin::Invite, true, ENROL),
+        (EnrolAtLogin::Invite, false, ENROL),
+    ] {
+        let host = host(how);
+        let mut person = Person::who([(ENROL, GiveUp)]);
+        enrol(&host, &console(password_given), &mut person);
+        assert_eq!(person.questions()[0], asked, "{how:?} {password_given}");
+    }
+}
+
+#[test]
+fn a_face_that_cannot_have_the_first_factor_judged_asks_for_a_code() {
+    let host = host(EnrolAtLogin::Anybody);
+    host.face_version.set(OLDEST_VERSION);
+    let mut person = Person::default();
+    assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Denied);
+    assert_eq!((person.questions(), person.told.len()), (vec![CODE], 0));
+    assert!(is_untouched(&host));
+    // What sshd has seen needs no judging.
+    let ssh_auth_info = Some("publickey ssh-ed25519 AAAA\n".to_owned());
+    let by_key = LoginRequest { ssh_auth_info, ..of_alice() };
+    assert_eq!(enrol(&host, &by_key, &mut Person::default()).verdict, Verdict::Granted);
 }
 
 /// That host, which sends mail and knows everybody's mailbox.

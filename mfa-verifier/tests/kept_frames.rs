@@ -469,3 +469,79 @@ fn a_resident_verifier_serves_faces_of_this_version_and_the_one_before() {
         }
     }
 }
+
+/// Under this policy root, who has given a password at `sshd`, enrols at the login.
+const ENROLS: &str = "[policy]\nenrol_at_login = \"anybody\"\n";
+
+/// An invitation makes the store.
+const INVITATION: &[Turn] =
+    &[Says(b"\x01\x01\x04root\x0a\x90\x1c"), HearsAtFirst(b"\x02\x08\x04root")];
+
+/// What a face of this version is asked for root's first factor, which is wrong.
+const JUDGED_ANEW: &[Turn] = &[
+    Says(b"\x00\x04root\x04sshd\0\0\0\0\x01\0\0\x00\x00\x00"),
+    Hears(b"\x00\x04root\x03"),
+    Says(b"\x00\x00\x01n"),
+    Hears(b"\x00\x13Verification code: \x00"),
+    Says(b"\x01\x00"),
+    Hears(b"\x02\x00\x02\x01\x04root\x00\x00"),
+];
+
+/// The one before has never heard of that question.
+const NOT_JUDGED_ANEW: &[Turn] = &[
+    Says(b"\x00\x04root\x04sshd\0\0\0\0\x01\0\0\x00\x00\x00"),
+    Hears(b"\x00\x13Verification code: \x00"),
+    Says(b"\x01\x00"),
+    Hears(b"\x02\x00\x02\x01\x04root\x00\x00"),
+];
+
+/// What policy says: an answer that came with version 3, and one that says so to whoever is older.
+const CHECKED: &[Turn] = &[Says(b"\x01\x01\x04root\x0b"), HearsAtFirst(b"\x02\x09")];
+const NOT_READ: &[Turn] = &[Says(b"\x01\x01\x04root\x0b"), HearsAtFirst(b"\x02\x07\x02")];
+
+#[test]
+fn a_face_is_told_and_asked_nothing_that_its_version_does_not_have() {
+    for (version, exchanges) in
+        [(2, [INVITATION, NOT_JUDGED_ANEW, NOT_READ]), (3, [INVITATION, JUDGED_ANEW, CHECKED])]
+    {
+        let spawned = Site::with(&format!("old-spawned-{version}"), ENROLS);
+        let resident = Site::with(&format!("old-resident-{version}"), ENROLS);
+        let _resident = resident.reside();
+        for exchange in exchanges {
+            let (mut verifier, mut connection) = spawned.spawn();
+            is_served(version, exchange, &mut connection);
+            assert!(verifier.end().success());
+            is_served(version, exchange, &mut resident.greeted());
+        }
+    }
+}
+
+#[test]
+fn an_answer_with_a_mailbox_in_it_is_none_for_faces_before_version_3() {
+    let device = |kind: DeviceKind| DeviceStatus {
+        id: 1,
+        label: "x".to_owned(),
+        kind,
+        default: false,
+        added: 0,
+        last_used: None,
+        last_from: None,
+        drift: 0,
+        failures: 0,
+        disabled: false,
+    };
+    let status = |kinds: &[DeviceKind]| {
+        let devices = kinds.iter().copied().map(device).collect();
+        Reply::Status(Status {
+            user: "alice".to_owned(),
+            uid: 1_000,
+            devices,
+            backup_codes_left: 0,
+            failures: 0,
+            locked_until: None,
+        })
+    };
+    assert_eq!(status(&[]).since(), 2);
+    assert_eq!(status(&[DeviceKind::Totp, DeviceKind::Hotp]).since(), 2);
+    assert_eq!(status(&[DeviceKind::Email, DeviceKind::Totp]).since(), 3);
+}

@@ -530,6 +530,70 @@ fn a_check_has_nothing_to_say_of_what_is_all_right() {
     assert_eq!(warnings(""), Vec::<String>::new());
 }
 
+const ENROLS: &str = "[policy]\nenrol_at_login = \"anybody\"\n";
+
+/// What a check says of that policy on a host with these services.
+fn warnings_of(policy: &str, pam_d: &[(&str, &str)]) -> Vec<String> {
+    let (host, _) = host(policy);
+    let files = pam_d.iter().map(|(name, stack)| ((*name).to_owned(), (*stack).to_owned()));
+    host.pam_d.borrow_mut().extend(files);
+    match host.manage(Action::Check, &mut nobody()) {
+        Reply::Checked(checked) => checked.warnings,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_check_warns_of_a_stack_that_shows_who_enrols_at_login_and_says_what_to_write() {
+    const REQUIRED: &str = "auth required pam_unix.so\n";
+    const JUDGES: &str = "auth required pam_mfa.so\n";
+    let required = [REQUIRED, JUDGES].concat();
+    let common = ["@include common-auth\n", JUDGES].concat();
+    let substack = ["auth substack common-auth\n", JUDGES].concat();
+    let open = "auth sufficient pam_unix.so\nauth required pam_deny.so\n";
+    for (pam_d, file, advice) in [
+        (&[("sshd", &*required)][..], "sshd", "make \"required pam_unix.so\" a \"requisite\""),
+        (
+            &[("common-auth", REQUIRED), ("sshd", &*common), ("login", &*common)],
+            "common-auth",
+            "(login, sshd)",
+        ),
+        (
+            &[("common-auth", open), ("sshd", &*common)],
+            "common-auth",
+            "behind \"sufficient pam_unix.so\" put \"auth requisite pam_deny.so\"",
+        ),
+        (
+            &[("common-auth", open), ("sshd", &*substack)],
+            "common-auth",
+            "put \"auth requisite pam_unix.so\" in place of it",
+        ),
+        (&[("login", JUDGES)], "login", "put \"auth requisite pam_unix.so\" before it"),
+    ] {
+        let warnings = warnings_of(ENROLS, pam_d);
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(warning.starts_with(&format!("/etc/pam.d/{file}: ")), "{warning}");
+        assert!(warning.contains(advice) && warning.len() < 400, "{warning}");
+    }
+}
+
+#[test]
+fn a_check_says_nothing_of_stacks_in_which_nobody_enrols_at_login() {
+    let stack = "auth required pam_unix.so\nauth required pam_mfa.so\n";
+    let services = "services = [\"!sshd\"]\n";
+    let for_login = "[[rule]]\nservices = [\"login\"]\nenrol_at_login = \"anybody\"\n";
+    for policy in ["", &format!("{ENROLS}{services}"), for_login] {
+        let warnings = warnings_of(policy, &[("sshd", stack), ("login", "")]);
+        assert_eq!(warnings, Vec::<String>::new(), "{policy}");
+    }
+    let for_sshd = for_login.replace("login\"]", "sshd\"]");
+    assert_eq!(warnings_of(&for_sshd, &[("sshd", stack)]).len(), 1);
+    // sshd names what it has seen; in mfa-setup nobody is asked.
+    for service in ["sshd", "mfa-setup"] {
+        assert_eq!(warnings_of(ENROLS, &[(service, "auth required pam_mfa.so\n")]).len(), 0);
+    }
+}
+
 /// Half of a store: a login is refused for it.
 struct Half;
 

@@ -33,8 +33,8 @@ impl<'a> PamConversation<'a> {
 
     /// Whatever goes wrong, it is not.
     fn first_factor_is_right(&self, user: &str) -> bool {
-        let ask = |text: &str| self.ask_hidden(text);
-        first_factor::is_right(user, context::password(self.pamh), &ask).unwrap_or_else(|error| {
+        let Some(given) = context::password(self.pamh) else { return false };
+        first_factor::is_right(user, given).unwrap_or_else(|error| {
             if let Some((level, line)) = outcome::complaint(&Err(error)) {
                 ffi::log(self.pamh, level, &line);
             }

@@ -2,47 +2,34 @@
 //!
 //! Many stacks go on after a wrong password, and refuse in the end. That will do for a login, but a
 //! device that was enrolled on the way would stay. `mfa-reauth` asks PAM's service `mfa-setup`, as
-//! before every change of a record; what the host was given is not asked for again.
+//! before every change of a record. The person is asked for nothing: a question would show a stranger
+//! who is asked this.
 
 use mfa_protocol::connect::reauthentication;
 use mfa_protocol::message::ReAuthentication;
 use mfa_protocol::{
-    Answer, Conversation, ConversationError, Prompt, PromptKind, Reply, Secret, Style,
+    Answer, Conversation, ConversationError, FIRST_FACTOR_BOUND, Prompt, PromptKind, Reply, Secret,
+    Style,
 };
 
 use crate::outcome::NoReply;
 
-/// Whether PAM accepts the password that was `given`, or else the one that the person is asked for.
-pub fn is_right(
-    user: &str,
-    given: Option<Secret>,
-    ask: &dyn Fn(&str) -> Result<Secret, ConversationError>,
-) -> Result<bool, NoReply> {
-    let request = ReAuthentication { user: user.to_owned(), first_factor: true };
-    let mut password = PasswordAlone { given, ask, answered: false };
-    let reply = reauthentication()?.relay(&request, &mut password)?;
-    Ok(matches!(reply, Reply::Done { user: proven } if proven == user))
+/// Whether PAM accepts the password that the host was `given`.
+pub fn is_right(user: &str, given: Secret) -> Result<bool, NoReply> {
+    let user = user.to_owned();
+    let request = ReAuthentication { user, first_factor: true, at_login: true };
+    let mut password = PasswordAlone(Some(given));
+    let reply = reauthentication()?.relay_within(FIRST_FACTOR_BOUND, &request, &mut password)?;
+    Ok(matches!(reply, Reply::Done { user } if user == request.user))
 }
 
-/// Answers one hidden question, and has nobody for others. Nothing is told: it would tell a stranger
-/// who is asked this.
-struct PasswordAlone<'a> {
-    given: Option<Secret>,
-    ask: &'a dyn Fn(&str) -> Result<Secret, ConversationError>,
-    answered: bool,
-}
+/// Answers one hidden question, and has nobody for others, or for what is told.
+struct PasswordAlone(Option<Secret>);
 
-impl Conversation for PasswordAlone<'_> {
+impl Conversation for PasswordAlone {
     fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
-        if self.answered || prompt.kind != PromptKind::Hidden {
-            return Err(ConversationError::NobodyThere);
-        }
-        self.answered = true;
-        let password = match self.given.take() {
-            Some(given) => given,
-            None => (self.ask)(&prompt.text)?,
-        };
-        Ok(Answer::Text(password))
+        let password = self.0.take_if(|_| prompt.kind == PromptKind::Hidden);
+        password.map(Answer::Text).ok_or(ConversationError::NobodyThere)
     }
 
     fn tell(&mut self, _: Style, _: &str) {}
@@ -52,29 +39,13 @@ impl Conversation for PasswordAlone<'_> {
 mod tests {
     use super::*;
 
-    fn nobody(_: &str) -> Result<Secret, ConversationError> {
-        Err(ConversationError::NobodyThere)
-    }
-
-    fn text(answer: Result<Answer, ConversationError>) -> Vec<u8> {
-        answer.unwrap().into_text().expose().to_vec()
-    }
-
     #[test]
-    fn a_password_that_was_given_is_not_asked_for_and_answers_one_question() {
-        let given = Some(Secret::from("rabbit hole"));
-        let mut password = PasswordAlone { given, ask: &nobody, answered: false };
-        assert_eq!(text(password.ask(&Prompt::hidden("Password: "))), b"rabbit hole");
-        assert!(password.ask(&Prompt::hidden("Another one: ")).is_err());
-    }
-
-    #[test]
-    fn who_gave_none_is_asked_for_a_password_and_nothing_else() {
-        let ask = |text: &str| Ok(Secret::from(text));
-        let mut password = PasswordAlone { given: None, ask: &ask, answered: false };
+    fn a_password_answers_one_hidden_question_and_no_other() {
+        let mut password = PasswordAlone(Some(Secret::from("rabbit hole")));
         assert!(password.ask(&Prompt::visible("Name: ")).is_err());
         assert!(password.ask(&Prompt::yes_no("Sure? ")).is_err());
-        assert_eq!(text(password.ask(&Prompt::hidden("Password: "))), b"Password: ");
-        assert!(password.ask(&Prompt::hidden("Password: ")).is_err());
+        let answer = password.ask(&Prompt::hidden("Password: ")).unwrap().into_text();
+        assert_eq!(answer.expose(), b"rabbit hole");
+        assert!(password.ask(&Prompt::hidden("Another one: ")).is_err());
     }
 }

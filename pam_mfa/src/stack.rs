@@ -4,7 +4,7 @@
 //! Only what is proven counts. Where a file cannot be read, nothing is; and where a jump leads, is not
 //! looked at.
 
-use mfa_protocol::pam_service::{self, Line, Part};
+use mfa_protocol::pam_service::{self, Action, Line, Part};
 
 /// Modules of libpam that nobody has to satisfy with something that only the user has.
 const NO_FIRST_FACTOR: [&str; 7] = [
@@ -124,7 +124,7 @@ fn judged(lines: &[Line]) -> Finding {
             Role::Judges if !counts(line, rest.as_slice()) => waiting = Some(Fault::NotCounted),
             Role::Judges => waiting = None,
             Role::Unknown => unknown |= ended.is_none(),
-            Role::Factor | Role::None if action(line, "success") == Some(Action::Done) => {
+            Role::Factor | Role::None if line.action("success") == Some(Action::Done) => {
                 ended = ended.or(Some(line.level));
             }
             Role::Splits | Role::Factor | Role::None => {}
@@ -139,11 +139,11 @@ fn judged(lines: &[Line]) -> Finding {
 
 /// Whether the stack can fail because `judge` refuses, with `behind` after it.
 fn counts(judge: &Line, behind: &[Line]) -> bool {
-    if REFUSALS.iter().all(|refusal| action(judge, refusal) != Some(Action::Ignore)) {
+    if REFUSALS.iter().all(|refusal| judge.action(refusal) != Some(Action::Ignore)) {
         return true;
     }
     // A right code may end the stack, or jump over lines that refuse everybody else.
-    matches!(action(judge, "success"), Some(Action::Done | Action::Jump))
+    matches!(judge.action("success"), Some(Action::Done | Action::Jump(_)))
         && behind.iter().any(refuses_without_code)
 }
 
@@ -153,7 +153,7 @@ fn refuses_without_code(line: &Line) -> bool {
         Part::Module { name, .. } => {
             let asks_more =
                 name == "pam_deny.so" || role(line) == Role::Factor && name != "pam_unix.so";
-            asks_more && action(line, "auth_err") != Some(Action::Ignore)
+            asks_more && line.action("auth_err") != Some(Action::Ignore)
         }
         Part::Substack | Part::Unreadable => false,
     }
@@ -186,54 +186,6 @@ fn role(line: &Line) -> Role {
         },
         Part::Substack => Role::None,
         Part::Unreadable => Role::Unknown,
-    }
-}
-
-/// What libpam does when a module has returned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    /// The next line, as if this one were not there.
-    Ignore,
-    /// It ends the stack, or the substack that the line is in.
-    Done,
-    /// Not the next line, but one behind it.
-    Jump,
-    /// Anything else.
-    Other,
-}
-
-/// What follows from `returned` (a word of `pam.conf(5)`); nothing where the line calls no module.
-fn action(line: &Line, returned: &str) -> Option<Action> {
-    let Part::Module { control, .. } = &line.part else { return None };
-    let success = returned == "success";
-    Some(match control.to_ascii_lowercase().as_str() {
-        "sufficient" if success => Action::Done,
-        "sufficient" | "optional" if !success => Action::Ignore,
-        _ => action_in_brackets(control, returned),
-    })
-}
-
-/// The last action named for `returned`, or else the first one named for all that is not named.
-fn action_in_brackets(control: &str, returned: &str) -> Action {
-    let mut own = None;
-    let mut default = None;
-    let mut rest = control;
-    while let Some((name, behind)) = rest.split_once('=') {
-        let behind = behind.trim_start();
-        let end = behind.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(behind.len());
-        let (action, next) = behind.split_at(end);
-        match name.trim() {
-            name if name == returned => own = Some(action),
-            "default" => default = default.or(Some(action)),
-            _ => {}
-        }
-        rest = next;
-    }
-    match own.or(default).unwrap_or_default() {
-        "ignore" => Action::Ignore,
-        "done" => Action::Done,
-        jump if jump.starts_with(|c: char| c.is_ascii_digit()) => Action::Jump,
-        _ => Action::Other,
     }
 }
 

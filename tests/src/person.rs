@@ -17,8 +17,12 @@ pub const LABEL: &str = "A name for the device [phone]: ";
 /// See [`LABEL`].
 pub const FIRST_CODE: &str = "The code that it shows now: ";
 /// The same at a login, where nobody knows what the terminal shows.
-pub const FIRST_CODE_OR_PLAIN: &str =
-    "The code that it shows now, or a for a plain ASCII picture: ";
+pub const FIRST_CODE_OR_OTHER: &str =
+    "The code that it shows now, or a for plain ASCII, i to invert the picture: ";
+/// The same behind a picture in plain ASCII.
+pub const FIRST_CODE_OR_INVERTED: &str = "The code that it shows now, or i to invert the picture: ";
+/// The same behind one that is inverted.
+pub const FIRST_CODE_OR_PLAIN: &str = "The code that it shows now, or a for plain ASCII: ";
 /// See [`LABEL`].
 pub const KEPT: &str = "Type one of these codes, to show that you have kept them: ";
 

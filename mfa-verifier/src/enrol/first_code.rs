@@ -1,10 +1,11 @@
 //! A device that makes codes, from its key on a screen to a first code of it that is right.
 
 use mfa_protocol::message::{Algorithm, Failure, FailureKind};
-use mfa_protocol::{Conversation, Prompt, Style};
+use mfa_protocol::{Conversation, Prompt, Secret, Style};
 use zeroize::Zeroizing;
 
-use super::{TRIES, key, qr};
+use super::qr::{self, Drawing};
+use super::{TRIES, key};
 use crate::factor::Typed;
 use crate::factor::otp::{self, Finding};
 use crate::failure::{failure, of_conversation};
@@ -14,8 +15,11 @@ use crate::world::World;
 /// What is asked of who has been shown the key.
 const FIRST_CODE: &str = "The code that it shows now: ";
 
-/// The same where the terminal may not show what was drawn.
-const FIRST_CODE_OR_PLAIN: &str = "The code that it shows now, or a for a plain ASCII picture: ";
+/// The same where another picture may be needed.
+const OR_PLAIN_OR_INVERTED: &str =
+    "The code that it shows now, or a for plain ASCII, i to invert the picture: ";
+const OR_PLAIN: &str = "The code that it shows now, or a for plain ASCII: ";
+const OR_INVERTED: &str = "The code that it shows now, or i to invert the picture: ";
 
 /// How far off, in seconds, a device's clock is looked for when its first code is wrong.
 const FARTHEST_CLOCK: i64 = 24 * 3_600;
@@ -29,7 +33,7 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     /// Shows the key, and a picture of it where it fits. Whether it did.
-    pub(super) fn show(&self, utf8: bool, conversation: &mut dyn Conversation) -> bool {
+    pub(super) fn show(&self, drawing: Drawing, conversation: &mut dyn Conversation) -> bool {
         if is_unusual(self.device) {
             conversation.tell(
                 Style::Info,
@@ -38,12 +42,14 @@ impl View<'_> {
             );
         }
         let key = key::grouped(&self.device.key);
-        let picture = qr::draw(self.uri, self.columns, utf8);
+        let picture = qr::draw(self.uri, self.columns, drawing);
         match &picture {
             // Text comes first: ssh puts who logs in where before the first line.
             Some(picture) => {
                 conversation.tell(Style::Info, "Scan this with the app:");
-                conversation.tell(Style::Qr, picture);
+                // A face that knows colours would draw it the other way round once more.
+                let style = if drawing.inverted { Style::Info } else { Style::Qr };
+                conversation.tell(style, picture);
                 // On the next line, and the question on the one after it: a usual code and both
                 // stand together on a terminal of 24 lines.
                 tell_key("Or type this key into it: ", &key, conversation);
@@ -53,22 +59,21 @@ impl View<'_> {
         picture.is_some()
     }
 
-    /// Asks for codes until one is right. What comes back has it marked as used. A picture that may be
-    /// garbled is drawn in plain ASCII for who asks for that.
+    /// Asks for codes until one is right. What comes back has it marked as used. Where only the person
+    /// knows what came of the picture that was `drawn`, others are drawn for who asks, each once.
     pub(super) fn confirm(
         &self,
         world: &World,
-        mut garbled: bool,
+        mut drawn: Option<Drawing>,
         conversation: &mut dyn Conversation,
     ) -> Result<MovingFactor, Failure> {
         let device = self.device;
         let mut tries = 0;
         while tries < TRIES {
-            let prompt = Prompt::visible(if garbled { FIRST_CODE_OR_PLAIN } else { FIRST_CODE });
+            let prompt = Prompt::visible(question(drawn));
             let answer = conversation.ask(&prompt).map_err(of_conversation)?.into_text();
-            if garbled && answer.expose().trim_ascii().eq_ignore_ascii_case(b"a") {
-                self.show(false, conversation);
-                garbled = false;
+            if let Some(other) = drawn.and_then(|drawn| another(drawn, &answer)) {
+                drawn = self.show(other, conversation).then_some(other);
                 continue;
             }
             tries += 1;
@@ -89,6 +94,25 @@ impl View<'_> {
             "no right code was given",
             "nothing was changed; set the clocks of device and host, and try again",
         ))
+    }
+}
+
+/// The question behind a picture that was drawn so.
+fn question(drawn: Option<Drawing>) -> &'static str {
+    match drawn {
+        Some(Drawing { utf8: true, inverted: false }) => OR_PLAIN_OR_INVERTED,
+        Some(Drawing { utf8: true, inverted: true }) => OR_PLAIN,
+        Some(Drawing { utf8: false, inverted: false }) => OR_INVERTED,
+        Some(Drawing { utf8: false, inverted: true }) | None => FIRST_CODE,
+    }
+}
+
+/// The picture that is asked for in place of the one that was drawn so.
+fn another(drawn: Drawing, answer: &Secret) -> Option<Drawing> {
+    match answer.expose().trim_ascii() {
+        b"a" | b"A" if drawn.utf8 => Some(Drawing { utf8: false, ..drawn }),
+        b"i" | b"I" if !drawn.inverted => Some(Drawing { inverted: true, ..drawn }),
+        _ => None,
     }
 }
 

@@ -14,6 +14,7 @@ use mfa_protocol::{Conversation, Prompt, Secret, Style};
 use zeroize::{Zeroize, Zeroizing};
 
 use self::first_code::View;
+use self::qr::Drawing;
 use crate::access_tokens::no_room;
 use crate::factor::Typed;
 use crate::factor::codes;
@@ -95,10 +96,11 @@ pub(crate) fn add(
         let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
         let uri = key::uri(&device, &issuer, &owner.name);
         let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
-        let drawn = wanted.show && view.show(wanted.terminal.utf8, conversation);
+        let drawing = Drawing { utf8: wanted.terminal.utf8, inverted: false };
+        let drawn = wanted.show && view.show(drawing, conversation);
         if wanted.confirm {
-            let garbled = drawn && wanted.terminal.utf8 && login_from.is_some();
-            device.moving = view.confirm(world, garbled, conversation)?;
+            let uncertain = drawn && login_from.is_some();
+            device.moving = view.confirm(world, uncertain.then_some(drawing), conversation)?;
         }
         (key::encode(&device.key), uri)
     };

@@ -84,7 +84,10 @@ fn who_may_enrol_at_login_enrols_where_a_second_factor_is_required() {
     let rows = [
         (EnrolAtLogin::Anybody, false, "alice", "sshd 198.51.100.7", "enrol Anybody"),
         (EnrolAtLogin::Invite, false, "alice", "sshd 198.51.100.7", "enrol Invite"),
-        (EnrolAtLogin::Anybody, false, "alice", "login tty1 unproven", "enrol Anybody"),
+        (EnrolAtLogin::Anybody, false, "alice", "login tty1", "enrol Anybody"),
+        (EnrolAtLogin::Anybody, false, "alice", "login tty1 unproven", "challenge"),
+        (EnrolAtLogin::Invite, false, "alice", "login tty1 unproven", "enrol Invite"),
+        (EnrolAtLogin::Invite, false, "alice", "sshd 198.51.100.7 unproven", "challenge"),
         (EnrolAtLogin::Anybody, false, "alice", "sshd 198.51.100.7 unproven", "challenge"),
         (EnrolAtLogin::Anybody, false, "alice enrolled", "sshd 198.51.100.7", "challenge"),
         (EnrolAtLogin::Anybody, false, "?", "sshd 198.51.100.7", "challenge"),

@@ -20,12 +20,18 @@ pub struct Site {
 
 impl Site {
     pub fn new(test: &str) -> Self {
+        Self::with(test, "")
+    }
+
+    /// The same with this policy.
+    pub fn with(test: &str, policy: &str) -> Self {
         // Not below a directory that others can write: that would be refused.
         let directory = PathBuf::from("/var/cache/pam_mfa-tests/unit")
             .join(format!("frames-{}-{test}", std::process::id()));
         DirBuilder::new().recursive(true).mode(0o755).create(&directory).unwrap();
         let path = directory.display();
-        let config = format!("[store]\npath = \"{path}/store\"\nkey_file = \"{path}/store.key\"\n");
+        let store = format!("[store]\npath = \"{path}/store\"\nkey_file = \"{path}/store.key\"\n");
+        let config = format!("{policy}{store}");
         fs::write(directory.join("config.toml"), config).unwrap();
         Self { directory }
     }

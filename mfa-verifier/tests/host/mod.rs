@@ -4,16 +4,16 @@
 pub mod mail;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mfa_protocol::conversation::{Conversation, Prompt, Scripted};
 use mfa_protocol::message::{
     Action, DeviceKind, Failure, FailureKind, LoginRequest, ManageRequest, NewDevice, Reply,
     Terminal,
 };
-use mfa_protocol::{Outcome, Secret, Verdict};
+use mfa_protocol::{Outcome, PROTOCOL_VERSION, Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::audit::{Line, Log, Severity};
 use mfa_verifier::config::{Config, Mode};
@@ -21,6 +21,7 @@ use mfa_verifier::local_time::Zone;
 use mfa_verifier::login::login;
 use mfa_verifier::mail::{Letter, MailError, Mailer, Posted};
 use mfa_verifier::manage::manage;
+use mfa_verifier::pam_services::PamServices;
 use mfa_verifier::reauth::FirstFactor;
 use mfa_verifier::record::UserRecord;
 use mfa_verifier::session::Session;
@@ -46,6 +47,10 @@ pub struct Host {
     pub caller: RefCell<Owner>,
     /// What PAM would say of the first factor and of the account.
     pub pam: Cell<(bool, bool)>,
+    /// The files in `pam.d`.
+    pub pam_d: RefCell<BTreeMap<String, String>>,
+    /// The version of the protocol that the face speaks.
+    pub face_version: Cell<u16>,
     /// The login session that the face runs in.
     pub session: RefCell<Option<Session>>,
     /// Every letter that the mailer took: to whom, and what is in it.
@@ -67,7 +72,10 @@ impl Host {
         let (tick, lines, session) = (Cell::new(0), RefCell::default(), RefCell::default());
         let (late, letters, unsendable) = (Cell::default(), RefCell::default(), Cell::default());
         let silent = Cell::default();
+        let files = ["sshd", "sudo", "sudo-i"].map(|name| (name.to_owned(), String::new()));
         Self {
+            pam_d: RefCell::new(files.into()),
+            face_version: Cell::new(PROTOCOL_VERSION),
             config,
             store,
             now,
@@ -100,7 +108,7 @@ impl Host {
             policy_file: Path::new("/etc/pam_mfa/config.toml"),
             archive: self,
             users: self,
-            has_service: &|name: &str| ["sshd", "sudo", "sudo-i"].contains(&name),
+            pam_services: self,
             now: &|| self.now.replace(self.now.get() + self.tick.get()),
             zone: &|| {
                 Zone::of_rule(if self.silent.get() { "" } else { "CET-1CEST,M3.5.0,M10.5.0/3" })
@@ -109,6 +117,7 @@ impl Host {
             log: self,
             hostname: "host",
             caller: &caller,
+            face_version: self.face_version.get(),
             session: &|| self.session.borrow().clone(),
             first_factor: self,
             mailer: self,
@@ -169,6 +178,20 @@ impl Users for Host {
 
     fn has_group(&self, name: &str) -> io::Result<bool> {
         Ok(name == "wheel")
+    }
+}
+
+impl PamServices for Host {
+    fn names(&self) -> BTreeSet<String> {
+        self.pam_d.borrow().keys().cloned().collect()
+    }
+
+    fn place(&self, name: &str) -> Option<PathBuf> {
+        self.pam_d.borrow().contains_key(name).then(|| Path::new("/etc/pam.d").join(name))
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        self.pam_d.borrow().get(name).cloned()
     }
 }
 

@@ -25,6 +25,7 @@ struct Plan {
     command: Vec<String>,
     user: String,
     first_factor: bool,
+    at_login: bool,
     answers: Vec<Say>,
     /// How long each frame may take.
     bound: Duration,
@@ -36,6 +37,7 @@ impl Default for Plan {
             command: vec![paths::REAUTH.to_owned()],
             user: String::new(),
             first_factor: true,
+            at_login: false,
             answers: vec![],
             bound: Duration::from_secs(60),
         }
@@ -83,7 +85,8 @@ fn main() -> io::Result<()> {
     drop(command);
     say(&format!("pid {}", child.id()));
 
-    let request = ReAuthentication { user: plan.user, first_factor: plan.first_factor };
+    let Plan { user, first_factor, at_login, .. } = plan;
+    let request = ReAuthentication { user, first_factor, at_login };
     let mut script = Script {
         answers: plan.answers.into_iter(),
         connection: ours.try_clone()?,

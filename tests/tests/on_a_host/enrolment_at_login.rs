@@ -1,7 +1,11 @@
 //! First devices that are enrolled at a login, by people at a real ssh client or at the console, with an
 //! app that knows only what their terminal shows.
 
-use mfa_tests::person::{CODE, FIRST_CODE, FIRST_CODE_OR_PLAIN, KEPT, PASSWORD, key_in, sheet};
+use mfa_tests::pam::Attempt;
+use mfa_tests::person::{
+    CODE, FIRST_CODE, FIRST_CODE_OR_INVERTED, FIRST_CODE_OR_OTHER, FIRST_CODE_OR_PLAIN, KEPT,
+    PASSWORD, key_in, sheet,
+};
 use mfa_tests::screen::{Screen, Theme};
 use mfa_tests::ssh::Session;
 use mfa_tests::{Device, Host, Pty, Running, USED};
@@ -16,7 +20,7 @@ const WHICH: &str = "Which one, by number or name? ";
 const BOTH: &str = "Password and verification code: ";
 
 /// What such a login asks behind the password, in its order.
-const QUESTIONS: [&str; 3] = [ENROL, FIRST_CODE_OR_PLAIN, KEPT];
+const QUESTIONS: [&str; 3] = [ENROL, FIRST_CODE_OR_OTHER, KEPT];
 
 /// Alice and bob have passwords, and sshd asks for password and code. Carol is enrolled, so there is a
 /// store.
@@ -45,7 +49,7 @@ fn go_to(tty: &mut Pty, question: &str) -> Option<Device> {
     let mut phone = None;
     for next in QUESTIONS {
         let shown = tty.expect(next);
-        if next == FIRST_CODE_OR_PLAIN {
+        if next == FIRST_CODE_OR_OTHER {
             phone = Some(Device::totp(&key_in(&shown)));
         }
         if next == question {
@@ -88,7 +92,7 @@ fn who_has_no_device_enrols_over_ssh_by_what_the_screen_shows_and_is_let_in() {
     let shown = ssh.pty().expect(ENROL);
     assert!(shown.contains(NEEDED), "{shown}");
     ssh.pty().send_line("y");
-    let key = key_in(&ssh.pty().expect(FIRST_CODE_OR_PLAIN));
+    let key = key_in(&ssh.pty().expect(FIRST_CODE_OR_OTHER));
     let seen = ssh.pty().text();
     assert!(seen.contains('█'), "{seen}");
     let screen = Screen::new(seen.as_bytes(), 80, 50);
@@ -98,7 +102,7 @@ fn who_has_no_device_enrols_over_ssh_by_what_the_screen_shows_and_is_let_in() {
     let first = phone.code();
     ssh.pty().send_line(&phone.wrong_code());
     ssh.pty().expect("That code is not right.");
-    ssh.pty().expect(FIRST_CODE_OR_PLAIN);
+    ssh.pty().expect(FIRST_CODE_OR_OTHER);
     ssh.pty().send_line(&first);
     let sheet = sheet(ssh.pty());
     // As a person types it who reads it aloud.
@@ -124,18 +128,72 @@ fn a_client_in_the_c_locale_shows_the_key_and_a_picture_in_plain_ascii_for_who_a
     let host = host(ANYBODY);
     let mut ssh = host.ssh("alice").locale("C").open();
     ssh.answer(PASSWORD, "rabbit hole").answer(ENROL, "y");
-    let garbled = ssh.pty().expect(FIRST_CODE_OR_PLAIN);
+    let garbled = ssh.pty().expect(FIRST_CODE_OR_OTHER);
     assert!(garbled.contains("\\342\\226"), "{garbled}");
     let key = key_in(&garbled);
     ssh.pty().send_line("a");
-    let plain = ssh.pty().expect(FIRST_CODE);
-    assert!(plain.is_ascii() && plain.contains("##"), "{plain}");
-    assert_eq!(key_in(&plain), key);
-    let screen = Screen::new(plain.as_bytes(), 80, 60);
-    let codes = screen.picture(Theme::Light).coarser(8).codes();
-    assert_eq!(codes, [uri(&key)], "{}", screen.text());
+    for (question, theme) in [(FIRST_CODE_OR_INVERTED, Theme::Light), (FIRST_CODE, Theme::Dark)] {
+        let plain = ssh.pty().expect(question);
+        assert!(plain.is_ascii() && plain.contains("##"), "{plain}");
+        assert_eq!(key_in(&plain), key);
+        let screen = Screen::new(plain.as_bytes(), 80, 60);
+        let codes = screen.picture(theme).coarser(8).codes();
+        assert_eq!(codes, [uri(&key)], "{}", screen.text());
+        if question != FIRST_CODE {
+            ssh.pty().send_line("i");
+        }
+    }
     finish(ssh.pty(), &mut Device::totp(&key));
     ssh.end().let_in("alice");
+}
+
+#[test]
+fn on_a_dark_ground_the_picture_is_inverted_for_who_asks() {
+    let host = host(ANYBODY);
+    let mut ssh = host.ssh("alice").open();
+    ssh.answer(PASSWORD, "rabbit hole").answer(ENROL, "y");
+    let key = key_in(&ssh.pty().expect(FIRST_CODE_OR_OTHER));
+    ssh.pty().send_line("i");
+    let inverted = ssh.pty().expect(FIRST_CODE_OR_PLAIN);
+    let screen = Screen::new(inverted.as_bytes(), 80, 50);
+    assert_eq!(screen.picture(Theme::Dark).codes(), [uri(&key)], "{}", screen.text());
+    finish(ssh.pty(), &mut Device::totp(&key));
+    ssh.end().let_in("alice");
+}
+
+#[test]
+fn who_has_to_change_the_password_enrols_and_then_changes_it() {
+    let host = host(ANYBODY);
+    host.shell("chage -d 0 alice");
+    let mut ssh = host.ssh("alice").open();
+    ssh.answer(PASSWORD, "rabbit hole");
+    let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_OTHER).unwrap();
+    finish(ssh.pty(), &mut phone);
+    ssh.answer("Current password: ", "rabbit hole");
+    ssh.answer("New password: ", "looking-glass-7").answer("new password: ", "looking-glass-7");
+    ssh.end().let_in("alice");
+    assert!(is_enrolled(&host, "alice"));
+    // Who may not use the account at all enrols nothing in it.
+    host.shell("chage -E 0 bob");
+    let mut ssh = host.ssh("bob").open();
+    ssh.answer(PASSWORD, "walrus").answer(CODE, "000000").end().refused();
+    assert!(!is_enrolled(&host, "bob"));
+}
+
+#[test]
+fn a_stack_that_asks_for_the_code_first_shows_nobody_who_has_not_enrolled() {
+    let stack = "auth required pam_mfa.so\nauth required pam_unix.so nodelay\n";
+    let host = started(with_passwords(ANYBODY).pam("door", stack));
+    let seen = |user: &str| {
+        let attempt = Attempt::new("door", user).answer("000000").answer("looking glass");
+        let report = attempt.run(&host);
+        assert_eq!(report.code(), "PAM_AUTH_ERR");
+        report.asked().join("|")
+    };
+    assert_eq!(seen("alice"), seen("carol"));
+    assert_eq!(seen("alice"), [CODE, PASSWORD].join("|"));
+    let said = host.run(&["mfa-setup", "check"]).ok();
+    assert!(said.contains("/etc/pam.d/door: nobody is asked for a first factor"), "{said}");
 }
 
 #[test]
@@ -144,7 +202,7 @@ fn who_has_no_device_enrols_at_the_console() {
     let mut login = host.terminal("/bin/login alice");
     login.expect(PASSWORD);
     login.send_line("rabbit hole");
-    let mut phone = go_to(&mut login, FIRST_CODE_OR_PLAIN).unwrap();
+    let mut phone = go_to(&mut login, FIRST_CODE_OR_OTHER).unwrap();
     let screen = Screen::new(login.text().as_bytes(), 80, 50);
     let codes = screen.picture(Theme::Light).codes();
     assert_eq!(codes.len(), 1, "{}", screen.text());
@@ -175,7 +233,7 @@ fn who_came_with_a_key_is_asked_for_no_password() {
     let host = started(host);
     host.make_key("alice");
     let mut ssh = host.ssh("alice").key().open();
-    let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_PLAIN).unwrap();
+    let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_OTHER).unwrap();
     finish(ssh.pty(), &mut phone);
     let ended = ssh.end();
     assert!(!ended.text.contains(PASSWORD), "{}", ended.text);
@@ -195,7 +253,7 @@ fn an_enrolment_that_is_broken_off_at_any_question_changes_nothing() {
         host.wait_for_log_behind(seen, "outcome=denied user=\"alice\"");
         assert_eq!(host.store(), before, "{question}");
     }
-    for (question, answers) in [(ENROL, 1), (FIRST_CODE_OR_PLAIN, 5), (KEPT, 5)] {
+    for (question, answers) in [(ENROL, 1), (FIRST_CODE_OR_OTHER, 5), (KEPT, 5)] {
         let mut ssh = host.ssh("alice").open();
         ssh.answer(PASSWORD, "rabbit hole");
         go_to(ssh.pty(), question);
@@ -232,7 +290,7 @@ fn an_invitation_opens_the_enrolment_and_who_has_none_sees_what_a_wrong_one_show
     };
     assert_eq!(refused("alice", "rabbit hole"), refused("bob", "walrus"));
     let mut ssh = begin("alice", "rabbit hole", &invitation);
-    let mut phone = Device::totp(&key_in(&ssh.pty().expect(FIRST_CODE_OR_PLAIN)));
+    let mut phone = Device::totp(&key_in(&ssh.pty().expect(FIRST_CODE_OR_OTHER)));
     finish(ssh.pty(), &mut phone);
     ssh.end().let_in("alice");
     assert!(is_enrolled(&host, "alice") && !is_enrolled(&host, "bob"));
@@ -242,6 +300,8 @@ fn an_invitation_opens_the_enrolment_and_who_has_none_sees_what_a_wrong_one_show
 fn elsewhere_and_for_others_it_is_a_login_like_any_other() {
     let policy = format!("{ANYBODY}enrol_from = [\"192.0.2.0/24\"]\n");
     let host = host(&policy);
+    let said = host.run(&["mfa-setup", "check"]).ok();
+    assert!(!said.contains("warning"), "{said}");
     host.ssh("alice")
         .from("198.51.100.7")
         .open()
@@ -260,6 +320,9 @@ fn a_wrong_password_does_not_enrol_where_the_stack_goes_on_behind_it() {
     let stack = "auth required pam_unix.so nodelay\nauth required pam_mfa.so\n\
                  account required pam_permit.so\nsession required pam_permit.so\n";
     let host = started(with_passwords(ANYBODY).pam("sshd", stack));
+    let said = host.run(&["mfa-setup", "check"]).ok();
+    let warning = "warning: /etc/pam.d/sshd: who gives a wrong password is let pass to pam_mfa.so";
+    assert!(said.contains(warning) && said.contains("a \"requisite\""), "{said}");
     let before = host.store();
     let shown = {
         let mut ssh = host.ssh("alice").open();
@@ -282,7 +345,7 @@ fn a_wrong_password_does_not_enrol_where_the_stack_goes_on_behind_it() {
     assert_eq!(of_alice, list("carol"));
     let mut ssh = host.ssh("alice").open();
     ssh.answer(PASSWORD, "rabbit hole");
-    let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_PLAIN).unwrap();
+    let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_OTHER).unwrap();
     finish(ssh.pty(), &mut phone);
     ssh.end().let_in("alice");
 }
@@ -301,7 +364,7 @@ fn a_code_that_came_with_the_password_answers_none_of_its_questions() {
     }
     let mut ssh = host.ssh("alice").methods("keyboard-interactive").open();
     ssh.answer(BOTH, "rabbit hole");
-    let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_PLAIN).unwrap();
+    let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_OTHER).unwrap();
     finish(ssh.pty(), &mut phone);
     ssh.end().let_in("alice");
 }
@@ -326,7 +389,7 @@ fn of_two_enrolments_at_once_one_wins_and_the_other_is_told() {
     let mut people = [(); 2].map(|()| {
         let mut ssh = host.ssh("alice").open();
         ssh.answer(PASSWORD, "rabbit hole");
-        let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_PLAIN).unwrap();
+        let mut phone = go_to(ssh.pty(), FIRST_CODE_OR_OTHER).unwrap();
         ssh.pty().send_line(&phone.code());
         let sheet = sheet(ssh.pty());
         (ssh, phone, sheet)

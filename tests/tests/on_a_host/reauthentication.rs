@@ -170,6 +170,22 @@ fn an_account_that_may_not_be_used_is_refused_whatever_its_password() {
 }
 
 #[test]
+fn at_a_login_a_password_that_must_be_changed_proves_its_owner_and_an_old_one_does_not() {
+    let at_login = |typed: &str| {
+        let answers = json!([{ "text": typed }]);
+        json!({ "user": "alice", "answers": answers, "at_login": true })
+    };
+    let host = alice().start();
+    host.shell("chage -d 0 alice");
+    assert_done(&run(&host, &at_login(PASSWORD)));
+    assert_failed(&run(&host, &at_login("white rabbit")), "Refused", "mfa-setup invite alice");
+    for change in ["chage -d 1 -M 1 -I 1 alice", "chage -E 0 alice"] {
+        host.shell(change);
+        assert_failed(&run(&host, &at_login(PASSWORD)), "Refused", "ask the administrator");
+    }
+}
+
+#[test]
 fn an_account_without_a_password_proves_nothing_by_one_and_may_still_be_used() {
     let host = alice().start();
     // Key-only, as useradd leaves it.
