@@ -20,7 +20,7 @@ const USED_AHEAD: &str =
 
 /// What somebody is told, whoever it is, whose answer has other characters than codes have. A keyboard that
 /// writes another script can show digits that look right; see RFC 4226 (5.3) for what a code is.
-const OTHER_CHARACTERS: &str = "Codes are of 0-9, a-z, spaces and dashes; this answer has other characters.\n\
+pub(crate) const OTHER_CHARACTERS: &str = "Codes are of 0-9, a-z, spaces and dashes; this answer has other characters.\n\
      If they look right, switch the keyboard to plain (half-width) digits.";
 
 /// The question for a code.

@@ -10,6 +10,7 @@ use crate::factor::Typed;
 use crate::factor::otp::{self, Finding};
 use crate::failure::{failure, of_conversation};
 use crate::record::{Device, MovingFactor};
+use crate::words::OTHER_CHARACTERS;
 use crate::world::World;
 
 /// What is asked of who has been shown the key.
@@ -85,6 +86,7 @@ impl View<'_> {
                         _ => explain_wrong(device, &code, now),
                     }
                 }
+                Typed::NotAscii => OTHER_CHARACTERS.to_owned(),
                 _ => format!("A code has {} digits.", device.digits),
             };
             conversation.tell(Style::Error, &told);
