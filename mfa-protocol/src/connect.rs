@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::iter;
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -21,14 +22,17 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use crate::conversation::Conversation;
+use crate::conversation::{Answer, Conversation, ConversationError, Prompt, Style};
 use crate::frame;
 use crate::message::{Reply, Request, ToFace};
 use crate::relay::{RelayError, decode, follow, relay_within, say};
 use crate::trusted::{self, Untrusted};
 use crate::{FACE_BOUND, GREETING_BOUND, paths};
 
-/// How long a spawned verifier may take to go away after its reply, before it is left to itself.
+/// The argument with which `mfa-reauth` is started by a face, whose child it is not to remain.
+pub const LEAVE: &str = "--leave";
+
+/// How long a process that was started may take to leave, before it is left to itself.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long to wait where too many connections wait to be accepted: a user may fill the queue of the
@@ -107,14 +111,60 @@ impl ConnectError {
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    child: Option<Child>,
+    started: Started,
     /// Whether the request is on its way.
     sent: bool,
 }
 
+/// The process that was started for a connection, until it is known to be gone. It has another one serve
+/// in its place (`mfa_sys::process::leave_the_parent`), which is nobody's child.
+#[derive(Debug)]
+struct Started(Option<Child>);
+
+impl Started {
+    /// Whether there is no such process any more.
+    ///
+    /// An error is ECHILD: the host has reaped it already, or ignores SIGCHLD. It is asked about no more
+    /// then, since another child of the host's may have its number by now.
+    fn is_gone(&mut self) -> bool {
+        if let Some(child) = &mut self.0
+            && !matches!(child.try_wait(), Ok(None))
+        {
+            self.0 = None;
+        }
+        self.0.is_none()
+    }
+}
+
+/// A conversation while which no zombie stands there for as long as a person thinks.
+struct Reaping<'a> {
+    started: &'a mut Started,
+    conversation: &'a mut dyn Conversation,
+}
+
+impl Conversation for Reaping<'_> {
+    fn ask(&mut self, prompt: &Prompt) -> Result<Answer, ConversationError> {
+        self.started.is_gone();
+        self.conversation.ask(prompt)
+    }
+
+    fn tell(&mut self, style: Style, text: &str) {
+        self.conversation.tell(style, text);
+    }
+
+    fn keep_waiting(&mut self) {
+        self.started.is_gone();
+        self.conversation.keep_waiting();
+    }
+}
+
 impl Connection {
     fn new(stream: UnixStream) -> Self {
-        Self { stream, child: None, sent: false }
+        Self { stream, started: Started(None), sent: false }
+    }
+
+    fn to_started((stream, child): (UnixStream, Child)) -> Self {
+        Self { stream, started: Started(Some(child)), sent: false }
     }
 
     /// Relays the conversation about the request that this connection was made for, as
@@ -135,11 +185,12 @@ impl Connection {
     /// # Errors
     /// As there.
     pub fn relay_within<T: Serialize>(
-        self,
+        mut self,
         bound: Duration,
         request: &T,
         conversation: &mut dyn Conversation,
     ) -> Result<Reply, RelayError> {
+        let conversation = &mut Reaping { started: &mut self.started, conversation };
         if self.sent {
             follow(bound, &self.stream, conversation)
         } else {
@@ -150,14 +201,14 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
-        // One that is stopped or stuck is left behind: the host's login matters more than a
-        // zombie. Ending it by pid is out: a host that reaps all children may have given the pid
-        // away. For the same reason this never blocks in waitpid; an error is ECHILD, where the
-        // host has reaped it already, or ignores SIGCHLD.
+        // Closed it is only when whoever the host has forked meanwhile closes it, too.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        // What serves has long left. One that is stopped or stuck before that, or another program, which
+        // does not leave, is left behind: the host's login matters more than a zombie. Ending it by pid
+        // is out: a host that reaps all children may have given the pid away. For the same reason this
+        // never blocks in waitpid.
         let deadline = Instant::now() + FAREWELL;
-        while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        while !self.started.is_gone() && Instant::now() < deadline {
             thread::sleep(GLANCE);
         }
     }
@@ -193,7 +244,7 @@ impl Verifier {
                 let sent = request.begins_with_a_question();
                 // A request of which a part alone was sent cannot be sent again.
                 if (!sent || is_said(&stream, request)) && is_greeted(&stream) {
-                    return Ok(Connection { stream, child: None, sent });
+                    return Ok(Connection { stream, started: Started(None), sent });
                 }
             }
         }
@@ -203,8 +254,7 @@ impl Verifier {
     fn spawn(&self) -> Result<Connection, ConnectError> {
         let program = self.program.as_deref().unwrap_or(Path::new(paths::VERIFIER));
         let arguments = self.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_ref()]);
-        let (stream, child) = start(program, "mfa-verifier", arguments)?;
-        Ok(Connection { stream, child: Some(child), sent: false })
+        Ok(Connection::to_started(start(program, "mfa-verifier", arguments)?))
     }
 }
 
@@ -214,8 +264,8 @@ impl Verifier {
 /// If it cannot be started.
 pub fn reauthentication() -> Result<Connection, ConnectError> {
     let _held = hold_stdio();
-    let (stream, child) = start(Path::new(paths::REAUTH), "mfa-reauth", [])?;
-    Ok(Connection { stream, child: Some(child), sent: false })
+    let started = start(Path::new(paths::REAUTH), "mfa-reauth", [OsStr::new(LEAVE)])?;
+    Ok(Connection::to_started(started))
 }
 
 /// Starts a program of root's, which nobody else can have changed, on one end of a socket pair. It

@@ -9,8 +9,9 @@
 //! wrong password.
 //!
 //! Nobody else has a use for it: it is not setuid, and answers only the process that started it.
-//! Whoever did must end it past a bound of its own, since a module may hang: it ends by itself when
-//! the thread that started it does, or at the next question to somebody who is gone.
+//! Whoever did must end it past a bound of its own, since a module may hang. The verifier's child ends with
+//! the thread that started it, or at the next question to somebody who is gone. With [`LEAVE`] it is
+//! nobody's child, and ends as soon as whoever started it hangs up.
 #![deny(unsafe_code)]
 
 mod failure;
@@ -24,33 +25,37 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::{io, thread};
 
+use mfa_protocol::connect::LEAVE;
 use mfa_protocol::frame::{self, FrameError};
 use mfa_protocol::message::{Failure, FailureKind, ReAuthentication, Reply, ToFace};
 use mfa_protocol::relay::decode;
 use mfa_protocol::relayed::{Relayed, send};
 use mfa_protocol::{PROTOCOL_VERSION, VERIFIER_BOUND};
+use mfa_sys::process::{belong_to_itself, is_from_parent, leave_the_parent};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::sys::socket::{getsockopt, sockopt};
-use nix::unistd::{dup2_stdin, getppid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, dup2_stdin};
 
 fn main() -> ExitCode {
     // A panic is answered by a refusal; its message could quote what it must not.
     std::panic::set_hook(Box::new(|_| {}));
     // Modules read the environment, and this one is nobody's to fill; a PATH is not missed: modules
     // name their helpers in full, and what does not is found in /bin and /usr/bin (execvp(3)).
-    if std::env::args_os().len() > 1 || std::env::vars_os().next().is_some() {
-        eprintln!(
-            "mfa-reauth: error: only mfa-verifier starts this, without arguments or environment"
-        );
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let leaves = arguments == [LEAVE];
+    if !(leaves || arguments.is_empty()) || std::env::vars_os().next().is_some() {
+        eprintln!("mfa-reauth: error: only mfa-verifier and pam_mfa.so start this");
         return ExitCode::from(2);
     }
     let Some(stream) = connection() else {
         eprintln!("mfa-reauth: error: descriptor 0 is not a socket");
         return ExitCode::from(2);
     };
-    let reply = catch_unwind(AssertUnwindSafe(|| answer(&stream)))
+    let reply = catch_unwind(AssertUnwindSafe(|| answer(&stream, leaves)))
         .unwrap_or_else(|_| Err(failure::unusable("mfa-reauth failed")))
         .unwrap_or_else(Reply::Failed);
     // Who is gone has given up.
@@ -69,33 +74,66 @@ fn connection() -> Option<UnixStream> {
     Some(stream)
 }
 
-fn answer(stream: &UnixStream) -> Result<Reply, Failure> {
-    let keep = [0, 1, 2, stream.as_raw_fd()];
-    mfa_sys::process::belong_to_itself(c"mfa-reauth", &keep)
+fn answer(stream: &UnixStream, leaves: bool) -> Result<Reply, Failure> {
+    if leaves {
+        // Before there is another parent.
+        admit(stream)?;
+        leave_the_parent()
+            .map_err(|error| failure::unusable(&format!("no process can be made: {error}")))?;
+    }
+    belong_to_itself(c"mfa-reauth", &[0, 1, 2, stream.as_raw_fd()])
         .map_err(|error| failure::unusable(&error))?;
-    // After the ids, whose change would undo it.
-    prctl::set_pdeathsig(Signal::SIGKILL)
-        .map_err(|errno| failure::unusable(&format!("prctl: {errno}")))?;
-    admit(stream)?;
+    if leaves {
+        end_with(stream)
+            .map_err(|error| failure::unusable(&format!("no thread can be made: {error}")))?;
+    } else {
+        // After the ids, whose change would undo it.
+        prctl::set_pdeathsig(Signal::SIGKILL)
+            .map_err(|errno| failure::unusable(&format!("prctl: {errno}")))?;
+        // The parent may have died before it could be noticed, and then there is another one now.
+        admit(stream)?;
+    }
     let request = receive_request(stream).map_err(|error| failure::of_frame(&error))?;
     proof::prove(&request, &mut Relayed::new(stream, &|_| {}))?;
     Ok(Reply::Done { user: request.user })
 }
 
-/// The other end must have been made by this process's parent, and by root. Where the parent died
-/// before it could be noticed, there is another parent now. That it is process 1 would prove nothing:
-/// in a container the verifier may be that, and one outside of the pid namespace is 0, on both sides.
 fn admit(stream: &UnixStream) -> Result<(), Failure> {
-    let peer = getsockopt(stream, sockopt::PeerCredentials)
-        .map_err(|errno| failure::unusable(&format!("the peer is not known: {errno}")))?;
-    if peer.uid() == 0 && peer.pid() == getppid().as_raw() {
-        return Ok(());
+    match is_from_parent(stream) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure {
+            kind: FailureKind::NotPermitted,
+            error: "mfa-reauth answers mfa-verifier only".to_owned(),
+            hint: "run mfa-setup".to_owned(),
+        }),
+        Err(errno) => Err(failure::unusable(&format!("the peer is not known: {errno}"))),
     }
-    Err(Failure {
-        kind: FailureKind::NotPermitted,
-        error: "mfa-reauth answers mfa-verifier only".to_owned(),
-        hint: "run mfa-setup".to_owned(),
-    })
+}
+
+/// Has this process killed when the other end hangs up, whatever a module of PAM's does then.
+///
+/// By a thread that does nothing else, and holds no lock that a module could find held when it forks.
+fn end_with(stream: &UnixStream) -> io::Result<()> {
+    let stream = stream.try_clone()?;
+    let watch = move || {
+        // Where it cannot be waited for, that is the end as well.
+        let _ = hang_up_of(&stream);
+        let _ = kill(Pid::this(), Signal::SIGKILL);
+        // The first process of a pid namespace does not heed it.
+        std::process::abort()
+    };
+    thread::Builder::new().name("watch".to_owned()).stack_size(64 * 1024).spawn(watch).map(drop)
+}
+
+/// Waits for the other end to hang up.
+fn hang_up_of(stream: &UnixStream) -> nix::Result<()> {
+    loop {
+        let mut other_end = [PollFd::new(stream.as_fd(), PollFlags::POLLHUP)];
+        match poll(&mut other_end, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            ended => return ended.map(drop),
+        }
+    }
 }
 
 /// Both programs are of one build, so there is one version.

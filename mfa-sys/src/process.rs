@@ -1,13 +1,66 @@
 //! A process that belongs to itself.
 
 use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::{fs, io};
 
+use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, chdir, close, setresgid, setresuid, setsid};
+use nix::unistd::{
+    ForkResult, Gid, Pid, Uid, chdir, close, fork, getpid, getppid, setresgid, setresuid, setsid,
+};
 
 use crate::{default_priority, default_signals};
+
+/// Whether the other end of this connection was made by this process's parent, and by root.
+///
+/// That the parent is process 1 would prove nothing: in a container it may be anybody, and one outside
+/// of the pid namespace is 0, on both sides.
+///
+/// # Errors
+/// Where the system does not say who made it.
+pub fn is_from_parent(connection: &impl AsFd) -> nix::Result<bool> {
+    let peer = getsockopt(connection, sockopt::PeerCredentials)?;
+    Ok(peer.uid() == 0 && peer.pid() == getppid().as_raw())
+}
+
+/// Goes on in another process, which is nobody's child; the one that was the parent's ends at once.
+///
+/// What serves a program that asks PAM must not be its child. Such a program may take whichever ends first
+/// for what it has started itself: login(1) of util-linux closes the session then, since it takes it for
+/// the user's shell. And to wait for the child is to wait for all that it does after its answer, so that
+/// the time tells what that was.
+///
+/// Process 1, which it is where the parent has made a pid namespace for its children, stays: that
+/// namespace ends with it.
+///
+/// # Errors
+/// Where no process can be made, or there is a second thread. Nothing has changed then.
+pub fn leave_the_parent() -> io::Result<()> {
+    if getpid() == Pid::from_raw(1) {
+        return Ok(());
+    }
+    if !is_single_threaded()? {
+        return Err(io::Error::other("other threads run"));
+    }
+    // SAFETY: this thread is the only one, so no lock of a library's is held in the new process by one
+    // that is not there, and it may do whatever this one might have done.
+    match unsafe { fork() }? {
+        ForkResult::Child => Ok(()),
+        // SAFETY: it takes a number and does not return. Nothing runs on the way out: what is open or
+        // unwritten is the other process's now.
+        ForkResult::Parent { .. } => unsafe { libc::_exit(0) },
+    }
+}
+
+/// A directory has a link for each directory in it, and two more; here it is one for each thread.
+fn is_single_threaded() -> io::Result<bool> {
+    Ok(fs::metadata("/proc/self/task")?.nlink() == 3)
+}
 
 /// Takes over nothing of whoever started it: identity, session, signals, priority, limits, directory,
 /// umask, descriptors, and is called `name`. `keep` are the descriptors that stay open.
@@ -67,9 +120,9 @@ fn raise_limits() {
     let _ = setrlimit(Resource::RLIMIT_STACK, 8 << 20, RLIM_INFINITY);
 }
 
-fn close_others(keep: &[i32]) -> std::io::Result<()> {
+fn close_others(keep: &[i32]) -> io::Result<()> {
     let mut open = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
+    for entry in fs::read_dir("/proc/self/fd")? {
         if let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
             open.push(number);
         }
@@ -81,4 +134,23 @@ fn close_others(keep: &[i32]) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_second_thread_is_noticed() {
+        // The one that runs the tests, and this one.
+        assert!(!is_single_threaded().unwrap());
+    }
+
+    #[test]
+    fn a_connection_that_somebody_else_made_is_not_from_the_parent() {
+        // This process is not its own parent.
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        assert!(!is_from_parent(&ours).unwrap());
+    }
 }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mfa_protocol::VERIFIER_BOUND;
+use mfa_sys::process::{is_from_parent, leave_the_parent};
 use mfa_verifier::audit::Syslog;
 use mfa_verifier::config::ConfigFile;
 use mfa_verifier::listen::listen_for_users;
@@ -115,6 +116,14 @@ fn serve(config: Option<PathBuf>) -> ExitCode {
         eprint!("mfa-verifier: error: descriptor 0 is not a socket\n{USAGE}");
         return ExitCode::from(2);
     }
+    // What systemd or a listener has started is counted, and ended, by its number.
+    if matches!(is_from_parent(&stream), Ok(true))
+        && let Err(error) = leave_the_parent()
+    {
+        // Not served by the face's child: whoever can use up processes could choose that then. And the
+        // store could not make its threads either.
+        return failed(&format!("no process can be made: {error}"));
+    }
     if let Err(message) = belong_to_itself(&[0, 1, 2, stream.as_raw_fd()]) {
         return failed(&message);
     }
@@ -124,11 +133,9 @@ fn serve(config: Option<PathBuf>) -> ExitCode {
     };
     silence_panics();
     serve_on(&stream, since, &ConfigFile::new(config), None, &|bound| watchdog.allow(bound));
-    // The face has its answer, and needs to wait for nothing else.
-    drop(stream);
     watchdog.allow(2 * VERIFIER_BOUND);
     all_are_through(VERIFIER_BOUND);
-    // What was answered is durable. Taking the database down in order would only make the face wait.
+    // What was answered is durable. Taking the database down in order would be for nothing.
     std::process::exit(0)
 }
 

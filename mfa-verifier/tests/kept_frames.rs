@@ -451,9 +451,9 @@ fn a_spawned_verifier_serves_faces_of_this_version_and_the_one_before() {
     for version in [2, 3] {
         let site = Site::new(&format!("spawned-{version}"));
         for exchange in EXCHANGES {
-            let (mut verifier, mut connection) = site.spawn();
+            let (verifier, mut connection) = site.spawn();
             is_served(version, exchange, &mut connection);
-            assert!(verifier.end().success());
+            verifier.end();
         }
     }
 }

@@ -314,6 +314,8 @@ pub struct Surroundings {
     pub blocked: Vec<i32>,
     /// Whether a handler of SIGCHLD reaps every child.
     pub reaps_all: bool,
+    /// Whether what its children leave behind become its own (`PR_SET_CHILD_SUBREAPER`). It ends after them.
+    pub adopts: bool,
     /// The real uid, where it is another than the effective one: who called su.
     pub real_uid: Option<u32>,
     /// The real, effective and saved uid: an application without privileges.

@@ -14,9 +14,9 @@ const FACE: &str = "/usr/local/bin/timed-face";
 /// One request, as its face saw it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Timed {
-    /// From the attempt to connect to the first question.
+    /// From the attempt to connect to the last question.
     pub to_prompt: Duration,
-    /// From the answer to the reply.
+    /// From the answer to that to the reply.
     pub to_reply: Duration,
     /// The reply.
     pub reply: Reply,
@@ -32,7 +32,7 @@ impl Host {
 
 impl Running {
     /// Has one process of root's make these requests, each on a connection of its own, and answer
-    /// whatever is asked by what stands beside it.
+    /// what is asked by the lines beside it, in turn.
     pub fn time(&self, requests: &[(Request, &str)]) -> Vec<Timed> {
         let said = self.run_with_input(&[FACE], &serde_json::to_string(requests).unwrap()).ok();
         serde_json::from_str(&said).unwrap()

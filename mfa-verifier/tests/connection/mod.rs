@@ -4,12 +4,14 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub const SOON: Duration = Duration::from_secs(5);
 
@@ -40,7 +42,7 @@ impl Site {
         self.directory.join("config.toml")
     }
 
-    /// A verifier for one request.
+    /// A verifier for one request, as a face starts it.
     pub fn spawn(&self) -> (Verifier, Connection) {
         let (stream, theirs) = UnixStream::pair().unwrap();
         let verifier = self.start(&[], Stdio::from(OwnedFd::from(theirs)));
@@ -73,8 +75,9 @@ impl Site {
     fn start(&self, arguments: &[&str], stdin: Stdio) -> Verifier {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mfa-verifier"));
         command.args(arguments).arg("--config").arg(self.config());
-        command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
-        Verifier(command.spawn().unwrap())
+        let (said, theirs) = io::pipe().unwrap();
+        command.stdin(stdin).stdout(theirs.try_clone().unwrap()).stderr(theirs);
+        Verifier { started: command.spawn().unwrap(), said }
     }
 }
 
@@ -84,26 +87,39 @@ impl Drop for Site {
     }
 }
 
-pub struct Verifier(Child);
+pub struct Verifier {
+    started: Child,
+    /// Its standard output and error, which it keeps as long as it lives.
+    said: io::PipeReader,
+}
 
 impl Verifier {
-    /// Waits for its end, which must come by itself.
-    pub fn end(&mut self) -> ExitStatus {
+    /// Waits until what was started has left another process in its place, or has ended.
+    pub fn leaves(&mut self) {
         let deadline = Instant::now() + SOON;
         loop {
-            match self.0.try_wait().unwrap() {
-                Some(status) => return status,
+            match self.started.try_wait().unwrap() {
+                Some(status) => return assert!(status.success(), "{status}"),
                 None if Instant::now() < deadline => std::thread::yield_now(),
-                None => panic!("the verifier does not end"),
+                None => panic!("it stays a child of who started it"),
             }
         }
+    }
+
+    /// Waits for the end of the one in its place, which must come by itself.
+    pub fn end(mut self) {
+        self.leaves();
+        let bound = PollTimeout::try_from(SOON).unwrap();
+        let mut said = [PollFd::new(self.said.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut said, bound), Ok(1), "the verifier does not end");
+        assert_eq!(io::read_to_string(&self.said).unwrap(), "");
     }
 }
 
 impl Drop for Verifier {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.started.kill();
+        let _ = self.started.wait();
     }
 }
 

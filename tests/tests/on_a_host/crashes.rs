@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mfa_tests::host::PAM_CLIENT;
-use mfa_tests::pam::{Attempt, Plan, Report};
+use mfa_tests::pam::{Attempt, Plan, Report, Surroundings};
 use mfa_tests::traced::{MODULE, SOCKET, Traced};
 use mfa_tests::{Device, Host, Running};
 use nix::sys::signal::{Signal, kill};
@@ -137,7 +137,10 @@ impl Application {
     fn start(host: &Running, user: &str, codes: &[String]) -> Self {
         let attempt = |code: &String| Attempt::new("app", user).answer(code.as_str()).wait_at(0);
         let attempts = codes.iter().flat_map(|code| [attempt(code), attempt(code)]).collect();
-        let plan = Plan { attempts, ..Plan::default() };
+        // It is found by whose child it becomes.
+        let surroundings =
+            Surroundings { adopts: true, reaps_all: true, ..Surroundings::default() };
+        let plan = Plan { attempts, surroundings, ..Plan::default() };
         let mut command = host.command(&[PAM_CLIENT]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut keyboard = child.stdin.take().unwrap();
@@ -185,7 +188,7 @@ impl Application {
         (killed, self.report())
     }
 
-    /// Kills the verifier; false if it was dead.
+    /// Kills the verifier, which may be one process still, or have left it; false if it was dead.
     fn kill(&self, verifier: &[Pid]) -> bool {
         let runs = |pid: &Pid| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -193,7 +196,9 @@ impl Application {
             let (state, parent) = (rest.next(), rest.next());
             state.is_some_and(|state| state != "Z") && parent == Some(&self.pid.to_string())
         };
-        verifier.iter().filter(|pid| runs(pid)).any(|pid| kill(*pid, Signal::SIGKILL).is_ok())
+        let killed =
+            verifier.iter().filter(|pid| runs(pid) && kill(**pid, Signal::SIGKILL).is_ok());
+        killed.count() > 0
     }
 
     fn go(&mut self) {

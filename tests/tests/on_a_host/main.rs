@@ -30,6 +30,7 @@ mod login_at_a_terminal;
 mod login_over_ssh;
 mod mail;
 mod names_and_text;
+mod nobodys_child;
 mod pam_calls;
 mod planted_files;
 mod policies_of_the_readme;

@@ -346,6 +346,22 @@ fn a_module_that_hangs_does_not_outlive_a_verifier_that_is_killed() {
 }
 
 #[test]
+fn one_that_has_left_ends_as_soon_as_who_started_it_hangs_up() {
+    let host = hanging();
+    let command = [REAUTH, "--leave"];
+    let bound = json!({ "secs": 1, "nanos": 0 });
+    let plan = json!({ "user": "alice", "command": command, "bound": bound });
+    let mut started = Started::new(&host, &plan);
+    wait_until("the module hangs", || host.path("/run/hanging").exists());
+    let runs = || host.run(&["pgrep", "-x", "mfa-reauth"]).code == Some(0);
+    assert!(runs());
+    let report: Value = serde_json::from_str(&started.line()).unwrap();
+    assert!(report["broke"].as_str().unwrap().contains("in time"), "{report}");
+    wait_until("mfa-reauth ended", || !runs());
+    assert!(started.client.wait().unwrap().success());
+}
+
+#[test]
 fn at_a_question_it_ends_with_the_connection_and_with_the_verifier() {
     let host = alice().start();
     let report = run(&host, &json!({ "user": "alice", "answers": ["hang_up"] }));
@@ -406,18 +422,23 @@ fn it_belongs_to_itself_and_shows_no_secret() {
 #[test]
 fn it_answers_nobody_but_root_s_process_that_started_it() {
     let host = alice().start();
-    // By somebody in between.
-    let command = ["/usr/bin/setsid", "--fork", "--wait", REAUTH];
-    let plan = json!({ "user": "alice", "command": command, "answers": [{ "text": PASSWORD }] });
-    let report_between = run(&host, &plan);
-    assert_failed(&report_between, "NotPermitted", "mfa-verifier only");
-    assert_eq!(report_between["asked"], json!([]));
-    // By a user.
-    let client = as_user("alice", &[CLIENT]);
-    let output = host.run_with_input(&client, &format!("{}\n", answers(&[PASSWORD])));
-    assert_failed(&report(output), "NotPermitted", "mfa-verifier only");
+    for reauth in [&[REAUTH][..], &[REAUTH, "--leave"]] {
+        let plan = |command: &[&str]| json!({ "user": "alice", "command": command, "answers": [{ "text": PASSWORD }] });
+        assert_eq!(run(&host, &plan(reauth))["done"], "alice");
+        // By somebody in between.
+        let command = [&["/usr/bin/setsid", "--fork", "--wait"], reauth].concat();
+        let report_between = run(&host, &plan(&command));
+        assert_failed(&report_between, "NotPermitted", "mfa-verifier only");
+        assert_eq!(report_between["asked"], json!([]));
+        // By a user.
+        let client = as_user("alice", &[CLIENT]);
+        let output = host.run_with_input(&client, &format!("{}\n", plan(reauth)));
+        assert_failed(&report(output), "NotPermitted", "mfa-verifier only");
+    }
     // With something that it has no use for.
-    for command in [&["/usr/bin/env", "LANG=C", REAUTH][..], &[REAUTH, "--help"]] {
+    let unfit: [&[&str]; 3] =
+        [&["/usr/bin/env", "LANG=C", REAUTH], &[REAUTH, "--help"], &[REAUTH, "--leave", "--leave"]];
+    for command in unfit {
         let plan =
             json!({ "user": "alice", "command": command, "answers": [{ "text": PASSWORD }] });
         let report = run(&host, &plan);

@@ -15,8 +15,9 @@ use std::{process, thread};
 use mfa_tests::pam::{
     Answer, Attempt, Call, Function, Plan, Report, Shown, Style, Surroundings, Text,
 };
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl::set_no_new_privs;
+use nix::sys::prctl::{set_child_subreaper, set_no_new_privs};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
@@ -39,8 +40,12 @@ fn main() {
         carry_out_all(&plan, &input, &output);
         match serde_json::from_str(&line(&input)) {
             Ok(next) => plan = next,
-            Err(_) => return,
+            Err(_) => break,
         }
+    }
+    if plan.surroundings.adopts {
+        // Interrupted by the handler that reaps them.
+        while !matches!(waitpid(None, None), Err(Errno::ECHILD)) {}
     }
 }
 
@@ -344,6 +349,9 @@ fn surround(wanted: &Surroundings) {
     blocked.thread_block().unwrap();
     if wanted.reaps_all {
         ffi::reap_all();
+    }
+    if wanted.adopts {
+        set_child_subreaper(true).unwrap();
     }
     wanted.closed.iter().copied().for_each(ffi::close);
     if wanted.no_new_privs {
