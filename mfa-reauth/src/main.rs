@@ -37,16 +37,16 @@ use mfa_sys::process::{belong_to_itself, is_from_parent, leave_the_parent};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, dup2_stdin};
 
 fn main() -> ExitCode {
     // A panic is answered by a refusal; its message could quote what it must not.
     std::panic::set_hook(Box::new(|_| {}));
-    // Modules read the environment, and this one is nobody's to fill; a PATH is not missed: modules
-    // name their helpers in full, and what does not is found in /bin and /usr/bin (execvp(3)).
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let leaves = arguments == [LEAVE];
+    // Modules read the environment, and this one is nobody's to fill; a PATH is not missed: modules
+    // name their helpers in full, and what does not is found in /bin and /usr/bin (execvp(3)).
     if !(leaves || arguments.is_empty()) || std::env::vars_os().next().is_some() {
         eprintln!("mfa-reauth: error: only mfa-verifier and pam_mfa.so start this");
         return ExitCode::from(2);
@@ -98,6 +98,7 @@ fn answer(stream: &UnixStream, leaves: bool) -> Result<Reply, Failure> {
     Ok(Reply::Done { user: request.user })
 }
 
+/// The other end must have been made by this process's parent, and by root.
 fn admit(stream: &UnixStream) -> Result<(), Failure> {
     match is_from_parent(stream) {
         Ok(true) => Ok(()),
@@ -116,6 +117,8 @@ fn admit(stream: &UnixStream) -> Result<(), Failure> {
 fn end_with(stream: &UnixStream) -> io::Result<()> {
     let stream = stream.try_clone()?;
     let watch = move || {
+        // A module's handlers are for its own thread.
+        let _ = SigSet::all().thread_block();
         // Where it cannot be waited for, that is the end as well.
         let _ = hang_up_of(&stream);
         let _ = kill(Pid::this(), Signal::SIGKILL);

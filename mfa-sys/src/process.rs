@@ -2,8 +2,8 @@
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::{fs, io};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use nix::libc;
 use nix::sys::prctl;
@@ -18,7 +18,7 @@ use crate::{default_priority, default_signals};
 
 /// Whether the other end of this connection was made by this process's parent, and by root.
 ///
-/// That the parent is process 1 would prove nothing: in a container it may be anybody, and one outside
+/// That the parent is process 1 would tell nothing: in a container it may be anybody, and one outside
 /// of the pid namespace is 0, on both sides.
 ///
 /// # Errors
@@ -28,7 +28,11 @@ pub fn is_from_parent(connection: &impl AsFd) -> nix::Result<bool> {
     Ok(peer.uid() == 0 && peer.pid() == getppid().as_raw())
 }
 
-/// Goes on in another process, which is nobody's child; the one that was the parent's ends at once.
+/// How long a process that ends is waited for. It takes no time to speak of, unless it is stopped just then.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// Goes on in another process, which is nobody's child; the one that was the parent's has ended then, and
+/// can be reaped before anything is heard of the other.
 ///
 /// What serves a program that asks PAM must not be its child. Such a program may take whichever ends first
 /// for what it has started itself: login(1) of util-linux closes the session then, since it takes it for
@@ -47,19 +51,25 @@ pub fn leave_the_parent() -> io::Result<()> {
     if !is_single_threaded()? {
         return Err(io::Error::other("other threads run"));
     }
+    let left = getpid();
     // SAFETY: this thread is the only one, so no lock of a library's is held in the new process by one
     // that is not there, and it may do whatever this one might have done.
     match unsafe { fork() }? {
-        ForkResult::Child => Ok(()),
+        ForkResult::Child => {
+            let deadline = Instant::now() + MOMENT;
+            while getppid() == left && Instant::now() < deadline {
+                thread::yield_now();
+            }
+            Ok(())
+        }
         // SAFETY: it takes a number and does not return. Nothing runs on the way out: what is open or
         // unwritten is the other process's now.
         ForkResult::Parent { .. } => unsafe { libc::_exit(0) },
     }
 }
 
-/// A directory has a link for each directory in it, and two more; here it is one for each thread.
 fn is_single_threaded() -> io::Result<bool> {
-    Ok(fs::metadata("/proc/self/task")?.nlink() == 3)
+    Ok(fs::read_dir("/proc/self/task")?.count() == 1)
 }
 
 /// Takes over nothing of whoever started it: identity, session, signals, priority, limits, directory,

@@ -312,14 +312,24 @@ pub struct Surroundings {
     pub ignored: Vec<i32>,
     /// Signals that are blocked.
     pub blocked: Vec<i32>,
-    /// Whether a handler of SIGCHLD reaps every child.
-    pub reaps_all: bool,
-    /// Whether what its children leave behind become its own (`PR_SET_CHILD_SUBREAPER`). It ends after them.
-    pub adopts: bool,
+    /// Which children it reaps that it does not wait for.
+    pub reaps: Reaps,
     /// The real uid, where it is another than the effective one: who called su.
     pub real_uid: Option<u32>,
     /// The real, effective and saved uid: an application without privileges.
     pub uid: Option<u32>,
+}
+
+/// Whose end an application takes note of, by a handler of SIGCHLD.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reaps {
+    /// Nobody's: there is no such handler.
+    #[default]
+    Nobody,
+    /// Every child's.
+    Children,
+    /// Also theirs whom its children leave behind (`PR_SET_CHILD_SUBREAPER`). It ends after all of them.
+    Orphans,
 }
 
 /// What came of an attempt.

@@ -207,6 +207,7 @@ const CALLS: &[(libc::c_long, &str, &[Errno])] = &[
     (libc::SYS_getuid, "getuid", NEVER),
     (libc::SYS_geteuid, "geteuid", NEVER),
     (libc::SYS_getpid, "getpid", NEVER),
+    (libc::SYS_getppid, "getppid", NEVER),
     (libc::SYS_gettid, "gettid", NEVER),
     (libc::SYS_umask, "umask", NEVER),
     (libc::SYS_uname, "uname", NEVER),

@@ -8,7 +8,7 @@ use mfa_tests::mail::{AUTHORITY, SERVER_NAME};
 use mfa_tests::pam::Attempt;
 use mfa_tests::person::exit;
 use mfa_tests::waiting::until;
-use mfa_tests::{Host, Running};
+use mfa_tests::{Host, Running, mode};
 
 const CODE: &str = "Verification code: ";
 const WHICH: &str = "Which one, by number or name? ";
@@ -88,6 +88,13 @@ fn mails(host: &Running) -> Vec<String> {
         return Vec::new();
     }
     host.shell(&format!("find {MAILS} -type f")).lines().map(str::to_owned).collect()
+}
+
+/// Waits until a verifier that was started for a login has nothing more to send. Nobody waits for it.
+fn wait_for_silence(host: &Running) {
+    until("nobody sends", || {
+        mode::is_resident() || host.run(&["pgrep", "-x", "mfa-verifier"]).stdout.is_empty()
+    });
 }
 
 /// The code in the last letter that has one, of at least so many letters.
@@ -230,6 +237,7 @@ fn unknown_unenrolled_enrolled_and_locked_users_see_the_same_when_they_ask_for_m
     }
     host.wait_for_log("reason=locked");
     assert_eq!(see("alice"), seen);
+    wait_for_silence(&host);
     assert!(mails(&host).is_empty(), "nobody's default is a mailbox");
 }
 
@@ -252,6 +260,7 @@ fn sshds_password_method_which_answers_with_the_password_sends_no_mail() {
     let mut ssh = host.ssh("alice").methods("password").open();
     ssh.answer("password: ", "rabbit hole").end().refused();
     host.wait_for_log("reason=repeats_password");
+    wait_for_silence(&host);
     assert!(host.logged_by_now("action=send_code").is_empty());
     for mail in mails(&host) {
         assert!(!host.read(&mail).contains("is the code"), "{mail}");

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mfa_tests::host::PAM_CLIENT;
-use mfa_tests::pam::{Attempt, Plan, Report, Surroundings};
+use mfa_tests::pam::{Attempt, Plan, Reaps, Report, Surroundings};
 use mfa_tests::traced::{MODULE, SOCKET, Traced};
 use mfa_tests::{Device, Host, Running};
 use nix::sys::signal::{Signal, kill};
@@ -138,8 +138,7 @@ impl Application {
         let attempt = |code: &String| Attempt::new("app", user).answer(code.as_str()).wait_at(0);
         let attempts = codes.iter().flat_map(|code| [attempt(code), attempt(code)]).collect();
         // It is found by whose child it becomes.
-        let surroundings =
-            Surroundings { adopts: true, reaps_all: true, ..Surroundings::default() };
+        let surroundings = Surroundings { reaps: Reaps::Orphans, ..Surroundings::default() };
         let plan = Plan { attempts, surroundings, ..Plan::default() };
         let mut command = host.command(&[PAM_CLIENT]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

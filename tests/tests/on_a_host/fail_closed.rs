@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use mfa_tests::cache;
-use mfa_tests::pam::{self, Attempt, IGNORED, Plan, Report, Surroundings, exact};
+use mfa_tests::pam::{self, Attempt, IGNORED, Plan, Reaps, Report, Surroundings, exact};
 use mfa_tests::{Device, Host, Running};
 
 const MODES: [&str; 3] = ["off", "optional", "required"];
@@ -298,7 +298,7 @@ fn a_verifier_that_cannot_be_trusted_or_started_lets_nobody_in_and_the_host_live
     let hosts = [
         Surroundings::default(),
         Surroundings { ignored: vec![17], ..Surroundings::default() },
-        Surroundings { reaps_all: true, ..Surroundings::default() },
+        Surroundings { reaps: Reaps::Children, ..Surroundings::default() },
     ];
     for mode in MODES {
         let arguments = format!("config=/etc/pam_mfa/{mode}.toml verifier=/opt/v/v");

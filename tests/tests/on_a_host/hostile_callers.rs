@@ -7,7 +7,7 @@ use std::process::Command;
 use mfa_tests::cache;
 use mfa_tests::host::PAM_CLIENT;
 use mfa_tests::mode;
-use mfa_tests::pam::{self, Attempt, Call, Plan, Report, Surroundings, exact};
+use mfa_tests::pam::{self, Attempt, Call, Plan, Reaps, Report, Surroundings, exact};
 use mfa_tests::waiting::until;
 use mfa_tests::{Device, Host, Running};
 
@@ -118,7 +118,7 @@ fn surroundings() -> Vec<(&'static str, bool, Surroundings)> {
         ("another real uid", true, Surroundings { real_uid: Some(1000), ..plain() }),
         ("every signal ignored", true, Surroundings { ignored: signals.clone(), ..plain() }),
         ("every signal blocked", true, Surroundings { blocked: signals.clone(), ..plain() }),
-        ("children reaped", true, Surroundings { reaps_all: true, ..plain() }),
+        ("children reaped", true, Surroundings { reaps: Reaps::Children, ..plain() }),
         ("children ignored", true, Surroundings { ignored: vec![17], ..plain() }),
         ("16 files", true, limit("nofile", 16)),
         ("core dumps", true, limit("core", u64::MAX)),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use mfa_tests::cache::program;
 use mfa_tests::host::PAM_CLIENT;
-use mfa_tests::pam::{self, Attempt, Plan, Surroundings, exact};
+use mfa_tests::pam::{self, Attempt, Plan, Reaps, Surroundings, exact};
 use mfa_tests::person::{FIRST_CODE_OR_PLAIN, PASSWORD, key_in, sheet};
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::waiting::until;
@@ -147,7 +147,8 @@ fn where_no_process_can_be_made_nobody_is_served() {
         .start();
     // The one that traces is a process apart: the program remains the client's child.
     let without = |traced: &[&str]| {
-        let calls = "--inject=fork,vfork,clone,clone3:error=EAGAIN";
+        // Threads are made by clone3.
+        let calls = "--inject=fork,vfork,clone:error=EAGAIN";
         client(&host, &[&["/usr/bin/strace", "-D", "-qq", "-o/dev/null", calls], traced].concat())
     };
     assert_eq!(client(&host, &[REAUTH, "--leave"])["done"], "alice");
@@ -177,7 +178,7 @@ fn a_host_that_adopts_orphans_or_whose_children_are_in_a_namespace_of_their_own_
         .pam("door", &exact(""))
         .start();
     let mut token = host.enrol_with("alice", &["hotp"]).device;
-    let adopts = Surroundings { adopts: true, ..Surroundings::default() };
+    let adopts = Surroundings { reaps: Reaps::Orphans, ..Surroundings::default() };
     assert_let_in(&mut token, &host.command(&[PAM_CLIENT]), adopts);
     // There, what is started first is process 1, with which all others end.
     let apart = host.command(&["unshare", "--pid", PAM_CLIENT]);

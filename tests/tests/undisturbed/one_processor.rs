@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use mfa_tests::host::PAM_CLIENT;
-use mfa_tests::pam::{self, Attempt, Plan, Report, Surroundings};
+use mfa_tests::pam::{self, Attempt, Plan, Reaps, Report, Surroundings};
 use mfa_tests::resident::ROOT_SOCKET;
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::waiting::alone;
@@ -73,7 +73,7 @@ impl Crowd {
         let command = self.host.command(&[pinned, &[PAM_CLIENT.to_owned()]].concat());
         let since = Instant::now();
         // Else nobody would know how long the verifiers worked, which are nobody's children.
-        let surroundings = Surroundings { adopts: true, ..Surroundings::default() };
+        let surroundings = Surroundings { reaps: Reaps::Orphans, ..Surroundings::default() };
         let plan = Plan { race: true, attempts, surroundings, ..Plan::default() };
         let reports = pam::run_command(&command, &plan);
         let took = since.elapsed();

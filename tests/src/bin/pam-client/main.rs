@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use mfa_tests::pam::{
-    Answer, Attempt, Call, Function, Plan, Report, Shown, Style, Surroundings, Text,
+    Answer, Attempt, Call, Function, Plan, Reaps, Report, Shown, Style, Surroundings, Text,
 };
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,7 +43,7 @@ fn main() {
             Err(_) => break,
         }
     }
-    if plan.surroundings.adopts {
+    if plan.surroundings.reaps == Reaps::Orphans {
         // Interrupted by the handler that reaps them.
         while !matches!(waitpid(None, None), Err(Errno::ECHILD)) {}
     }
@@ -347,10 +347,10 @@ fn surround(wanted: &Surroundings) {
     wanted.ignored.iter().map(signal).for_each(ffi::ignore);
     let blocked: SigSet = wanted.blocked.iter().map(signal).collect();
     blocked.thread_block().unwrap();
-    if wanted.reaps_all {
+    if wanted.reaps != Reaps::Nobody {
         ffi::reap_all();
     }
-    if wanted.adopts {
+    if wanted.reaps == Reaps::Orphans {
         set_child_subreaper(true).unwrap();
     }
     wanted.closed.iter().copied().for_each(ffi::close);
