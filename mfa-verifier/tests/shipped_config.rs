@@ -8,6 +8,7 @@ use std::path::Path;
 use mfa_verifier::config::{Config, Mode};
 
 const SHIPPED: &str = include_str!("../../config/config.toml");
+const README: &str = include_str!("../../README.md");
 const MANUAL: &str = include_str!("../../doc/man/pam_mfa.toml.5");
 
 /// The policy in `text`, or what is wrong with it.
@@ -98,6 +99,23 @@ fn manual() -> String {
         key.map(|key| key.replace("\\(dq", "\"") + "\n")
     };
     keys.lines().filter_map(line).collect()
+}
+
+#[test]
+fn the_manual_shows_the_policies_of_the_readme() {
+    let policies = README.split("\n### Policies\n").nth(1).unwrap().split("\n### ").next().unwrap();
+    let fenced = policies.split("```toml\n").skip(1);
+    let shown: Vec<_> = fenced.map(|block| block.split("```").next().unwrap()).collect();
+    assert!(shown.len() > 4, "{shown:?}");
+    let examples = MANUAL.split(".SH EXAMPLES\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+    let inset = examples.split(".nf\n.RS\n").skip(1);
+    let inset = inset.map(|block| block.split(".RE\n").next().unwrap());
+    let typed: Vec<_> =
+        inset.map(|block| block.replace("\\(dq", "\"").replace("\\-", "-")).collect();
+    assert_eq!(typed, shown);
+    for policy in typed {
+        parse(&policy).unwrap();
+    }
 }
 
 #[test]

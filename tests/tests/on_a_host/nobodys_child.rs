@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use mfa_tests::cache::program;
 use mfa_tests::host::PAM_CLIENT;
 use mfa_tests::pam::{self, Attempt, Plan, Reaps, Surroundings, exact};
-use mfa_tests::person::{FIRST_CODE_OR_PLAIN, PASSWORD, key_in, sheet};
+use mfa_tests::person::{FIRST_CODE_OR_OTHER, PASSWORD, key_in, sheet};
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::waiting::until;
 use mfa_tests::{Device, Host, Running};
@@ -83,7 +83,7 @@ fn the_shell_of_login_outlives_the_verifier_that_writes_to_who_has_just_enrolled
     login.send_line(PASSWORD_OF_ALICE);
     login.expect("Enrol an authenticator app now? [y/N] ");
     login.send_line("y");
-    let mut phone = Device::totp(&key_in(&login.expect(FIRST_CODE_OR_PLAIN)));
+    let mut phone = Device::totp(&key_in(&login.expect(FIRST_CODE_OR_OTHER)));
     login.send_line(&phone.code());
     let sheet = sheet(&mut login);
     login.send_line(&sheet[0]);
