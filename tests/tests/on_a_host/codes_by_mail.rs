@@ -311,3 +311,28 @@ fn from_a_new_address_a_code_by_mail_is_needed_and_from_then_on_the_app_is_enoug
     let mut ssh = host.ssh("alice").key().from("192.0.2.7").open();
     ssh.answer(CODE, &enrolled.device.code()).end().let_in("alice");
 }
+
+#[test]
+fn who_fails_elsewhere_keeps_nobody_from_codes_by_mail_where_they_are_known() {
+    let patient = "[lockout]\nper_source = 100\nper_user = 100\n";
+    let (host, mut enrolled) = host(&format!("{}{patient}", by_program()));
+    add_mailbox(&host, kept);
+    host.ssh("alice").key().open().answer(CODE, &enrolled.device.code()).end().let_in("alice");
+    for _ in 0..5 {
+        let mut ssh = host.ssh("alice").key().from("192.0.2.7").open();
+        ssh.answer(CODE, "");
+        let code: u32 = kept(&host).parse().unwrap();
+        ssh.answer(CODE, &format!("{:06}", (code + 1) % 1_000_000)).end().refused();
+    }
+    let mut ssh = host.ssh("alice").key().from("192.0.2.7").open();
+    ssh.answer(CODE, "");
+    ssh.pty().expect(ON_ITS_WAY);
+    let line = host.wait_for_log("outcome=refused reason=locked");
+    assert!(line.contains("action=send_code") && line.contains("rhost=192.0.2.7"), "{line}");
+    ssh.answer(CODE, "000000").end().refused();
+
+    let mut ssh = host.ssh("alice").key().open();
+    ssh.answer(CODE, "");
+    let code = kept(&host);
+    ssh.answer(CODE, &code).end().let_in("alice");
+}
