@@ -55,15 +55,15 @@ fn a_resident_verifier_takes_as_long_for_everybody() {
     compare("resident", || refuse(&host, &wrong));
 }
 
-/// Who is written to is refused as quickly as others, however long the mailer takes, also by a verifier
-/// that then waits for it. Over all, since it does so when it has answered.
+/// However long the mailer takes, nobody waits for it, also for a verifier that does. Over all, since it does
+/// so when it has answered. What the mailer takes of the processors meanwhile is left.
 #[test]
-fn a_letter_on_its_way_takes_nobodys_time() {
+fn a_letter_on_its_way_is_waited_for_by_nobody() {
+    const SHARE: Duration = Duration::from_millis(50);
     /// A user is refused four times at the most: five wrong codes, and no mail is sent any more.
-    const USERS: usize = 16;
     const TIMES: usize = 4;
     let _alone = alone();
-    let mailboxes: Vec<String> = (0..TRIES * USERS).map(|n| format!("mail{n}")).collect();
+    let mailboxes: Vec<String> = (0..16).map(|n| format!("mail{n}")).collect();
     let policy = "[policy]\nmode = \"required\"\n[lockout]\nper_source = 100\nper_user = 100\n\
                   [email]\nfrom = \"mfa@example.org\"\nsendmail = \"/usr/local/lib/mail/sendmail\"\n\
                   address = \"{user}@example.org\"\n";
@@ -81,35 +81,33 @@ fn a_letter_on_its_way_takes_nobodys_time() {
     // Enter, and a wrong code.
     let wrong = format!("\n{}", host.enrol("alice").device.wrong_code());
     let request = |user: &str| request(Some((user, "", Verdict::Denied)));
-    for users in mailboxes.chunks(USERS) {
-        // Their records are made, in which it is noted that something was sent.
-        let first: Vec<_> = users.iter().map(|user| (request(user), wrong.as_str())).collect();
-        host.time(&first);
-        let mut order = vec![];
-        for _ in 1..TIMES {
-            for user in users {
-                let mut three =
-                    [("mailbox", user.as_str()), ("app", "alice"), ("unknown", "carol")];
-                three.sort_by_cached_key(|_| RandomState::new().hash_one(()));
-                order.extend(three);
-            }
-        }
-        let requests: Vec<_> =
-            order.iter().map(|(_, user)| (request(user), wrong.as_str())).collect();
-        let mut times: HashMap<_, Vec<Duration>> = HashMap::new();
-        for ((state, _), timed) in order.into_iter().zip(host.time(&requests)) {
-            let Reply::Outcome(outcome) = &timed.reply else { panic!("{:?}", timed.reply) };
-            assert_eq!(outcome.verdict, Verdict::Denied, "{state}");
-            times.entry(state).or_default().push(timed.to_prompt + timed.to_reply);
-        }
-        let sent = host.logged_by_now("action=send_code user=\"mail");
-        assert!(sent.iter().all(|line| !line.contains("refused")), "{sent:#?}");
-        host.shell("pgrep -x sleep");
-        if say("a mailer that takes 4 s", times) <= WITHIN {
-            return;
-        }
+    // Their records are made, in which it is noted that something was sent.
+    let first: Vec<_> = mailboxes.iter().map(|user| (request(user), wrong.as_str())).collect();
+    host.time(&first);
+    let mut order = vec![];
+    for user in (1..TIMES).flat_map(|_| &mailboxes) {
+        let mut three = [("mailbox", user.as_str()), ("app", "alice"), ("unknown", "carol")];
+        three.sort_by_cached_key(|_| RandomState::new().hash_one(()));
+        order.extend(three);
     }
-    panic!("the medians lie apart each time");
+    let requests: Vec<_> = order.iter().map(|(_, user)| (request(user), wrong.as_str())).collect();
+    let mut times: HashMap<_, Vec<Duration>> = HashMap::new();
+    for ((state, _), timed) in order.into_iter().zip(host.time(&requests)) {
+        let Reply::Outcome(outcome) = &timed.reply else { panic!("{:?}", timed.reply) };
+        assert_eq!(outcome.verdict, Verdict::Denied, "{state}");
+        times.entry(state).or_default().push(timed.to_prompt + timed.to_reply);
+    }
+    let sent = host.logged_by_now("action=send_code user=\"mail");
+    assert!(sent.iter().all(|line| !line.contains("refused")), "{sent:#?}");
+    host.shell("pgrep -x sleep");
+    let median = |(state, mut times): (_, Vec<Duration>)| {
+        times.sort_unstable();
+        (times[times.len() / 2], state)
+    };
+    let mut medians: Vec<(Duration, &str)> = times.into_iter().map(median).collect();
+    medians.sort_unstable();
+    assert!(medians[2].0 - medians[0].0 < SHARE, "{medians:?}");
+    println!("medians beside a mailer that takes 4 s: {medians:?}");
 }
 
 /// Alice is enrolled, Bob is not, Carol does not exist, Dave is locked. And a code that is wrong.
@@ -197,13 +195,13 @@ fn compare(mode: &str, mut measure: impl FnMut() -> Times) {
 /// How far the medians lie apart.
 fn say(what: &str, all: HashMap<&str, Vec<Duration>>) -> f64 {
     let mut medians = vec![];
-    println!("{what}, interleaved; microseconds:");
+    println!("{what}, {ROUNDS} each, interleaved; microseconds:");
     for (state, mut times) in all {
+        assert_eq!(times.len(), ROUNDS);
         times.sort_unstable();
-        let quarter = |part: usize| times[times.len() * part / 4];
+        let quarter = |part: usize| times[ROUNDS * part / 4];
         let [lower, median, upper] = [1, 2, 3].map(|part| quarter(part).as_micros());
-        let count = times.len();
-        println!("{state:>14}: median of {count} {median}, quartiles {lower} and {upper}");
+        println!("{state:>14}: median {median}, quartiles {lower} and {upper}");
         medians.push(quarter(2).as_secs_f64());
     }
     let slowest = medians.iter().copied().fold(f64::MIN, f64::max);
