@@ -179,9 +179,7 @@ impl DeviceKind {
             Self::Email => "email",
         }
     }
-}
 
-impl DeviceKind {
     /// The version of the protocol that it came with.
     fn since(self) -> u16 {
         match self {

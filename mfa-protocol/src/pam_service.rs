@@ -27,6 +27,41 @@ const MAX_LINES: usize = 1000;
 /// The longest name of a file in `pam.d` that is looked at.
 const MAX_NAME: usize = 64;
 
+/// Modules of libpam that ask for nothing that only the user has: nobody shows by them who they are.
+const NO_FACTOR: [&str; 25] = [
+    "pam_access.so",
+    "pam_cap.so",
+    "pam_debug.so",
+    "pam_deny.so",
+    "pam_echo.so",
+    "pam_env.so",
+    "pam_faildelay.so",
+    "pam_faillock.so",
+    "pam_group.so",
+    "pam_issue.so",
+    "pam_keyinit.so",
+    "pam_listfile.so",
+    "pam_localuser.so",
+    "pam_loginuid.so",
+    "pam_motd.so",
+    "pam_nologin.so",
+    "pam_permit.so",
+    "pam_rootok.so",
+    "pam_securetty.so",
+    "pam_shells.so",
+    "pam_succeed_if.so",
+    "pam_time.so",
+    "pam_usertype.so",
+    "pam_warn.so",
+    "pam_wheel.so",
+];
+
+/// Whether a module may judge something that only the user has. Of one that is not known it is assumed.
+#[must_use]
+pub fn may_be_a_factor(module: &str) -> bool {
+    !NO_FACTOR.contains(&module)
+}
+
 /// A line, and how many substacks it is in: what ends a stack ends the innermost one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {

@@ -104,7 +104,7 @@ fn admit(stream: &UnixStream) -> Result<(), Failure> {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure {
             kind: FailureKind::NotPermitted,
-            error: "mfa-reauth answers mfa-verifier only".to_owned(),
+            error: "mfa-reauth answers only the program of root that started it".to_owned(),
             hint: "run mfa-setup".to_owned(),
         }),
         Err(errno) => Err(failure::unusable(&format!("the peer is not known: {errno}"))),
@@ -139,7 +139,8 @@ fn hang_up_of(stream: &UnixStream) -> nix::Result<()> {
     }
 }
 
-/// Both programs are of one build, so there is one version.
+/// Those that ask are installed together with this, so there is one version. A module that was loaded before an
+/// upgrade is refused, and then nobody enrols at that login.
 fn receive_request(stream: &UnixStream) -> Result<ReAuthentication, FrameError> {
     let payload = frame::receive(stream, VERIFIER_BOUND)?;
     match payload.split_first_chunk() {

@@ -40,12 +40,14 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// the time tells what that was.
 ///
 /// Process 1, which it is where the parent has made a pid namespace for its children, stays: that
-/// namespace ends with it.
+/// namespace ends with it. So does a child of process 1, to which whoever leaves it comes back: it would wait
+/// for a child that it has started, and not for one that it has not.
 ///
 /// # Errors
 /// Where no process can be made, or there is a second thread. Nothing has changed then.
 pub fn leave_the_parent() -> io::Result<()> {
-    if getpid() == Pid::from_raw(1) {
+    let first = Pid::from_raw(1);
+    if getpid() == first || getppid() == first {
         return Ok(());
     }
     if !is_single_threaded()? {

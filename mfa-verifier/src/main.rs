@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mfa_protocol::VERIFIER_BOUND;
 use mfa_sys::process::{is_from_parent, leave_the_parent};
-use mfa_verifier::audit::Syslog;
+use mfa_verifier::audit::{Line, Log, Severity, Syslog};
 use mfa_verifier::config::ConfigFile;
 use mfa_verifier::listen::listen_for_users;
 use mfa_verifier::mail::all_are_through;
@@ -64,6 +64,14 @@ fn main() -> ExitCode {
 fn failed(error: &str) -> ExitCode {
     eprintln!("mfa-verifier: error: {error}");
     ExitCode::from(3)
+}
+
+/// The same where nobody reads what is said: a face has /dev/null there.
+fn unable(error: &str) -> ExitCode {
+    let line = Line::new().value("request", Some("unserved")).quoted("error", error);
+    let hint = "look at limits on processes and memory, and at whether /proc is mounted";
+    Syslog::connect().write(Severity::Error, &line.quoted("hint", hint).finish());
+    failed(error)
 }
 
 fn listen(users: &Path, config: Option<&Path>) -> ExitCode {
@@ -122,14 +130,14 @@ fn serve(config: Option<PathBuf>) -> ExitCode {
     {
         // Not served by the face's child: whoever can use up processes could choose that then. And the
         // store could not make its threads either.
-        return failed(&format!("no process can be made: {error}"));
+        return unable(&format!("no process can be made: {error}"));
     }
     if let Err(message) = belong_to_itself(&[0, 1, 2, stream.as_raw_fd()]) {
-        return failed(&message);
+        return unable(&message);
     }
     let watchdog = match Watchdog::start(VERIFIER_BOUND) {
         Ok(watchdog) => watchdog,
-        Err(error) => return failed(&format!("no thread can be made: {error}")),
+        Err(error) => return unable(&format!("no thread can be made: {error}")),
     };
     silence_panics();
     serve_on(&stream, since, &ConfigFile::new(config), None, &|bound| watchdog.allow(bound));

@@ -551,6 +551,8 @@ fn a_check_warns_of_a_stack_that_shows_who_enrols_at_login_and_says_what_to_writ
     let common = ["@include common-auth\n", JUDGES].concat();
     let substack = ["auth substack common-auth\n", JUDGES].concat();
     let open = "auth sufficient pam_unix.so\nauth required pam_deny.so\n";
+    let several = "auth sufficient pam_unix.so\nauth sufficient pam_sss.so use_first_pass\n\
+                   auth required pam_deny.so\n";
     for (pam_d, file, advice) in [
         (&[("sshd", &*required)][..], "sshd", "make \"required pam_unix.so\" a \"requisite\""),
         (
@@ -566,7 +568,12 @@ fn a_check_warns_of_a_stack_that_shows_who_enrols_at_login_and_says_what_to_writ
         (
             &[("common-auth", open), ("sshd", &*substack)],
             "common-auth",
-            "put \"auth requisite pam_unix.so\" in place of it",
+            "\"auth requisite pam_deny.so\" behind the last that judges a password",
+        ),
+        (
+            &[("common-auth", several), ("sshd", &*common)],
+            "common-auth",
+            "behind \"sufficient pam_sss.so\" put \"auth requisite pam_deny.so\"",
         ),
         (&[("login", JUDGES)], "login", "put \"auth requisite pam_unix.so\" before it"),
     ] {
@@ -588,6 +595,12 @@ fn a_check_says_nothing_of_stacks_in_which_nobody_enrols_at_login() {
     }
     let for_sshd = for_login.replace("login\"]", "sshd\"]");
     assert_eq!(warnings_of(&for_sshd, &[("sshd", stack)]).len(), 1);
+    // A file that is there to be taken in is no service.
+    let part = [
+        ("mfa", "auth required pam_mfa.so\n"),
+        ("login", "auth requisite pam_unix.so\n@include mfa\n"),
+    ];
+    assert_eq!(warnings_of(ENROLS, &part), Vec::<String>::new());
     // sshd names what it has seen; in mfa-setup nobody is asked.
     for service in ["sshd", "mfa-setup"] {
         assert_eq!(warnings_of(ENROLS, &[(service, "auth required pam_mfa.so\n")]).len(), 0);

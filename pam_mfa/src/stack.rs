@@ -6,17 +6,6 @@
 
 use mfa_protocol::pam_service::{self, Action, Line, Part};
 
-/// Modules of libpam that nobody has to satisfy with something that only the user has.
-const NO_FIRST_FACTOR: [&str; 7] = [
-    "pam_deny.so",
-    "pam_env.so",
-    "pam_faildelay.so",
-    "pam_group.so",
-    "pam_nologin.so",
-    "pam_permit.so",
-    "pam_warn.so",
-];
-
 /// As which `pam_mfa.so` refuses: `outcome::code`.
 const REFUSALS: [&str; 2] = ["auth_err", "authinfo_unavail"];
 
@@ -181,8 +170,8 @@ fn role(line: &Line) -> Role {
                 Role::Splits
             }
             "pam_mfa.so" => Role::Judges,
-            name if NO_FIRST_FACTOR.contains(&name) => Role::None,
-            _ => Role::Factor,
+            name if pam_service::may_be_a_factor(name) => Role::Factor,
+            _ => Role::None,
         },
         Part::Substack => Role::None,
         Part::Unreadable => Role::Unknown,
@@ -414,6 +403,10 @@ mod tests {
         let permit = "auth required pam_permit.so\n";
         assert_eq!(of_one(&[SPLITS, JUDGES, permit].concat()), UNPROVEN);
         assert_eq!(of_one(&[SPLITS, JUDGES].concat()), UNPROVEN);
+        for gate in ["pam_faillock.so preauth", "pam_succeed_if.so uid >= 1000", "pam_access.so"] {
+            let gate = format!("auth required {gate}\n");
+            assert_eq!(of_one(&[SPLITS, &gate, JUDGES].concat()), UNPROVEN, "{gate}");
+        }
         assert_eq!(of_one(&[SPLITS, "account required pam_unix.so\n", JUDGES].concat()), UNPROVEN);
         assert_eq!(of_one(&[SPLITS, JUDGES, "auth required pam_foreign.so\n"].concat()), SOUND);
         assert_eq!(of_one(&[SPLITS, "@include missing\n", JUDGES].concat()), SOUND);

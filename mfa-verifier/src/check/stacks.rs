@@ -13,32 +13,6 @@ use crate::world::World;
 /// Services that are named in one warning.
 const MOST_SERVICES: usize = 4;
 
-/// Modules that nobody shows by who they are; what they return depends on other things.
-const GATES: [&str; 22] = [
-    "pam_access.so",
-    "pam_cap.so",
-    "pam_debug.so",
-    "pam_echo.so",
-    "pam_env.so",
-    "pam_faildelay.so",
-    "pam_group.so",
-    "pam_issue.so",
-    "pam_keyinit.so",
-    "pam_listfile.so",
-    "pam_localuser.so",
-    "pam_loginuid.so",
-    "pam_motd.so",
-    "pam_nologin.so",
-    "pam_rootok.so",
-    "pam_securetty.so",
-    "pam_shells.so",
-    "pam_succeed_if.so",
-    "pam_time.so",
-    "pam_usertype.so",
-    "pam_warn.so",
-    "pam_wheel.so",
-];
-
 /// Stacks in which an enrolment at login shows who has not enrolled, or comes to nothing. Of sshd it is known
 /// by what it says itself that nobody enrols without a first factor.
 pub(super) fn warnings(world: &World) -> Vec<String> {
@@ -48,22 +22,31 @@ pub(super) fn warnings(world: &World) -> Vec<String> {
     let mut warnings = Vec::new();
     // One line may be in many stacks.
     let mut behind: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for service in pam.names() {
-        if !enrols(world.config, &service) {
+    let services = pam.names().into_iter().map(|service| {
+        let lines = pam_service::read(&service, "auth", &|name| pam.read(name)).unwrap_or_default();
+        (service, lines)
+    });
+    let services: BTreeMap<_, _> = services.collect();
+    // What another one takes in is a part of that.
+    let is_part = |name: &str| {
+        let mut others = services.iter().filter(|(service, _)| *service != name);
+        others.any(|(_, lines)| lines.iter().any(|line| line.file == name))
+    };
+    for (service, lines) in &services {
+        if !enrols(world.config, service) {
             continue;
         }
-        let lines = pam_service::read(&service, "auth", &|name| pam.read(name)).unwrap_or_default();
-        match before(&lines, &policy_file) {
+        match before(lines, &policy_file) {
             Before::Ends => {}
-            Before::Nothing if service == "sshd" => {}
+            Before::Nothing if service == "sshd" || is_part(service) => {}
             Before::Nothing => warnings.push(format!(
                 "{}: nobody is asked for a first factor before pam_mfa.so: enrol_at_login \"anybody\" enrols \
                  nobody there, and \"invite\" shows everybody who has not enrolled; put \"auth requisite \
                  pam_unix.so\" before it",
-                place(&service)
+                place(service)
             )),
             Before::GoesOn(line) => {
-                behind.entry((place(&line.file), advice(line))).or_default().push(service);
+                behind.entry((place(&line.file), advice(line))).or_default().push(service.clone());
             }
         }
     }
@@ -95,9 +78,9 @@ fn enrols(config: &Config, service: &str) -> bool {
 fn advice(line: &Line) -> String {
     let Part::Module { control, name, .. } = &line.part else { return String::new() };
     if line.level > 0 {
-        return format!(
-            "a substack ends nothing but itself, so put \"auth requisite {name}\" in place of it"
-        );
+        return "a substack ends nothing but itself: write its lines in its place, \"auth requisite \
+                pam_deny.so\" behind the last that judges a password, and let a right one jump over that"
+            .to_owned();
     }
     if control.eq_ignore_ascii_case("required") {
         return format!("make \"required {name}\" a \"requisite\"");
@@ -161,8 +144,8 @@ fn role(line: &Line, file: &str) -> Role {
         // There it counts what the lines before it have refused.
         "pam_faillock.so" if has("authfail") => Role::Other(&["auth_err"]),
         "pam_faillock.so" | "pam_permit.so" => Role::Other(&["success"]),
-        name if GATES.contains(&name) => Role::Other(&["success", "auth_err"]),
-        _ => Role::Factor,
+        name if pam_service::may_be_a_factor(name) => Role::Factor,
+        _ => Role::Other(&["success", "auth_err"]),
     }
 }
 
@@ -187,12 +170,14 @@ struct Place {
 /// Goes through the lines as libpam does (`pam_dispatch.c`), with every factor wrong, by each way that
 /// other modules leave open. The line that let them pass, if they get as far as `judge`.
 fn passed<'a>(lines: &'a [Line], judge: usize, file: &str) -> Option<&'a Line> {
-    let first = lines.iter().position(|line| role(line, file) == Role::Factor);
+    // Behind the last one it is known that none was right.
+    let mut before = lines.iter().take(judge);
+    let last = before.rposition(|line| role(line, file) == Role::Factor);
     let mut seen = Vec::new();
     let mut left = vec![Place { at: 0, impression: Impression::None, refused: None }];
     while let Some(place) = left.pop() {
         if place.at == judge {
-            return lines.get(place.refused.or(first)?);
+            return lines.get(place.refused.or(last)?);
         }
         let Some(line) = lines.get(place.at) else { continue };
         if seen.contains(&(place.at, place.impression)) {
@@ -345,6 +330,12 @@ mod tests {
             (
                 "auth sufficient pam_unix.so\nauth required pam_deny.so\n",
                 "sshd sufficient pam_unix.so",
+            ),
+            // Behind the first, pam_deny.so would refuse whom the second knows.
+            (
+                "auth sufficient pam_unix.so\nauth sufficient pam_sss.so use_first_pass\n\
+                 auth required pam_deny.so\n",
+                "sshd sufficient pam_sss.so",
             ),
         ] {
             assert_eq!(found_in(&[before, JUDGES].concat()), expected, "{before}");

@@ -45,7 +45,7 @@ fn started(host: Host) -> Running {
 
 /// Lets one letter through, and waits until whoever has sent it has ended.
 fn let_mail_through(host: &Running) {
-    host.shell("echo > /run/through");
+    host.shell("timeout 10 sh -c 'echo > /run/through'");
     until("the verifier ended", || !runs(host, "mfa-verifier"));
 }
 
@@ -158,6 +158,7 @@ fn where_no_process_can_be_made_nobody_is_served() {
     // It does so before it reads anything.
     let report = without(&[VERIFIER]);
     assert_eq!((&report["exit"], &report["asked"]), (&json!(3), &json!([])), "{report}");
+    host.wait_for_log("request=unserved error=\"no process can be made: ");
     assert_eq!(client(&host, &[VERIFIER])["exit"], 0);
 }
 
@@ -183,4 +184,7 @@ fn a_host_that_adopts_orphans_or_whose_children_are_in_a_namespace_of_their_own_
     // There, what is started first is process 1, with which all others end.
     let apart = host.command(&["unshare", "--pid", PAM_CLIENT]);
     assert_let_in(&mut token, &apart, Surroundings::default());
+    // And here the host is, to which whatever left it would come back without its knowing.
+    let first = host.command(&["unshare", "--pid", "--fork", PAM_CLIENT]);
+    assert_let_in(&mut token, &first, Surroundings::default());
 }

@@ -106,7 +106,7 @@ fn a_letter_on_its_way_is_waited_for_by_nobody() {
     };
     let mut medians: Vec<(Duration, &str)> = times.into_iter().map(median).collect();
     medians.sort_unstable();
-    assert!(medians[2].0 - medians[0].0 < SHARE, "{medians:?}");
+    assert!(medians[2].0 < medians[0].0 + SHARE, "{medians:?}");
     println!("medians beside a mailer that takes 4 s: {medians:?}");
 }
 
