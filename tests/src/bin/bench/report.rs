@@ -232,8 +232,8 @@ fn crowd(page: &mut String, figures: &Figures) {
 
 fn growing(page: &mut String, run: &Run) {
     page.push_str("\n## More and more users\n\n");
-    page.push_str("A right code in process, by the number of users enrolled. Eight of them log in, who lie \
-                   evenly among all, with tokens that count (HOTP). Cold: the db was given up before, as \
+    page.push_str("A right code in process, by the number of users enrolled: a host for each number, in turn. \
+                   Eight of them log in, who lie evenly among all, with tokens that count (HOTP). Cold: the db was given up before, as \
                    for another process. Medians, microseconds.\n\n");
     let sizes: Vec<String> =
         run.size.enrolled.iter().map(|size| thousands(u64::from(*size))).collect();

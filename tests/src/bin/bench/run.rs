@@ -76,9 +76,7 @@ impl Run {
         refusals::measure(&mut ground, &mut figures, size.refusals);
         drop(ground);
         say("more and more users enrolled");
-        let mut ground = Ground::new();
-        let written = growth::measure(&mut ground, &mut figures, size.enrolled, size.repetitions);
-        drop(ground);
+        let written = growth::measure(&mut figures, size.enrolled, size.repetitions);
         say("done");
         machine.push(("taken by the hypervisor", Processors::now().stolen_since(&before)));
         Self { size, machine, figures, footprint, written, took: since.elapsed() }
