@@ -151,8 +151,9 @@ fn keep(world: &World, owner: &Owner, offer: &Offer) -> Result<Kept, AttemptErro
         if (world.late)() {
             return Change::Keep(Err(AttemptError::Late));
         }
-        // A record that was made anew since knows of no login.
-        let is_same = record.is_enrolled() || record.has_notes();
+        // One that was made anew since, for who is lent a mailbox, knows of no login.
+        let mut sources = record.lockout.sources.iter();
+        let is_same = record.is_enrolled() || sources.any(|source| source.last_success.is_some());
         let was_forgotten = !is_same || record.forgotten != offer.forgotten;
         if was_forgotten || offer.bond.digest(&record) != offer.bound_to {
             return Change::Keep(Ok(Kept::Changed));

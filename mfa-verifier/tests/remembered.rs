@@ -465,6 +465,9 @@ impl Conversation for Reader<'_> {
             2 => mailed(self.host),
             _ => {
                 self.host.manage(Action::Reset, &mut nobody());
+                // Somebody has another code sent meanwhile, which makes a record again.
+                let mut other = Scripted::new(["", "000000"]);
+                assert_eq!(self.host.login(&by_key("alice"), &mut other).verdict, Verdict::Denied);
                 "y".to_owned()
             }
         };
