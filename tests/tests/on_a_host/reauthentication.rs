@@ -428,12 +428,12 @@ fn it_answers_nobody_but_root_s_process_that_started_it() {
         // By somebody in between.
         let command = [&["/usr/bin/setsid", "--fork", "--wait"], reauth].concat();
         let report_between = run(&host, &plan(&command));
-        assert_failed(&report_between, "NotPermitted", "mfa-verifier only");
+        assert_failed(&report_between, "NotPermitted", "only the program of root that started it");
         assert_eq!(report_between["asked"], json!([]));
         // By a user.
         let client = as_user("alice", &[CLIENT]);
         let output = host.run_with_input(&client, &format!("{}\n", plan(reauth)));
-        assert_failed(&report(output), "NotPermitted", "mfa-verifier only");
+        assert_failed(&report(output), "NotPermitted", "only the program of root that started it");
     }
     // With something that it has no use for.
     let unfit: [&[&str]; 3] =
