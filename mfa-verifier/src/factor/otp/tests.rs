@@ -125,6 +125,10 @@ fn a_step_and_all_before_it_are_used_once_it_was_accepted() {
     assert_eq!(give(&mut phone, &later, now, &config), "used");
     let current = code(&phone, now / 30);
     assert_eq!(give(&mut phone, &current, now, &config), "used");
+    // Also those that a device which runs a little ahead shows no more.
+    assert_eq!(give(&mut phone, &current, now + 30, &config), "used");
+    let before = code(&phone, now / 30 - 1);
+    assert_eq!(give(&mut phone, &before, now, &config), "used");
     let next = code(&phone, now / 30 + 2);
     assert_eq!(give(&mut phone, &next, now + 30, &config), "right");
 }

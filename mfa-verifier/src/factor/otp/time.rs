@@ -97,8 +97,10 @@ pub(super) fn examine(
                 Finding::Wrong(unchanged(Some(run)))
             }
         }
-        // The device's clock ran far ahead and was set right.
-        _ if overtaken.is_some() => Finding::UsedAhead,
+        // The device's clock ran far ahead and was set right; or the code is an older one of a device that
+        // runs a little ahead.
+        _ if overtaken.is_some() && last > clock.here + clock.window => Finding::UsedAhead,
+        _ if overtaken.is_some() => Finding::Used,
         (None, None, None) => Finding::Wrong(unchanged(None)),
     }
 }
