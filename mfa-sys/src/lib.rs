@@ -130,8 +130,8 @@ pub fn settle_malloc() {
 /// Asks for large pages beneath memory that is about to be written from end to end (`MADV_HUGEPAGE`,
 /// madvise(2)). Where the system has none to give, all stays as it is.
 ///
-/// The 19 MiB of an Argon2 are some 4,900 page faults else, and those a third of its time: 24.5 ms, and
-/// 17.5 with this.
+/// The 19 MiB of an Argon2 are some 4,900 page faults else, and those a third of its time: 27.7 ms, and
+/// 18.5 with this.
 pub fn prefer_large_pages<T>(memory: &mut [MaybeUninit<T>]) {
     /// Bytes of such a page where pages are of 4 KiB; the system looks at whole ones alone.
     const LARGE: usize = 2 * 1024 * 1024;
