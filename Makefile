@@ -6,6 +6,7 @@
 #   make test      everything that can be tested, on this machine (root, Debian)
 #   make soak      an hour of logins while the resident verifier is killed again and again
 #   make bench     what a login costs, beside google-authenticator's and pam_oath's; QUICK=1: a minute
+#   make completions   write packaging/completions anew, after a change of the command line
 #
 # `make` and `make install` take the same variables, since the paths are compiled in. DESTDIR alone
 # is not compiled in: it is where a package is put together.
@@ -22,6 +23,10 @@ UNITDIR       ?= $(PREFIX)/lib/systemd/system
 # Where libpam looks for modules: Debian has a directory for each architecture.
 MULTIARCH     := $(shell gcc -print-multiarch 2>/dev/null)
 SECURITYDIR   ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
+# Where shells look for completions; Debian's zsh has a place of its own for packages.
+BASHCOMPDIR   ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR    ?= $(PREFIX)/share/zsh/$(if $(MULTIARCH),vendor-completions,site-functions)
+FISHCOMPDIR   ?= $(PREFIX)/share/fish/vendor_completions.d
 
 CARGO         ?= cargo
 TARGET        := $(or $(CARGO_TARGET_DIR),target)/release
@@ -43,13 +48,14 @@ PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_MAIL) $(PAM_MFA_CONFIG)
 
 UNITS := mfa-verifier.socket mfa-verifier.service \
          mfa-verifier-user.socket mfa-verifier-user@.service mfa-verifier-users.service
+PAGES := $(notdir $(wildcard doc/man/*.[158]))
 # The units' placeholders.
 IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STORE)|g' \
             -e 's|@CONFIG_DIRECTORY@|$(SYSCONFDIR)/pam_mfa|g' \
             -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
             -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
-.PHONY: all build install uninstall stage demo test bench soak clean help
+.PHONY: all build install uninstall stage demo test bench soak completions clean help
 
 all: build
 
@@ -81,8 +87,14 @@ install:
 	        | sed $(IN_UNITS) > $(DESTDIR)$(UNITDIR)/$$unit && \
 	    chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
 	done
-	install -d -m 755 $(DESTDIR)$(MANDIR)/man5
-	install -m 644 doc/man/pam_mfa.toml.5 $(DESTDIR)$(MANDIR)/man5
+	for page in $(PAGES); do \
+	    install -d -m 755 $(DESTDIR)$(MANDIR)/man$${page##*.} && \
+	    install -m 644 doc/man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.} || exit 1; \
+	done
+	install -d -m 755 $(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(FISHCOMPDIR)
+	install -m 644 packaging/completions/mfa-setup $(DESTDIR)$(BASHCOMPDIR)
+	install -m 644 packaging/completions/_mfa-setup $(DESTDIR)$(ZSHCOMPDIR)
+	install -m 644 packaging/completions/mfa-setup.fish $(DESTDIR)$(FISHCOMPDIR)
 	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
@@ -93,7 +105,9 @@ install:
 uninstall:
 	! cmp -s config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
 	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
-	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(MANDIR)/man5/pam_mfa.toml.5
+	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(PAGES:%=$(DESTDIR)$(MANDIR)/man[158]/%)
+	rm -f $(DESTDIR)$(BASHCOMPDIR)/mfa-setup $(DESTDIR)$(ZSHCOMPDIR)/_mfa-setup
+	rm -f $(DESTDIR)$(FISHCOMPDIR)/mfa-setup.fish
 	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
 	@! grep -rls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d 2>/dev/null || \
 	    echo 'warning: these services still name pam_mfa.so, and will refuse every login' >&2
@@ -117,6 +131,9 @@ soak:
 # RESULTS=DIRECTORY: where tables, values and plots go; target/bench otherwise.
 bench:
 	@tests/bench $(RESULTS)
+
+completions:
+	PAM_MFA_WRITE_COMPLETIONS=1 $(CARGO) test --locked -p mfa-setup the_completions_are_those_of_the_command_line
 
 clean:
 	$(CARGO) clean

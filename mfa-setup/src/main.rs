@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+#[cfg(test)]
+mod completions;
 mod drawing;
 mod enrol;
 mod input;
