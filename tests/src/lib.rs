@@ -23,6 +23,7 @@ pub mod life;
 pub mod listener;
 pub mod log;
 pub mod mail;
+pub mod manual;
 pub mod mode;
 pub mod pam;
 pub mod peer;
