@@ -12,12 +12,17 @@
 mod cli;
 #[cfg(test)]
 mod completions;
+#[cfg(test)]
+mod documented;
 mod drawing;
 mod enrol;
 mod input;
 mod json;
 mod judgement;
 mod manage;
+#[cfg(test)]
+#[path = "../../tests/src/manual.rs"]
+mod manual;
 mod page;
 mod picture;
 mod policy;

@@ -44,6 +44,7 @@ complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "test" -d 'Try a
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "show-key" -d 'Show a device\'s key again (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "unlock" -d 'Forget failures and waits (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "reset" -d 'Forget every device, code and token (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "init" -d 'Make the store and its key where there is neither, as root\'s first enrolment does (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "invite" -d 'Make a one-time code by which a user without a password can enrol (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "judge" -d 'Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks for none; 1 refused (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "check" -d 'Read the policy file as a login does, and warn of what may not be meant so (root)'
@@ -180,6 +181,13 @@ complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand reset" -l user -d 'A
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand reset" -l json -d 'Answer with one JSON object'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand reset" -l yes -d 'Answer yes to questions; does not replace a first code'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand reset" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -s h -l help -d 'Print help'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l for -d 'How long the code is good: 30m, 24h, 7d' -r -f
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l verifier -d 'The verifier to start (root only)' -r -F
