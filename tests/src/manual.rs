@@ -1,5 +1,11 @@
 //! Manual pages, as far as tests look into them. Those of other crates take this file in by its path.
 #![allow(dead_code, reason = "each of those who take it in has use for a part")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a fault of the page"
+)]
 
 /// What stands under a heading, up to the next one of its kind: `.SH FILES`, `.SS add`. It begins with
 /// the end of the heading's line.
