@@ -29,6 +29,7 @@ mod lockout;
 mod login_at_a_terminal;
 mod login_over_ssh;
 mod mail;
+mod manual_pages;
 mod names_and_text;
 mod nobodys_child;
 mod pam_calls;
