@@ -156,7 +156,7 @@ complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l config -d '
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l verifier -d 'The verifier to start (root only)' -r -F
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l socket -d 'The socket of a verifier that is running' -r -F
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l user -d 'Another user\'s record (root only)' -r -f
-complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l resync -d 'Bring back a device whose clock is up to 12 hours off, by three codes in a row; users need a backup code for it'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l resync -d 'Bring back a device whose clock is up to 12 hours off, or whose counter ran ahead, by three codes in a row; users need a backup code for it'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l json -d 'Answer with one JSON object'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -l yes -d 'Answer yes to questions; does not replace a first code'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand test" -s h -l help -d 'Print help'
@@ -188,7 +188,7 @@ complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l user -d 'An
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l json -d 'Answer with one JSON object'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -l yes -d 'Answer yes to questions; does not replace a first code'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand init" -s h -l help -d 'Print help'
-complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l for -d 'How long the code is good: 30m, 24h, 7d' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l for -d 'How long the code is good: 30m, 24h, 7d, up to 31 days' -r -f
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l verifier -d 'The verifier to start (root only)' -r -F
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand invite" -l socket -d 'The socket of a verifier that is running' -r -F
