@@ -2,13 +2,14 @@
 //! runs them.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use mfa_tests::log::{AUTHPRIV, Record};
 use mfa_tests::mail::{AUTHORITY, SERVER_NAME};
 use mfa_tests::person::{OWN_CODE, exit};
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::waiting::until;
-use mfa_tests::{Host, Person, Pty, Running};
+use mfa_tests::{Host, Person, Pty, Running, cache};
 
 const CODE: &str = "Verification code: ";
 const ADDRESS: &str = "alice@example.org";
@@ -177,4 +178,44 @@ fn users_get_their_codes_by_mail_from_either_unit_that_serves_them() {
         }
     }
     assert_eq!(alice.devices().len(), 5);
+}
+
+/// As Postfix has it: a program that root may run and that gets into the queue by its group.
+const WITH_A_QUEUE: &str = "groupadd --system queue; useradd --system --gid queue queue
+     mkdir /usr/local/lib/mail; install -d -o queue -g queue -m 1730 /var/spool/queue
+     cp /bin/dd /usr/local/lib/mail/drop
+     chgrp queue /usr/local/lib/mail/drop; chmod 2755 /usr/local/lib/mail/drop
+     printf '#!/bin/sh\\nexec /usr/local/lib/mail/drop of=/var/spool/queue/$$\\n' \
+         > /usr/local/lib/mail/sendmail
+     chmod 755 /usr/local/lib/mail/sendmail";
+
+#[test]
+fn a_mail_program_gets_into_a_queue_of_its_own_where_a_drop_in_of_the_readme_lets_it() {
+    let host = host().start();
+    host.shell(WITH_A_QUEUE);
+    host.enrol("alice");
+    write_policy(&host, "", "sendmail = \"/usr/local/lib/mail/sendmail\"\n");
+    let queued = || host.shell("find /var/spool/queue -type f").lines().count();
+    let add = || {
+        let mut tty = host.pty(&["mfa-setup", "--user", "alice", "add", "email"]);
+        tty.expect("E-mail address: ");
+        tty.send_line(ADDRESS);
+        tty
+    };
+    add().expect("without privileges of its own, under systemd");
+    assert_eq!(queued(), 0);
+    host.write("/etc/systemd/system/mfa-verifier.service.d/mail.conf", drop_in_of_the_readme());
+    host.shell("systemctl daemon-reload; systemctl restart mfa-verifier.service");
+    let mut tty = add();
+    tty.expect("Enter alone to have another one sent.");
+    tty.send_line("");
+    until("it is queued", || queued() == 1);
+}
+
+/// What README.md says to write where the mail program has a queue.
+fn drop_in_of_the_readme() -> String {
+    let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
+    let behind = readme.split("systemctl edit mfa-verifier.service").nth(1).unwrap();
+    let lines = behind.lines().skip_while(|line| !line.starts_with("    ["));
+    lines.take_while(|line| line.starts_with("    ")).map(|line| format!("{line}\n")).collect()
 }
