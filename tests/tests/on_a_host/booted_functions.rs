@@ -217,5 +217,5 @@ fn drop_in_of_the_readme() -> String {
     let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
     let behind = readme.split("systemctl edit mfa-verifier.service").nth(1).unwrap();
     let lines = behind.lines().skip_while(|line| !line.starts_with("    ["));
-    lines.take_while(|line| line.starts_with("    ")).map(|line| format!("{line}\n")).collect()
+    lines.take_while(|line| line.starts_with("    ")).flat_map(|line| [line, "\n"]).collect()
 }
