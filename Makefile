@@ -21,6 +21,8 @@ LIBEXECDIR    ?= $(PREFIX)/libexec
 DOCDIR        ?= $(PREFIX)/share/doc/pam_mfa
 MANDIR        ?= $(PREFIX)/share/man
 UNITDIR       ?= $(PREFIX)/lib/systemd/system
+# Where the AppArmor profile goes; /etc/apparmor.d has it enforced from the next boot on.
+APPARMORDIR   ?= $(DOCDIR)/examples/apparmor.d
 # Where libpam looks for modules: Debian has a directory for each architecture.
 MULTIARCH     := $(shell gcc -print-multiarch 2>/dev/null)
 SECURITYDIR   ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
@@ -58,6 +60,10 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
             -e 's|@CONFIG_DIRECTORY@|$(SYSCONFDIR)/pam_mfa|g' \
             -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
             -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
+
+# The profile's.
+IN_PROFILE := $(IN_UNITS) -e 's|@LIBEXEC@|$(LIBEXECDIR)/pam_mfa|g' -e 's|@REAUTH@|$(PAM_MFA_REAUTH)|g' \
+              -e 's|@STORE_PARENT@|$(patsubst %/,%,$(dir $(PAM_MFA_STORE)))|g'
 
 .PHONY: all build install uninstall stage sbom demo test bench soak completions clean help
 
@@ -110,6 +116,9 @@ install:
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
 	install -m 644 config/sshd_config.d/* $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
+	install -d -m 755 $(DESTDIR)$(APPARMORDIR)
+	sed $(IN_PROFILE) packaging/apparmor/pam_mfa > $(DESTDIR)$(APPARMORDIR)/pam_mfa
+	chmod 644 $(DESTDIR)$(APPARMORDIR)/pam_mfa
 
 # Policy, key and store stay: they are the administrator's and the users'. So does a PAM service that
 # somebody has changed.
@@ -119,6 +128,7 @@ uninstall:
 	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(PAGES:%=$(DESTDIR)$(MANDIR)/man[158]/%)
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/mfa-setup $(DESTDIR)$(ZSHCOMPDIR)/_mfa-setup
 	rm -f $(DESTDIR)$(FISHCOMPDIR)/mfa-setup.fish
+	rm -f $(DESTDIR)$(APPARMORDIR)/pam_mfa
 	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
 	@! grep -rls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d 2>/dev/null || \
 	    echo 'warning: these services still name pam_mfa.so, and will refuse every login' >&2

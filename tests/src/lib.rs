@@ -8,6 +8,7 @@
 //! `make test` prepares all that they need. A test that misses something fails; none is skipped.
 #![forbid(unsafe_code)]
 
+pub mod apparmor;
 pub mod booted;
 pub mod cache;
 pub mod clock;

@@ -3,9 +3,12 @@
 //! All of it is one program, so that the tests keep the processors busy to the end. What must have the
 //! machine for itself is in `undisturbed`.
 
+mod apparmor;
+mod booted_functions;
 mod booted_host;
 mod booted_resident;
 mod booted_self_service;
+mod booted_upgrades;
 mod codes_by_mail;
 mod command_line;
 mod command_line_errors;
