@@ -5,6 +5,8 @@
 #   make install   lay them out (see the variables below)
 #   make test      everything that can be tested, on this machine (root, Debian)
 #   make soak      an hour of logins while the resident verifier is killed again and again
+#   make rpm       a package for Fedora and RHEL; prints its path
+#   make arch      a package for Arch, not as root; prints its path
 #   make bench     what a login costs, beside google-authenticator's and pam_oath's; QUICK=1: a minute
 #
 # `make` and `make install` take the same variables, since the paths are compiled in. DESTDIR alone
@@ -22,6 +24,10 @@ UNITDIR       ?= $(PREFIX)/lib/systemd/system
 # Where libpam looks for modules: Debian has a directory for each architecture.
 MULTIARCH     := $(shell gcc -print-multiarch 2>/dev/null)
 SECURITYDIR   ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
+
+# The stacks of pam.d, and the service mfa-setup among them: config/pam.d is for Debian, and there are
+# pam.d-fedora and pam.d-arch.
+PAM_STACKS    ?= config/pam.d
 
 CARGO         ?= cargo
 TARGET        := $(or $(CARGO_TARGET_DIR),target)/release
@@ -49,7 +55,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
             -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
             -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
-.PHONY: all build install uninstall stage demo test bench soak clean help
+.PHONY: all build install uninstall stage rpm arch demo test bench soak clean help
 
 all: build
 
@@ -73,7 +79,7 @@ install:
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/pam_mfa $(DESTDIR)$(SYSCONFDIR)/pam.d
 # Policy and PAM service are the administrator's once they are there.
 	test -e $(DESTDIR)$(PAM_MFA_CONFIG) || install -m 644 config/config.toml $(DESTDIR)$(PAM_MFA_CONFIG)
-	test -e $(DESTDIR)$(PAM_SERVICE) || install -m 644 config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE)
+	test -e $(DESTDIR)$(PAM_SERVICE) || install -m 644 $(PAM_STACKS)/mfa-setup $(DESTDIR)$(PAM_SERVICE)
 	install -d -m 755 $(DESTDIR)$(UNITDIR)
 	for unit in $(UNITS); do \
 	    sed -e '/@SANDBOX@/{r packaging/systemd/sandbox.conf' -e 'd}' \
@@ -85,13 +91,13 @@ install:
 	install -m 644 doc/man/pam_mfa.toml.5 $(DESTDIR)$(MANDIR)/man5
 	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
-	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
+	install -m 644 $(PAM_STACKS)/* $(DESTDIR)$(DOCDIR)/examples/pam.d
 	install -m 644 config/sshd_config.d/* $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 
 # Policy, key and store stay: they are the administrator's and the users'. So does a PAM service that
 # somebody has changed.
 uninstall:
-	! cmp -s config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
+	! cmp -s $(PAM_STACKS)/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
 	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
 	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(MANDIR)/man5/pam_mfa.toml.5
 	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
@@ -104,6 +110,15 @@ stage:
 	@rm -rf '$(STAGE)'
 	@$(MAKE) --silent --no-print-directory install DESTDIR='$(STAGE)' >&2
 	@echo '$(STAGE)'
+
+# rpmbuild takes the tree as it is, and finds built what `make` has built. Prints where the package is.
+RPM_TOPDIR ?= $(abspath $(TARGET)/../rpm)
+rpm: build
+	@rm -rf '$(RPM_TOPDIR)' && mkdir -p '$(RPM_TOPDIR)'
+	@env -u MAKEFLAGS -u MAKELEVEL CARGO='$(CARGO)' CARGO_TARGET_DIR='$(abspath $(TARGET)/..)' \
+	    rpmbuild --quiet -bb --build-in-place --define '_topdir $(RPM_TOPDIR)' --define '_buildhost localhost' $(RPM_FLAGS) \
+	    packaging/rpm/pam_mfa.spec >&2
+	@find '$(RPM_TOPDIR)/RPMS' -name 'pam_mfa-[0-9]*.rpm'
 
 demo:
 	@tests/demo

@@ -24,6 +24,7 @@ pub mod listener;
 pub mod log;
 pub mod mail;
 pub mod mode;
+pub mod packages;
 pub mod pam;
 pub mod peer;
 pub mod person;

@@ -45,6 +45,7 @@ mod replay;
 mod resident;
 mod resident_beside;
 mod resident_deaths;
+mod rpm_package;
 mod same_words;
 mod screen_lockers;
 mod self_service;
