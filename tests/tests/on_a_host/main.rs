@@ -31,6 +31,7 @@ mod login_over_ssh;
 mod mail;
 mod names_and_text;
 mod nobodys_child;
+mod other_distributions;
 mod pam_calls;
 mod planted_files;
 mod policies_of_the_readme;
