@@ -120,6 +120,17 @@ rpm: build
 	    packaging/rpm/pam_mfa.spec >&2
 	@find '$(RPM_TOPDIR)/RPMS' -name 'pam_mfa-[0-9]*.rpm'
 
+# makepkg does nothing as root, who is somebody else in a namespace of users. Prints where the package is.
+ARCH_DIRECTORY ?= $(abspath $(TARGET)/../arch)
+arch: build
+	@rm -rf '$(ARCH_DIRECTORY)' && mkdir -p '$(ARCH_DIRECTORY)'
+	@cd packaging/arch && env -u MAKEFLAGS -u MAKELEVEL CARGO='$(CARGO)' CARGO_TARGET_DIR='$(abspath $(TARGET)/..)' \
+	    BUILDDIR='$(ARCH_DIRECTORY)' PKGDEST='$(ARCH_DIRECTORY)' \
+	    PKGEXT=.pkg.tar.zst PACKAGER='The authors of pam_mfa <pam_mfa@example.org>' \
+	    $(if $(filter 0,$(shell id -u)),unshare --map-user=1000 --map-group=1000) \
+	    makepkg --force --nodeps --nocolor $(MAKEPKG_FLAGS) >&2
+	@ls '$(ARCH_DIRECTORY)'/pam_mfa-*.pkg.tar.zst
+
 demo:
 	@tests/demo
 

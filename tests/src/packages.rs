@@ -21,6 +21,20 @@ pub fn later_rpm() -> &'static Path {
     LATER.get_or_init(|| rpm_with(&flags)).path()
 }
 
+/// The package for Arch: `PAM_MFA_ARCH`, else a fresh one.
+pub fn arch() -> &'static Path {
+    static ARCH: OnceLock<Package> = OnceLock::new();
+    ARCH.get_or_init(|| {
+        given("PAM_MFA_ARCH").unwrap_or_else(|| {
+            let directory = TemporaryDirectory::new();
+            let path =
+                made(&["arch", &format!("ARCH_DIRECTORY={}/arch", directory.path().display())]);
+            Package::Made(path, directory)
+        })
+    })
+    .path()
+}
+
 #[derive(Debug)]
 enum Package {
     Given(PathBuf),
@@ -51,7 +65,8 @@ fn made(arguments: &[&str]) -> PathBuf {
     make.args(["--silent", "--no-print-directory"]).args(arguments).current_dir(cache::tree());
     // Told by the make that called cargo, and not meant for this one.
     make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
-    let output = make.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{make:?}: {}", output.status);
+    let output = make.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{make:?}: {}: {said}", output.status);
     String::from_utf8(output.stdout).unwrap().lines().last().unwrap().into()
 }

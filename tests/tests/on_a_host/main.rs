@@ -3,6 +3,7 @@
 //! All of it is one program, so that the tests keep the processors busy to the end. What must have the
 //! machine for itself is in `undisturbed`.
 
+mod arch_package;
 mod booted_host;
 mod booted_resident;
 mod booted_self_service;
