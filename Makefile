@@ -5,6 +5,8 @@
 #   make install   lay them out (see the variables below)
 #   make test      everything that can be tested, on this machine (root, Debian)
 #   make soak      an hour of logins while the resident verifier is killed again and again
+#   make rpm       a package for Fedora and RHEL; prints its path
+#   make arch      a package for Arch, not as root; prints its path
 #   make sbom      what is linked into the programs, for those who keep account of it
 #   make bench     what a login costs, beside google-authenticator's and pam_oath's; QUICK=1: a minute
 #   make completions   write packaging/completions anew, after a change of the command line
@@ -30,6 +32,10 @@ SECURITYDIR   ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/sec
 BASHCOMPDIR   ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR    ?= $(PREFIX)/share/zsh/$(if $(MULTIARCH),vendor-completions,site-functions)
 FISHCOMPDIR   ?= $(PREFIX)/share/fish/vendor_completions.d
+
+# The stacks of pam.d, and the service mfa-setup among them: config/pam.d is for Debian, and there are
+# pam.d-fedora and pam.d-arch.
+PAM_STACKS    ?= config/pam.d
 
 CARGO         ?= cargo
 # Nothing in the programs tells where they were built, so two builds of a commit have the same bytes.
@@ -65,7 +71,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
 IN_PROFILE := $(IN_UNITS) -e 's|@LIBEXEC@|$(LIBEXECDIR)/pam_mfa|g' -e 's|@REAUTH@|$(PAM_MFA_REAUTH)|g' \
               -e 's|@STORE_PARENT@|$(patsubst %/,%,$(dir $(PAM_MFA_STORE)))|g'
 
-.PHONY: all build install uninstall stage sbom demo test bench soak completions clean help
+.PHONY: all build install uninstall stage rpm arch sbom demo test bench soak completions clean help
 
 all: build
 
@@ -95,7 +101,7 @@ install:
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/pam_mfa $(DESTDIR)$(SYSCONFDIR)/pam.d
 # Policy and PAM service are the administrator's once they are there.
 	test -e $(DESTDIR)$(PAM_MFA_CONFIG) || install -m 644 config/config.toml $(DESTDIR)$(PAM_MFA_CONFIG)
-	test -e $(DESTDIR)$(PAM_SERVICE) || install -m 644 config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE)
+	test -e $(DESTDIR)$(PAM_SERVICE) || install -m 644 $(PAM_STACKS)/mfa-setup $(DESTDIR)$(PAM_SERVICE)
 	install -d -m 755 $(DESTDIR)$(UNITDIR)
 	for unit in $(UNITS); do \
 	    sed -e '/@SANDBOX@/{r packaging/systemd/sandbox.conf' -e 'd}' \
@@ -114,7 +120,7 @@ install:
 	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 	install -m 644 $(TARGET)/THIRD-PARTY $(DESTDIR)$(DOCDIR)
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
-	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
+	install -m 644 $(PAM_STACKS)/* $(DESTDIR)$(DOCDIR)/examples/pam.d
 	install -m 644 config/sshd_config.d/* $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
 	install -d -m 755 $(DESTDIR)$(APPARMORDIR)
 	sed $(IN_PROFILE) packaging/apparmor/pam_mfa > $(DESTDIR)$(APPARMORDIR)/pam_mfa
@@ -123,7 +129,7 @@ install:
 # Policy, key and store stay: they are the administrator's and the users'. So does a PAM service that
 # somebody has changed.
 uninstall:
-	! cmp -s config/pam.d/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
+	! cmp -s $(PAM_STACKS)/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
 	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
 	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(PAGES:%=$(DESTDIR)$(MANDIR)/man[158]/%)
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/mfa-setup $(DESTDIR)$(ZSHCOMPDIR)/_mfa-setup
@@ -139,6 +145,26 @@ stage:
 	@rm -rf '$(STAGE)'
 	@$(MAKE) --silent --no-print-directory install DESTDIR='$(STAGE)' >&2
 	@echo '$(STAGE)'
+
+# rpmbuild takes the tree as it is, and finds built what `make` has built. Prints where the package is.
+RPM_TOPDIR ?= $(abspath $(TARGET)/../rpm)
+rpm: build
+	@rm -rf '$(RPM_TOPDIR)' && mkdir -p '$(RPM_TOPDIR)'
+	@env -u MAKEFLAGS -u MAKELEVEL CARGO='$(CARGO)' CARGO_TARGET_DIR='$(abspath $(TARGET)/..)' \
+	    rpmbuild --quiet -bb --build-in-place --define '_topdir $(RPM_TOPDIR)' --define '_buildhost localhost' $(RPM_FLAGS) \
+	    packaging/rpm/pam_mfa.spec >&2
+	@find '$(RPM_TOPDIR)/RPMS' -name 'pam_mfa-[0-9]*.rpm'
+
+# makepkg does nothing as root, who is somebody else in a namespace of users. Prints where the package is.
+ARCH_DIRECTORY ?= $(abspath $(TARGET)/../arch)
+arch: build
+	@rm -rf '$(ARCH_DIRECTORY)' && mkdir -p '$(ARCH_DIRECTORY)'
+	@cd packaging/arch && env -u MAKEFLAGS -u MAKELEVEL CARGO='$(CARGO)' CARGO_TARGET_DIR='$(abspath $(TARGET)/..)' \
+	    BUILDDIR='$(ARCH_DIRECTORY)' PKGDEST='$(ARCH_DIRECTORY)' \
+	    PKGEXT=.pkg.tar.zst PACKAGER='The authors of pam_mfa <pam_mfa@example.org>' \
+	    $(if $(filter 0,$(shell id -u)),unshare --map-user=1000 --map-group=1000) \
+	    makepkg --force --nodeps --nocolor $(MAKEPKG_FLAGS) >&2
+	@ls '$(ARCH_DIRECTORY)'/pam_mfa-*.pkg.tar.zst
 
 demo:
 	@tests/demo

@@ -26,6 +26,7 @@ pub mod log;
 pub mod mail;
 pub mod manual;
 pub mod mode;
+pub mod packages;
 pub mod pam;
 pub mod peer;
 pub mod person;

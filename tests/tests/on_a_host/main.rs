@@ -4,6 +4,7 @@
 //! machine for itself is in `undisturbed`.
 
 mod apparmor;
+mod arch_package;
 mod booted_functions;
 mod booted_host;
 mod booted_resident;
@@ -35,6 +36,7 @@ mod mail;
 mod manual_pages;
 mod names_and_text;
 mod nobodys_child;
+mod other_distributions;
 mod pam_calls;
 mod planted_files;
 mod policies_of_the_readme;
@@ -49,6 +51,7 @@ mod replay;
 mod resident;
 mod resident_beside;
 mod resident_deaths;
+mod rpm_package;
 mod same_words;
 mod screen_lockers;
 mod self_service;
