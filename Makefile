@@ -3,6 +3,7 @@
 #   make demo      see it work: a host with sshd in a container, an enrolment, a login
 #   make           build the module and the programs
 #   make install   lay them out (see the variables below)
+#   make deb       the Debian package, in target/deb or DEBS=DIRECTORY
 #   make test      everything that can be tested, on this machine (root, Debian)
 #   make soak      an hour of logins while the resident verifier is killed again and again
 #   make bench     what a login costs, beside google-authenticator's and pam_oath's; QUICK=1: a minute
@@ -49,7 +50,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
             -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
             -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
-.PHONY: all build install uninstall stage demo test bench soak clean help
+.PHONY: all build install uninstall stage deb demo test bench soak clean help
 
 all: build
 
@@ -104,6 +105,19 @@ stage:
 	@rm -rf '$(STAGE)'
 	@$(MAKE) --silent --no-print-directory install DESTDIR='$(STAGE)' >&2
 	@echo '$(STAGE)'
+
+# In a directory beside the tree, with what is built: cargo has nothing to do there. Prints where the package is.
+DEBS        ?= $(or $(CARGO_TARGET_DIR),target)/deb
+DEB_VERSION  = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+DEB_TREE     = $(abspath $(DEBS))/pam-mfa-$(DEB_VERSION)
+deb: build
+	@rm -rf '$(DEB_TREE)'
+	@mkdir -p '$(DEB_TREE)'
+	@cp -R packaging/debian '$(DEB_TREE)/debian'
+	@cd '$(DEB_TREE)' && env -u MAKEFLAGS -u MAKELEVEL CARGO=true PAM_MFA_TREE='$(CURDIR)' \
+	    CARGO_TARGET_DIR='$(abspath $(or $(CARGO_TARGET_DIR),target))' dpkg-buildpackage --build=binary --no-sign >&2
+	@rm -rf '$(DEB_TREE)'
+	@ls '$(abspath $(DEBS))'/libpam-mfa_$(DEB_VERSION)_*.deb
 
 demo:
 	@tests/demo
