@@ -72,6 +72,8 @@ pub enum Command {
     Unlock,
     /// Forget every device, code and token (root; audited)
     Reset,
+    /// Make the store and its key where there is neither, as root's first enrolment does (root; audited)
+    Init,
     /// Make a one-time code by which a user without a password can enrol (root; audited)
     Invite(Invite),
     /// Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks
@@ -288,6 +290,7 @@ impl Command {
             Self::ShowKey(_)
             | Self::Unlock
             | Self::Reset
+            | Self::Init
             | Self::Invite(_)
             | Self::Judge(_)
             | Self::Check
@@ -350,6 +353,9 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
                 "an e-mail device has nothing but a label and an address",
                 "mfa-setup add email [--label LABEL]",
             ))
+        }
+        Some(Command::Init) if cli.global.user.is_some() => {
+            Err(Problem::usage("init is for no user", "leave --user out"))
         }
         Some(Command::Invite(_)) if cli.global.user.is_some() => {
             Err(Problem::usage("invite takes the user without --user", "mfa-setup invite NAME"))
@@ -428,6 +434,7 @@ mod tests {
             "mfa-setup forget --all",
             "mfa-setup test",
             "mfa-setup test phone --resync",
+            "mfa-setup init --json",
             "mfa-setup invite bob",
             "mfa-setup invite --for 30m bob",
             "mfa-setup show-key phone",

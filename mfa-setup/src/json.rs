@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use mfa_protocol::Secret;
 use mfa_protocol::message::{
-    Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, Key, MadeToken, Outcome,
-    RememberedLogin, Status, TokenStatus,
+    Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, Initialised, Key,
+    MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -49,6 +49,20 @@ impl<'a> From<&'a Added> for AddedAnswer<'a> {
             uri: shown(&added.uri),
             backup_codes: added.backup_codes.iter().map(shown).collect(),
         }
+    }
+}
+
+/// Of `init`.
+#[derive(Serialize)]
+pub struct InitialisedAnswer<'a> {
+    store: &'a str,
+    key_file: &'a str,
+    made: bool,
+}
+
+impl<'a> From<&'a Initialised> for InitialisedAnswer<'a> {
+    fn from(it: &'a Initialised) -> Self {
+        Self { store: &it.store, key_file: &it.key_file, made: it.made }
     }
 }
 

@@ -39,6 +39,7 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
             session.change(None, Action::Resync { label: label.clone() })
         }
         Some(Command::Test(Test { label: None, .. })) => session.test(),
+        Some(Command::Init) => session.initialise(),
         Some(Command::Invite(invite)) => session.invite(invite),
         Some(Command::ShowKey(key)) => session.show_key(&key.label),
         Some(Command::Unlock) => session.change(None, Action::Unlock),
