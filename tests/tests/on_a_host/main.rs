@@ -12,6 +12,7 @@ mod command_line_errors;
 mod command_line_files;
 mod crashes;
 mod damage;
+mod debian_package;
 mod demo;
 mod durability;
 mod enrolment;
