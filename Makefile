@@ -25,6 +25,8 @@ MULTIARCH     := $(shell gcc -print-multiarch 2>/dev/null)
 SECURITYDIR   ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
 
 CARGO         ?= cargo
+# Nothing in the programs tells where they were built, so two builds of a commit have the same bytes.
+REMAPPED      := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/pam_mfa
 TARGET        := $(or $(CARGO_TARGET_DIR),target)/release
 CACHE         := /var/cache/pam_mfa-tests
 
@@ -42,6 +44,7 @@ PAM_SERVICE                := $(SYSCONFDIR)/pam.d/mfa-setup
 PATHS := $(PAM_MFA_VERIFIER) $(PAM_MFA_REAUTH) $(PAM_MFA_MAIL) $(PAM_MFA_CONFIG) $(PAM_MFA_KEY_FILE) \
          $(PAM_MFA_STORE) $(PAM_MFA_ROOT_SOCKET) $(PAM_MFA_USER_SOCKET)
 
+CRATES := pam_mfa mfa-verifier mfa-reauth mfa-mail mfa-setup
 UNITS := mfa-verifier.socket mfa-verifier.service \
          mfa-verifier-user.socket mfa-verifier-user@.service mfa-verifier-users.service
 # The units' placeholders.
@@ -50,13 +53,19 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
             -e 's|@ROOT_SOCKET@|$(PAM_MFA_ROOT_SOCKET)|g' -e 's|@USER_SOCKET@|$(PAM_MFA_USER_SOCKET)|g' \
             -e 's|@SOCKET_DIRECTORY@|$(RUNSTATEDIR)/pam_mfa|g'
 
-.PHONY: all build install uninstall stage deb demo test bench soak clean help
+.PHONY: all build install uninstall stage deb sbom demo test bench soak clean help
 
 all: build
 
-build:
-	$(CARGO) build --release --locked -p pam_mfa -p mfa-verifier -p mfa-reauth -p mfa-mail -p mfa-setup
+build: $(TARGET)/THIRD-PARTY
+	RUSTFLAGS='$(strip $(RUSTFLAGS) $(REMAPPED))' $(CARGO) build --release --locked $(CRATES:%=-p %)
 	@echo '$(PATHS)' > $(TARGET)/pam_mfa.paths
+
+# The licences of what is linked in, which packages have to bring along.
+$(TARGET)/THIRD-PARTY: Cargo.lock packaging/notices
+	@mkdir -p $(@D)
+	packaging/notices $(CRATES) > $@.new
+	mv $@.new $@
 
 # `sudo make install` after `make` needs no cargo, and must then not install other paths.
 ifneq ($(shell command -v $(CARGO) 2>/dev/null),)
@@ -85,6 +94,7 @@ install:
 	install -d -m 755 $(DESTDIR)$(MANDIR)/man5
 	install -m 644 doc/man/pam_mfa.toml.5 $(DESTDIR)$(MANDIR)/man5
 	install -d -m 755 $(DESTDIR)$(DOCDIR)/examples/pam.d $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
+	install -m 644 $(TARGET)/THIRD-PARTY $(DESTDIR)$(DOCDIR)
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 config/pam.d/* $(DESTDIR)$(DOCDIR)/examples/pam.d
 	install -m 644 config/sshd_config.d/* $(DESTDIR)$(DOCDIR)/examples/sshd_config.d

@@ -64,11 +64,22 @@ fn made_by(target: &str) -> Result<PathBuf, String> {
     fs::create_dir_all(CACHE).unwrap();
     let lock = File::create(Path::new(CACHE).join("stage.lock")).unwrap();
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
+    said_by(make(&[target]))
+}
+
+/// `make` in the source tree, as a person calls it. What cargo and another make tell the programs that
+/// they start is left out: build scripts that look at it would run anew, and half the build with them.
+pub fn make(arguments: &[&str]) -> Command {
     let mut make = Command::new("make");
-    make.args(["--silent", "--no-print-directory", target]).current_dir(tree());
-    // Told by the make that called cargo, and not meant for this one.
-    make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
-    said_by(make)
+    make.args(["--silent", "--no-print-directory"]).args(arguments).current_dir(tree()).env_clear();
+    let kept =
+        ["PATH", "HOME", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+    for name in kept {
+        if let Some(value) = std::env::var_os(name) {
+            make.env(name, value);
+        }
+    }
+    make
 }
 
 /// One of this package's programs, beside the one that runs.
