@@ -21,6 +21,11 @@ fn on_debian_13_it_comes_is_upgraded_and_goes_and_somebody_can_always_log_in() {
     live_on("trixie");
 }
 
+#[test]
+fn on_debian_11_it_comes_is_upgraded_and_goes_and_somebody_can_always_log_in() {
+    live_on("bullseye");
+}
+
 fn live_on(release: &'static str) {
     let packages = Packages::new();
     packages.version(
