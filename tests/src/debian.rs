@@ -11,8 +11,8 @@ use crate::ssh::Ended;
 /// Where the packages lie in the hosts.
 pub const PACKAGES: &str = "/root/packages";
 
-/// The releases of Debian that the package is for.
-pub const RELEASES: [&str; 3] = ["bookworm", "trixie", "bullseye"];
+/// The package of this tree, as README.md calls it.
+pub const PACKAGE: &str = "/root/packages/libpam-mfa_0.1.0_amd64.deb";
 
 /// A directory with the package, and with others made of it.
 #[derive(Debug)]
@@ -61,21 +61,30 @@ impl Default for Packages {
 }
 
 /// A Debian of this release as its installer leaves it, with alice, who may use sudo, and bob. Nothing of
-/// `pam_mfa` is installed. `pam_unix` does not delay a refusal, and debconf asks nobody.
-pub fn debian(release: &'static str, packages: &Packages) -> Running {
-    let host = Host::new()
+/// `pam_mfa` is installed.
+pub fn bare(release: &'static str, packages: &Packages) -> Host {
+    Host::new()
         .release(release)
         .user("alice", "rabbit hole")
         .user("bob", "walrus")
         .file_with_mode("/etc/sudoers.d/alice", "alice ALL=(ALL) ALL\n", 0o440)
         .bind(packages.path(), PACKAGES)
-        .start();
+}
+
+/// The same as it runs. debconf asks nobody, and `pam_unix` does not delay a refusal.
+pub fn debian(release: &'static str, packages: &Packages) -> Running {
+    let host = bare(release, packages).start();
+    settle(&host);
+    host
+}
+
+/// Sets debconf and `pam_unix` up for tests.
+pub fn settle(host: &Running) {
     host.shell(
         "echo debconf debconf/frontend select Noninteractive | debconf-set-selections
          sed -i 's/pam_unix.so nullok/& nodelay/' /usr/share/pam-configs/unix
          pam-auth-update --package",
     );
-    host
 }
 
 /// The same with Debian's own sshd, as it is set up there.
@@ -88,12 +97,16 @@ pub fn debian_with_sshd(release: &'static str, packages: &Packages) -> Running {
     host
 }
 
-/// Installs a package, and takes what stands in `config` for the answer where it has changed a file that somebody
-/// else has changed, too. What was said.
+/// What dpkg makes of this.
 pub fn dpkg(host: &Running, arguments: &[&str]) -> Output {
-    let mut argv = vec!["dpkg", "--force-confold"];
+    let mut argv = vec!["dpkg"];
     argv.extend(arguments);
     host.run(&argv)
+}
+
+/// Installs the package of this tree.
+pub fn install(host: &Running) {
+    dpkg(host, &["-i", PACKAGE]).ok();
 }
 
 /// What sshd makes of alice's password alone, by whichever method it asks.

@@ -1,7 +1,7 @@
 //! What pam-auth-update makes of the package's profile: the code is asked for after a right password, and nobody
 //! skips it.
 
-use mfa_tests::debian::{Packages, debian_with_sshd, dpkg};
+use mfa_tests::debian::{Packages, debian_with_sshd, install};
 use mfa_tests::pam::{Attempt, Report};
 use mfa_tests::{Device, Running};
 
@@ -15,7 +15,7 @@ const OTHERS: &str = "capability krb5 systemd";
 fn the_code_is_asked_for_after_a_right_password_and_nobody_skips_it() {
     let packages = Packages::new();
     let host = debian_with_sshd("bookworm", &packages);
-    dpkg(&host, &["-i", "/root/packages/libpam-mfa_0.1.0_amd64.deb"]).ok();
+    install(&host);
     let mut token = host.enrol_with("alice", &["hotp"]).device;
     host.shell("sed -i 's/^mode = .*/mode = \"required\"/' /etc/pam_mfa/config.toml");
     // With the password of bob.

@@ -1,7 +1,7 @@
 //! The Debian package when it does not go as it should: in every order, with steps that fail, with stacks that
 //! somebody has changed. A login is possible after each, and asks for a code where it did before.
 
-use mfa_tests::debian::{PACKAGES, Packages, debian, dpkg};
+use mfa_tests::debian::{PACKAGE, Packages, debian, dpkg, install};
 use mfa_tests::pam::Attempt;
 use mfa_tests::{Device, Running};
 
@@ -79,7 +79,7 @@ fn a_step_that_fails_leaves_the_second_factor_and_a_way_in() {
         host.write(prerm, &own);
     }
     assert!(status(&host).ends_with(" half-configured\n"), "{}", status(&host));
-    host.shell("dpkg -r other; dpkg --configure -a");
+    host.shell("dpkg -r other; dpkg --configure libpam-mfa");
     assert!(status(&host).ends_with(" installed\n"));
     assert!(lets_in(&host, &mut token, true));
 }
@@ -120,14 +120,6 @@ fn lines_that_were_written_by_hand_stop_the_removal_with_what_to_type() {
     ));
     dpkg(&host, &["-r", "libpam-mfa"]).ok();
     assert!(lets_in(&host, &mut token, false));
-}
-
-/// The package of this tree.
-const PACKAGE: &str = "/root/packages/libpam-mfa_0.1.0_amd64.deb";
-
-fn install(host: &Running) {
-    assert!(PACKAGE.starts_with(PACKAGES));
-    dpkg(host, &["-i", PACKAGE]).ok();
 }
 
 /// Whether alice gets in by her password, and a code where that is asked for; a wrong one must not do.

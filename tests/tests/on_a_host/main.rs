@@ -15,6 +15,7 @@ mod crashes;
 mod damage;
 mod debian_orders;
 mod debian_package;
+mod debian_scripts;
 mod demo;
 mod durability;
 mod enrolment;
