@@ -6,6 +6,7 @@
 #   make deb       the Debian package, in target/deb or DEBS=DIRECTORY
 #   make test      everything that can be tested, on this machine (root, Debian)
 #   make soak      an hour of logins while the resident verifier is killed again and again
+#   make sbom      what is linked into the programs, for those who keep account of it
 #   make bench     what a login costs, beside google-authenticator's and pam_oath's; QUICK=1: a minute
 #
 # `make` and `make install` take the same variables, since the paths are compiled in. DESTDIR alone
@@ -134,6 +135,19 @@ demo:
 
 test:
 	@tests/run
+
+# What is linked into each program, as CycloneDX: target/sbom. Installs the tool that writes it beside that. It also
+# names a few crates that others could have used.
+SBOM := $(or $(CARGO_TARGET_DIR),target)/sbom
+sbom:
+	test -x $(SBOM)/tool/bin/cargo-cyclonedx || \
+	    $(CARGO) install --quiet --locked --root $(SBOM)/tool cargo-cyclonedx@0.5.7
+	$(SBOM)/tool/bin/cargo-cyclonedx cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
+	    --target "$$(rustc -vV | sed -n 's/^host: //p')" --override-filename sbom.cdx
+	for crate in $(CRATES); do \
+	    sed 's|$(CURDIR)|/pam_mfa|g' $$crate/sbom.cdx.json > $(SBOM)/$$crate.cdx.json || exit 1; \
+	done
+	rm -f */sbom.cdx.json
 
 soak:
 	@tests/soak
