@@ -30,9 +30,9 @@ pub fn rootfs(release: Option<&'static str>) -> PathBuf {
         Mutex::new(BTreeMap::new());
     let mut roots = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
     let root = roots.entry(release).or_insert_with(|| {
-        let mut rootfs = Command::new(tree().join("tests/rootfs"));
-        rootfs.args(release);
-        said_by(rootfs)
+        let mut script = Command::new(tree().join("tests/rootfs"));
+        script.args(release);
+        said_by(script)
     });
     made(root).to_owned()
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::cache::{self, TemporaryDirectory};
 use crate::host::{Host, Output, Running};
@@ -19,34 +20,49 @@ pub const PACKAGE: &str = "/root/packages/libpam-mfa_0.1.0_amd64.deb";
 pub struct Packages(TemporaryDirectory);
 
 impl Packages {
-    /// The package alone.
-    pub fn new() -> Self {
+    /// The package, as it is.
+    pub fn released() -> Self {
         let directory = TemporaryDirectory::new();
         let deb = cache::deb();
         fs::copy(deb, directory.path().join(deb.file_name().unwrap())).unwrap();
         Self(directory)
     }
 
+    /// The same files, not compressed: it is unpacked often, and that takes half of the time.
+    pub fn new() -> Self {
+        let packages = Self(TemporaryDirectory::new());
+        packages.make(PACKAGE.rsplit('/').next().unwrap(), "");
+        packages
+    }
+
     /// Adds another version, changed by a shell script that runs in its files, with the package's own
     /// scripts in `DEBIAN`. Its name in the hosts.
     pub fn version(&self, version: &str, script: &str) -> String {
-        let files = TemporaryDirectory::new();
         let name = format!("libpam-mfa_{version}.deb");
-        let script = format!(
-            "dpkg-deb -R \"$0\" .
-             sed -i 's/^Version: .*/Version: {version}/' DEBIAN/control
-             {script}
-             dpkg-deb -Znone -b . \"$1\" >/dev/null"
-        );
+        let change =
+            format!("sed -i 's/^Version: .*/Version: {version}/' DEBIAN/control\n{script}");
+        self.make(&name, &change);
+        format!("{PACKAGES}/{name}")
+    }
+
+    fn make(&self, name: &str, change: &str) {
+        static FILES: OnceLock<TemporaryDirectory> = OnceLock::new();
+        let files = FILES.get_or_init(|| {
+            let files = TemporaryDirectory::new();
+            let status =
+                Command::new("dpkg-deb").arg("-R").arg(cache::deb()).arg(files.path()).status();
+            assert!(status.unwrap().success(), "dpkg-deb");
+            files
+        });
+        let copy = TemporaryDirectory::new();
+        let script = format!("cp -a \"$0/.\" .\n{change}\ndpkg-deb -Znone -b . \"$1\" >/dev/null");
         let status = Command::new("sh")
             .args(["-euc", &script])
-            .arg(cache::deb())
-            .arg(self.0.path().join(&name))
-            .current_dir(files.path())
+            .args([files.path(), &self.path().join(name)])
+            .current_dir(copy.path())
             .status()
             .unwrap();
-        assert!(status.success(), "{version}");
-        format!("{PACKAGES}/{name}")
+        assert!(status.success(), "{name}");
     }
 
     fn path(&self) -> &Path {

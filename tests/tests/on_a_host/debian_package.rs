@@ -6,6 +6,7 @@ use mfa_tests::debian::{
     PACKAGES, Packages, by_password, by_password_and_code, debian_with_sshd, dpkg,
 };
 use mfa_tests::readme::{blocks, type_all, typed_by_root};
+use mfa_tests::ssh::Ended;
 use mfa_tests::{Device, Running};
 
 const PASSWORD: &str = "Password: ";
@@ -27,34 +28,29 @@ fn on_debian_11_it_comes_is_upgraded_and_goes_and_somebody_can_always_log_in() {
 }
 
 fn live_on(release: &'static str) {
-    let packages = Packages::new();
-    packages.version(
-        "0.0.9",
-        "echo '# As it was.' >>etc/pam.d/mfa-setup; rm usr/share/doc/libpam-mfa/README.Debian",
-    );
-    let mut host = debian_with_sshd(release, &packages);
+    let packages = Packages::released();
+    let next = packages.version("0.2", "echo '# As it is now.' >>etc/pam.d/mfa-setup");
+    let host = debian_with_sshd(release, &packages);
     let install = blocks("### The Debian package", "sh");
     let [installed, enabled] = install.as_slice() else { panic!("{install:?}") };
 
-    // The previous version.
-    let previous = installed.replace("_0.1.0_amd64", "_0.0.9");
-    assert_ne!(&previous, installed);
-    type_all(&host, PACKAGES, &previous);
+    type_all(&host, PACKAGES, installed);
     by_password(&host).let_in("alice");
     assert_eq!(host.logged("service=sshd"), [""; 0], "nothing uses the module yet");
     let mut phone = host.enrol("alice").device;
     type_all(&host, PACKAGES, enabled);
     everything_asks(&host, &mut phone);
+    by_password_of_bob(&host).let_in("bob");
 
-    // The upgrade, in the middle of a login.
+    // An upgrade, in the middle of a login.
     host.shell("sed -i 's/^mode = .*/mode = \"required\"/' /etc/pam_mfa/config.toml");
     let mut ssh = host.ssh("alice").open();
     ssh.answer(PASSWORD, "rabbit hole").pty().expect(CODE);
-    type_all(&host, PACKAGES, installed);
+    dpkg(&host, &["-i", &next]).ok();
     ssh.pty().send_line(&phone.code());
     ssh.end().let_in("alice");
     everything_asks(&host, &mut phone);
-    assert!(!host.read("/etc/pam.d/mfa-setup").contains("As it was."));
+    assert!(host.read("/etc/pam.d/mfa-setup").contains("As it is now."));
     assert!(host.read("/etc/pam_mfa/config.toml").contains("\nmode = \"required\"\n"));
 
     // Key and code. The stack is then written by hand.
@@ -75,19 +71,18 @@ fn live_on(release: &'static str) {
     // Removed, and installed again.
     type_all(&host, PACKAGES, uninstall);
     by_password(&host).let_in("alice");
-    assert!(!host.shell("cat /etc/pam.d/*").contains("pam_mfa.so\n"));
-    type_all(&host, PACKAGES, installed);
+    assert_eq!(host.shell("grep '^[^#]*pam_mfa' /etc/pam.d/* || :"), "");
+    dpkg(&host, &["-i", &next]).ok();
     by_password(&host).let_in("alice");
     type_all(&host, PACKAGES, enabled);
-    everything_asks(&host, &mut phone);
+    by_password_and_code(&host, &phone.code()).let_in("alice");
 
     // Purged, with the enrolments kept.
     preseed(&host, "false");
-    type_all(&host, PACKAGES, uninstall);
     dpkg(&host, &["--purge", "libpam-mfa"]).ok();
     by_password(&host).let_in("alice");
     assert!(host.path("/etc/pam_mfa/store.key").exists());
-    type_all(&host, PACKAGES, installed);
+    dpkg(&host, &["-i", &next]).ok();
     let code = phone.code();
     let judged = host.run_with_input(&["mfa-setup", "judge", "--user", "alice"], &code);
     assert_eq!(judged.code, Some(0), "{}", judged.stderr);
@@ -95,8 +90,13 @@ fn live_on(release: &'static str) {
     preseed(&host, "true");
     dpkg(&host, &["--purge", "libpam-mfa"]).ok();
     by_password(&host).let_in("alice");
-    assert_eq!(left(&host), "");
-    host.leave_the_mode();
+    // sshd's settings are the administrator's.
+    assert_eq!(left(&host), "/etc/ssh/sshd_config.d/10-pam_mfa.conf\n");
+}
+
+/// Who has not enrolled gets in as before.
+fn by_password_of_bob(host: &Running) -> Ended {
+    host.ssh("bob").open().answer(PASSWORD, "walrus").end()
 }
 
 /// sshd and sudo let in by password and code, and by less they do not.

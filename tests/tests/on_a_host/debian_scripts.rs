@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use mfa_tests::cache;
 use mfa_tests::debian::{PACKAGE, Packages, bare, debian, dpkg, install, settle};
 use mfa_tests::pam::Attempt;
-use mfa_tests::cache;
 
 #[test]
 fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhere_else() {
