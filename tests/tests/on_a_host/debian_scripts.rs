@@ -42,13 +42,11 @@ fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhe
     for (settings, said) in [
         ("", "(KbdInteractiveAuthentication)"),
         (shipped.as_str(), ""),
-        ("KbdInteractiveAuthentication yes\n", ""),
         (
             "KbdInteractiveAuthentication yes\nAuthenticationMethods publickey,password\n",
             "(AuthenticationMethods)",
         ),
         ("AuthenticationMethods publickey\n", ""),
-        ("AuthenticationMethods password publickey,password\n", "(AuthenticationMethods)"),
         ("PasswordAuthentication no\n", ""),
         ("UsePAM no\n", ""),
         ("Nonsense yes\n", "cannot be read"),
