@@ -7,6 +7,7 @@ use std::process::Command;
 use mfa_tests::cache;
 use mfa_tests::debian::{PACKAGE, Packages, bare, debian, dpkg, install, settle};
 use mfa_tests::pam::Attempt;
+use mfa_tests::readme::{self, typed_by_root};
 
 #[test]
 fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhere_else() {
@@ -95,11 +96,19 @@ fn with_systemd_sockets_outlive_an_upgrade_and_nothing_outlives_a_removal() {
     let before = invocations();
 
     dpkg(&host, &["-i", &newer]).ok();
-    assert_eq!(invocations(), before);
+    assert_eq!(invocations(), before, "both are as they were");
     assert_ne!(value("MainPID", "mfa-verifier.service"), resident);
     assert_eq!(is("is-active", "mfa-verifier.service"), "active\n");
     log_in();
 
+    // The users' other socket, which stays as well, and goes as well.
+    readme::type_all(&host, "/root", &typed_by_root("### The users' socket"));
+    install(&host);
+    for (unit, active) in
+        [("mfa-verifier-users.service", "inactive\n"), ("mfa-verifier-user.socket", "active\n")]
+    {
+        assert_eq!(is("is-active", unit), active, "{unit}");
+    }
     dpkg(&host, &["-r", "libpam-mfa"]).ok();
     let without = Attempt::new("sudo", "alice").answer("rabbit hole").run(&host);
     assert_eq!(without.code(), "PAM_SUCCESS");
