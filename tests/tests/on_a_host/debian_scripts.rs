@@ -37,7 +37,13 @@ fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhe
         warnings.map(str::to_owned).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(configured(), "");
-    host.shell("pam-auth-update --enable mfa");
+    // Enabled in the dialog, which names the same setting.
+    let mut dialog = host.pty(&["env", "DEBIAN_FRONTEND=readline", "pam-auth-update"]);
+    dialog.expect("1. Second factor after the password (sshd: KbdInteractiveAuthentication yes)");
+    dialog.expect("PAM profiles to enable: ");
+    dialog.send_line("1 2 3");
+    assert_eq!(dialog.end().0, Some(0), "{}", dialog.text());
+    assert!(host.read("/etc/pam.d/common-auth").contains("pam_mfa.so"));
     let shipped =
         host.read("/usr/share/doc/libpam-mfa/examples/sshd_config.d/pam_mfa-password.conf");
     for (settings, said) in [
