@@ -8,6 +8,7 @@
 //! `make test` prepares all that they need. A test that misses something fails; none is skipped.
 #![forbid(unsafe_code)]
 
+pub mod apparmor;
 pub mod booted;
 pub mod cache;
 pub mod clock;
@@ -24,7 +25,9 @@ pub mod life;
 pub mod listener;
 pub mod log;
 pub mod mail;
+pub mod manual;
 pub mod mode;
+pub mod packages;
 pub mod pam;
 pub mod peer;
 pub mod person;

@@ -3,9 +3,13 @@
 //! All of it is one program, so that the tests keep the processors busy to the end. What must have the
 //! machine for itself is in `undisturbed`.
 
+mod apparmor;
+mod arch_package;
+mod booted_functions;
 mod booted_host;
 mod booted_resident;
 mod booted_self_service;
+mod booted_upgrades;
 mod codes_by_mail;
 mod command_line;
 mod command_line_errors;
@@ -33,8 +37,10 @@ mod lockout;
 mod login_at_a_terminal;
 mod login_over_ssh;
 mod mail;
+mod manual_pages;
 mod names_and_text;
 mod nobodys_child;
+mod other_distributions;
 mod pam_calls;
 mod planted_files;
 mod policies_of_the_readme;
@@ -49,6 +55,7 @@ mod replay;
 mod resident;
 mod resident_beside;
 mod resident_deaths;
+mod rpm_package;
 mod same_words;
 mod screen_lockers;
 mod self_service;
