@@ -3,6 +3,7 @@
 #   make demo      see it work: a host with sshd in a container, an enrolment, a login
 #   make           build the module and the programs
 #   make install   lay them out (see the variables below)
+#   make deb       the Debian package, in target/deb or DEBS=DIRECTORY
 #   make test      everything that can be tested, on this machine (root, Debian)
 #   make soak      an hour of logins while the resident verifier is killed again and again
 #   make rpm       a package for Fedora and RHEL; prints its path
@@ -71,7 +72,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
 IN_PROFILE := $(IN_UNITS) -e 's|@LIBEXEC@|$(LIBEXECDIR)/pam_mfa|g' -e 's|@REAUTH@|$(PAM_MFA_REAUTH)|g' \
               -e 's|@STORE_PARENT@|$(patsubst %/,%,$(dir $(PAM_MFA_STORE)))|g'
 
-.PHONY: all build install uninstall stage rpm arch sbom demo test bench soak completions clean help
+.PHONY: all build install uninstall stage deb rpm arch sbom demo test bench soak completions clean help
 
 all: build
 
@@ -145,6 +146,19 @@ stage:
 	@rm -rf '$(STAGE)'
 	@$(MAKE) --silent --no-print-directory install DESTDIR='$(STAGE)' >&2
 	@echo '$(STAGE)'
+
+# In a directory beside the tree, with what is built: cargo has nothing to do there. Prints where the package is.
+DEBS        ?= $(or $(CARGO_TARGET_DIR),target)/deb
+DEB_VERSION  = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+DEB_TREE     = $(abspath $(DEBS))/pam-mfa-$(DEB_VERSION)
+deb: build
+	@rm -rf '$(DEB_TREE)'
+	@mkdir -p '$(DEB_TREE)'
+	@cp -R packaging/debian '$(DEB_TREE)/debian'
+	@cd '$(DEB_TREE)' && env -u MAKEFLAGS -u MAKELEVEL CARGO=true PAM_MFA_TREE='$(CURDIR)' \
+	    CARGO_TARGET_DIR='$(abspath $(or $(CARGO_TARGET_DIR),target))' dpkg-buildpackage --build=binary --no-sign >&2
+	@rm -rf '$(DEB_TREE)'
+	@ls '$(abspath $(DEBS))'/libpam-mfa_$(DEB_VERSION)_*.deb
 
 # rpmbuild takes the tree as it is, and finds built what `make` has built. Prints where the package is.
 RPM_TOPDIR ?= $(abspath $(TARGET)/../rpm)
