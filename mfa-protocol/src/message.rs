@@ -156,6 +156,9 @@ pub enum Action {
         /// Which; `None` is all.
         number: Option<u32>,
     },
+    /// Since version 3: make the store and its key where there is neither (root; audited). Answered by
+    /// [`Reply::Initialised`].
+    Initialise,
 }
 
 /// The kind of a device.
@@ -353,6 +356,8 @@ pub enum Reply {
         /// All of them, oldest first.
         logins: Vec<RememberedLogin>,
     },
+    /// Of [`Action::Initialise`].
+    Initialised(Initialised),
 }
 
 impl Reply {
@@ -375,7 +380,8 @@ impl Reply {
             | Self::Explained(_)
             | Self::TokenMade(_)
             | Self::Tokens { .. }
-            | Self::Remembered { .. } => 3,
+            | Self::Remembered { .. }
+            | Self::Initialised(_) => 3,
         }
     }
 }
@@ -444,6 +450,17 @@ pub struct Added {
     pub backup_codes: Vec<Secret>,
     /// Whether the conversation has already shown the codes to a person.
     pub codes_shown: bool,
+}
+
+/// Where the records are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initialised {
+    /// The store's path.
+    pub store: String,
+    /// The path of its sealing key.
+    pub key_file: String,
+    /// Whether they were made now; else they were there and can be used.
+    pub made: bool,
 }
 
 /// A device's key.

@@ -72,6 +72,8 @@ pub enum Command {
     Unlock,
     /// Forget every device, code and token (root; audited)
     Reset,
+    /// Make the store and its key where there is neither, as root's first enrolment does (root; audited)
+    Init,
     /// Make a one-time code by which a user without a password can enrol (root; audited)
     Invite(Invite),
     /// Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks
@@ -233,8 +235,8 @@ pub struct Test {
     /// The device to bring back
     #[arg(requires = "resync")]
     pub label: Option<String>,
-    /// Bring back a device whose clock is up to 12 hours off, by three codes in a row; users need
-    /// a backup code for it
+    /// Bring back a device whose clock is up to 12 hours off, or whose counter ran ahead, by three codes
+    /// in a row; users need a backup code for it
     #[arg(long, requires = "label")]
     pub resync: bool,
 }
@@ -243,7 +245,7 @@ pub struct Test {
 pub struct Invite {
     /// The user
     pub name: OsString,
-    /// How long the code is good: 30m, 24h, 7d
+    /// How long the code is good: 30m, 24h, 7d, up to 31 days
     #[arg(
         long = "for",
         value_name = "TIME",
@@ -282,12 +284,21 @@ pub struct Explain {
 }
 
 impl Command {
+    /// Whether it is about the record of whoever runs it, where `--user` names nobody else.
+    pub fn is_about_own_record(&self) -> bool {
+        !matches!(
+            self,
+            Self::Init | Self::Invite(_) | Self::Judge(_) | Self::Check | Self::Explain(_)
+        )
+    }
+
     /// Whether only root can do it. The verifier decides that again; here it spares questions.
     pub fn is_roots(&self) -> bool {
         match self {
             Self::ShowKey(_)
             | Self::Unlock
             | Self::Reset
+            | Self::Init
             | Self::Invite(_)
             | Self::Judge(_)
             | Self::Check
@@ -350,6 +361,9 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
                 "an e-mail device has nothing but a label and an address",
                 "mfa-setup add email [--label LABEL]",
             ))
+        }
+        Some(Command::Init) if cli.global.user.is_some() => {
+            Err(Problem::usage("init is for no user", "leave --user out"))
         }
         Some(Command::Invite(_)) if cli.global.user.is_some() => {
             Err(Problem::usage("invite takes the user without --user", "mfa-setup invite NAME"))
@@ -428,6 +442,7 @@ mod tests {
             "mfa-setup forget --all",
             "mfa-setup test",
             "mfa-setup test phone --resync",
+            "mfa-setup init --json",
             "mfa-setup invite bob",
             "mfa-setup invite --for 30m bob",
             "mfa-setup show-key phone",

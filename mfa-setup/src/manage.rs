@@ -143,6 +143,17 @@ impl Session<'_> {
         }
     }
 
+    /// `init`.
+    pub fn initialise(&mut self) -> Result<u8, Problem> {
+        match self.manage_for(None, Action::Initialise, "use a terminal")? {
+            Reply::Initialised(it) => {
+                self.answer(&json::InitialisedAnswer::from(&it), || text::initialised(&it))?;
+                Ok(DONE)
+            }
+            _ => Err(Problem::unexpected_reply()),
+        }
+    }
+
     /// `remove`, `default`, `token revoke`, `forget`, `unlock`, `reset` and `test --resync`: what is answered by no more than
     /// that it is done. `what` is to be confirmed first.
     pub fn change(&mut self, what: Option<&str>, action: Action) -> Result<u8, Problem> {

@@ -7,8 +7,7 @@ use mfa_protocol::message::Action;
 
 /// Does what `cli` says and returns the exit code.
 pub fn run(cli: &Cli) -> Result<u8, Problem> {
-    let roots = cli.command.as_ref().is_some_and(Command::is_roots);
-    let mut session = Session::begin(&cli.global, roots)?;
+    let mut session = Session::begin(&cli.global, cli.command.as_ref())?;
     match &cli.command {
         None => session.guide(),
         Some(Command::Add(add)) => session.add_device(add),
@@ -39,6 +38,7 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
             session.change(None, Action::Resync { label: label.clone() })
         }
         Some(Command::Test(Test { label: None, .. })) => session.test(),
+        Some(Command::Init) => session.initialise(),
         Some(Command::Invite(invite)) => session.invite(invite),
         Some(Command::ShowKey(key)) => session.show_key(&key.label),
         Some(Command::Unlock) => session.change(None, Action::Unlock),

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use mfa_protocol::Secret;
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{
-    Added, CodeStatus, DeviceKind, DeviceStatus, Key, MadeToken, Outcome, RememberedLogin, Status,
-    TokenStatus,
+    Added, CodeStatus, DeviceKind, DeviceStatus, Initialised, Key, MadeToken, Outcome,
+    RememberedLogin, Status, TokenStatus,
 };
 use zeroize::Zeroizing;
 
@@ -28,6 +28,16 @@ pub fn numbered(out: &mut String, codes: &[Secret]) {
     for (number, code) in (1..).zip(codes) {
         line(out, format_args!("{number:4}  {}", shown(code)));
     }
+}
+
+/// Of `init`.
+pub fn initialised(it: &Initialised) -> Zeroizing<String> {
+    let (store, key_file) = (escape(&it.store), escape(&it.key_file));
+    Zeroizing::new(if it.made {
+        format!("Made the store {store} and its key {key_file}.\n")
+    } else {
+        format!("The store {store} and its key {key_file} are there already.\n")
+    })
 }
 
 /// Of `add`. `key_shown`: the conversation has shown the key already.

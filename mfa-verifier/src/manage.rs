@@ -1,7 +1,8 @@
 //! What is asked for beside logging in.
 
 use mfa_protocol::message::{
-    Action, CodeStatus, DeviceStatus, Failure, FailureKind, Key, ManageRequest, Reply, Status,
+    Action, CodeStatus, DeviceStatus, Failure, FailureKind, Initialised, Key, ManageRequest, Reply,
+    Status,
 };
 use mfa_protocol::{Conversation, Secret, escape};
 
@@ -97,6 +98,7 @@ fn act(
             Ok(done(owner))
         }
         Action::Invite { lifetime } => invite(world, owner, *lifetime),
+        Action::Initialise => initialise(world).map(Reply::Initialised),
         Action::Check => check(world).map(Reply::Checked),
         Action::Explain(supposed) => {
             explain(world, owner, supposed).map(|explained| Reply::Explained(Box::new(explained)))
@@ -172,6 +174,7 @@ fn is_roots(action: &Action) -> bool {
         | Action::Unlock
         | Action::Reset
         | Action::Invite { .. }
+        | Action::Initialise
         | Action::Check
         | Action::Explain(_) => true,
         // A key that is known elsewhere, or a device that nobody has shown to work.
@@ -188,6 +191,17 @@ fn is_roots(action: &Action) -> bool {
         | Action::Remembered
         | Action::Forget { .. } => false,
     }
+}
+
+fn initialise(world: &World) -> Result<Initialised, Failure> {
+    let there = matches!(world.archive.open(), Ok(Some(_)));
+    world.store_to_enrol_in()?;
+    let store = &world.config.store;
+    Ok(Initialised {
+        store: store.path.display().to_string(),
+        key_file: store.key_file.display().to_string(),
+        made: !there,
+    })
 }
 
 fn remove(record: &mut UserRecord, label: &str) -> Result<(), Failure> {
@@ -325,6 +339,10 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         Action::Reset => ("reset", None),
         Action::Resync { label } => ("resync", Some(label)),
         Action::Invite { .. } => ("invite", None),
+        Action::Initialise => match result {
+            Ok(Reply::Initialised(Initialised { made: false, .. })) => return,
+            _ => ("init", None),
+        },
         Action::NewToken(asked) => ("new_token", Some(&asked.name)),
         Action::Forget { .. } => ("forget", None),
         Action::RevokeToken { name } => ("revoke_token", Some(name)),

@@ -13,9 +13,9 @@ use std::fmt::Debug;
 
 use mfa_protocol::message::{
     Action, Added, Algorithm, Checked, CodeStatus, DeviceKind, DeviceStatus, Explained,
-    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Key, LoginRequest, MadeToken,
-    ManageRequest, NewDevice, NewToken, Outcome, RememberedLogin, Reply, Request, Status, Supposed,
-    Terminal, Tie, ToFace, TokenStatus, Verdict,
+    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Initialised, Key, LoginRequest,
+    MadeToken, ManageRequest, NewDevice, NewToken, Outcome, RememberedLogin, Reply, Request,
+    Status, Supposed, Terminal, Tie, ToFace, TokenStatus, Verdict,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Prompt, Style};
@@ -77,7 +77,7 @@ fn requests_about_a_record_are_kept() {
         networks: vec!["::1".to_owned()],
         services: vec!["sshd".to_owned()],
     };
-    let rows: [(Action, &[u8]); 18] = [
+    let rows: [(Action, &[u8]); 19] = [
         (Action::Status, b"\x01"),
         (Action::Remove { label: label() }, b"\x02\x05phone"),
         (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
@@ -96,6 +96,7 @@ fn requests_about_a_record_are_kept() {
         (Action::Remembered, b"\x10"),
         (Action::Forget { number: Some(7) }, b"\x11\x01\x07"),
         (Action::Forget { number: None }, b"\x11\x00"),
+        (Action::Initialise, b"\x12"),
     ];
     for (action, bytes) in rows {
         let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
@@ -338,7 +339,7 @@ fn what_stands_in_for_a_code_is_kept() {
     };
     let logins = vec![login(Tie::Key), login(Tie::Source), login(Tie::Session)];
     let made = MadeToken { user: alice(), secret: "mfatok".into(), token: token.clone() };
-    let rows: [(Reply, &[u8]); 3] = [
+    let rows: [(Reply, &[u8]); 4] = [
         (
             Reply::TokenMade(Box::new(made)),
             b"\x0b\x05alice\x06mfatok\x05robot\x05\xac\x02\x01\x07::1/128\x00\x01\x06\x01\x05local",
@@ -351,6 +352,14 @@ fn what_stands_in_for_a_code_is_kept() {
             Reply::Remembered { user: alice(), logins },
             b"\x0d\x05alice\x03\x07\x04sshd\x05::/64\x00\x05\xac\x02\x00\
               \x07\x04sshd\x05::/64\x01\x05\xac\x02\x00\x07\x04sshd\x05::/64\x02\x05\xac\x02\x00",
+        ),
+        (
+            Reply::Initialised(Initialised {
+                store: "/store".to_owned(),
+                key_file: "/key".to_owned(),
+                made: true,
+            }),
+            b"\x0e\x06/store\x04/key\x01",
         ),
     ];
     for (reply, bytes) in rows {

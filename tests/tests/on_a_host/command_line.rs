@@ -1,7 +1,9 @@
 //! The answers of `mfa-setup` to scripts and administrators: texts, JSON and exit codes as interface.md
 //! has them, against the installed verifier and its store.
 
-use mfa_tests::command_line::{host, log_in, setup, setup_with};
+use std::fs;
+
+use mfa_tests::command_line::{failed, host, log_in, setup, setup_with};
 use mfa_tests::pam::Attempt;
 use mfa_tests::{Device, Running};
 use serde_json::{Value, json};
@@ -23,6 +25,35 @@ fn the_status_of_who_is_not_enrolled_is_an_answer() {
     // Nothing is made by looking.
     assert!(!host.path("/etc/pam_mfa/store.key").exists());
     assert!(!host.path("/var/lib/pam_mfa").exists());
+}
+
+#[test]
+fn the_store_is_made_by_root_once_and_what_is_there_is_never_replaced() {
+    let host = host();
+    let (store, key) = ("/var/lib/pam_mfa", "/etc/pam_mfa/store.key");
+    failed(&host.run_as("alice", &["mfa-setup", "init"]), 4, "only root can do that");
+    assert!(!host.path(key).exists() && !host.path(store).exists());
+    let made = json!({"store": store, "key_file": key, "made": true});
+    assert_eq!(setup(&host, "init --json").json(), made);
+    let log = host.log();
+    assert!(log.iter().any(|it| it.text.contains("action=init outcome=done")), "{log:?}");
+    // Nobody is enrolled by that, and a login stays what it was.
+    assert_eq!(setup(&host, "status --json --user alice").json()["enrolled"], false);
+    assert_eq!(log_in(&host, "123456"), "PAM_AUTH_ERR");
+
+    let kept = fs::read(host.path(key)).unwrap();
+    host.enrol("alice");
+    let text = setup(&host, "init").ok();
+    assert_eq!(text, format!("The store {store} and its key {key} are there already.\n"));
+    assert_eq!(fs::read(host.path(key)).unwrap(), kept);
+    assert_eq!(setup(&host, "status --json --user alice").json()["enrolled"], true);
+
+    // One without the other is another host's, or not mounted.
+    host.shell("mv /etc/pam_mfa/store.key /root/");
+    failed(&setup(&host, "init"), 3, "its sealing key /etc/pam_mfa/store.key is missing");
+    host.shell("mv /root/store.key /etc/pam_mfa/; mv /var/lib/pam_mfa /var/lib/away");
+    failed(&setup(&host, "init"), 3, "but no store");
+    assert!(!host.path(store).exists());
 }
 
 #[test]

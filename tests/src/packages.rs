@@ -1,0 +1,72 @@
+//! Packages for other distributions than the machine's, each made once.
+//! Their package managers are in every host.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::cache::{self, TemporaryDirectory};
+
+/// The package for Fedora: `PAM_MFA_RPM`, else a fresh one.
+pub fn rpm() -> &'static Path {
+    static RPM: OnceLock<Package> = OnceLock::new();
+    RPM.get_or_init(|| given("PAM_MFA_RPM").unwrap_or_else(|| rpm_with(&[]))).path()
+}
+
+/// A later release of the same.
+pub fn later_rpm() -> &'static Path {
+    static LATER: OnceLock<Package> = OnceLock::new();
+    // As little as can be of the time of packing.
+    let flags = ["--define 'dist .later'", "--define '_binary_payload w1.gzdio'"];
+    LATER.get_or_init(|| rpm_with(&flags)).path()
+}
+
+/// The package for Arch: `PAM_MFA_ARCH`, else a fresh one.
+pub fn arch() -> &'static Path {
+    static ARCH: OnceLock<Package> = OnceLock::new();
+    ARCH.get_or_init(|| {
+        given("PAM_MFA_ARCH").unwrap_or_else(|| {
+            let directory = TemporaryDirectory::new();
+            let path =
+                made(&["arch", &format!("ARCH_DIRECTORY={}/arch", directory.path().display())]);
+            Package::Made(path, directory)
+        })
+    })
+    .path()
+}
+
+#[derive(Debug)]
+enum Package {
+    Given(PathBuf),
+    Made(PathBuf, #[expect(dead_code, reason = "keeps it")] TemporaryDirectory),
+}
+
+impl Package {
+    fn path(&self) -> &Path {
+        let (Self::Given(path) | Self::Made(path, _)) = self;
+        path
+    }
+}
+
+fn given(variable: &str) -> Option<Package> {
+    std::env::var_os(variable).map(|path| Package::Given(path.into()))
+}
+
+fn rpm_with(flags: &[&str]) -> Package {
+    let directory = TemporaryDirectory::new();
+    let topdir = format!("RPM_TOPDIR={}/topdir", directory.path().display());
+    let path = made(&["rpm", &topdir, &format!("RPM_FLAGS={}", flags.join(" "))]);
+    Package::Made(path, directory)
+}
+
+/// What the last line names that `make` prints.
+fn made(arguments: &[&str]) -> PathBuf {
+    let mut make = Command::new("make");
+    make.args(["--silent", "--no-print-directory"]).args(arguments).current_dir(cache::tree());
+    // Told by the make that called cargo, and not meant for this one.
+    make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    let output = make.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{make:?}: {}: {said}", output.status);
+    String::from_utf8(output.stdout).unwrap().lines().last().unwrap().into()
+}
