@@ -13,11 +13,11 @@ pub fn rpm() -> &'static Path {
     RPM.get_or_init(|| given("PAM_MFA_RPM").unwrap_or_else(|| rpm_with(&[]))).path()
 }
 
-/// A later release of the same.
+/// A later release of the same, with `pam_mfa-selinux` beside it.
 pub fn later_rpm() -> &'static Path {
     static LATER: OnceLock<Package> = OnceLock::new();
     // As little as can be of the time of packing.
-    let flags = ["--define 'dist .later'", "--define '_binary_payload w1.gzdio'"];
+    let flags = ["--define 'dist .later'", "--define '_binary_payload w1.gzdio'", "--with selinux"];
     LATER.get_or_init(|| rpm_with(&flags)).path()
 }
 
