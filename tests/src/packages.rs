@@ -1,6 +1,7 @@
 //! Packages for other distributions than the machine's, each made once.
 //! Their package managers are in every host.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -33,6 +34,14 @@ pub fn arch() -> &'static Path {
         })
     })
     .path()
+}
+
+/// The command that begins like this and that README.md has root type, on a line of its own.
+#[track_caller]
+pub fn typed_by_root(command: &str) -> String {
+    let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
+    let mut lines = readme.lines().filter_map(|line| line.trim_start().strip_prefix("# "));
+    lines.find(|line| line.starts_with(command)).unwrap_or_else(|| panic!("{command}")).to_owned()
 }
 
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! The policy for SELinux: that it compiles, and labels what `make install` lays out. What it allows and
-//! what not, only a kernel with SELinux could say.
+//! The policy in `packaging/selinux`: that it compiles, and labels what `make install` lays out. What it
+//! allows and what not, only a kernel that has one could say.
 
 use std::fs;
 use std::process::Command;
