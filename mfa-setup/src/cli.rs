@@ -235,8 +235,8 @@ pub struct Test {
     /// The device to bring back
     #[arg(requires = "resync")]
     pub label: Option<String>,
-    /// Bring back a device whose clock is up to 12 hours off, by three codes in a row; users need
-    /// a backup code for it
+    /// Bring back a device whose clock is up to 12 hours off, or whose counter ran ahead, by three codes
+    /// in a row; users need a backup code for it
     #[arg(long, requires = "label")]
     pub resync: bool,
 }
@@ -245,7 +245,7 @@ pub struct Test {
 pub struct Invite {
     /// The user
     pub name: OsString,
-    /// How long the code is good: 30m, 24h, 7d
+    /// How long the code is good: 30m, 24h, 7d, up to 31 days
     #[arg(
         long = "for",
         value_name = "TIME",
@@ -284,6 +284,14 @@ pub struct Explain {
 }
 
 impl Command {
+    /// Whether it is about the record of whoever runs it, where `--user` names nobody else.
+    pub fn is_about_own_record(&self) -> bool {
+        !matches!(
+            self,
+            Self::Init | Self::Invite(_) | Self::Judge(_) | Self::Check | Self::Explain(_)
+        )
+    }
+
     /// Whether only root can do it. The verifier decides that again; here it spares questions.
     pub fn is_roots(&self) -> bool {
         match self {

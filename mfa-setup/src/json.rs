@@ -416,11 +416,36 @@ impl<'a> From<&'a Explained> for ExplainedAnswer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manual::{entries, under};
     use mfa_protocol::Verdict;
     use mfa_protocol::message::{DeviceKind, Tie};
+    use serde_json::Value;
+    use std::collections::BTreeSet;
 
-    fn written(answer: &impl Serialize) -> String {
-        String::from_utf8(line(answer).unwrap().to_vec()).unwrap()
+    const MANUAL: &str = include_str!("../../doc/man/mfa-setup.1");
+
+    /// The answer of `command`, whose keys are those that the manual page has.
+    fn written(command: &str, answer: &impl Serialize) -> String {
+        let written = String::from_utf8(line(answer).unwrap().to_vec()).unwrap();
+        let entries = entries(under(MANUAL, ".SH JSON"));
+        let of_command = |tag: &str| tag.split(", ").any(|name| name == command);
+        let entry = entries.iter().find(|(tag, _)| of_command(tag));
+        let (_, said) = entry.unwrap_or_else(|| panic!("{command} is not in the manual"));
+        let documented: BTreeSet<_> = said.split('"').skip(1).step_by(2).collect();
+        let value: Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(keys(&value), documented.into_iter().map(str::to_owned).collect(), "{command}");
+        written
+    }
+
+    fn keys(value: &Value) -> BTreeSet<String> {
+        match value {
+            Value::Object(object) => {
+                let below = object.values().flat_map(keys);
+                object.keys().cloned().chain(below).collect()
+            }
+            Value::Array(items) => items.iter().flat_map(keys).collect(),
+            _ => BTreeSet::new(),
+        }
     }
 
     #[test]
@@ -445,7 +470,7 @@ mod tests {
             locked_until: Some(0),
         };
         assert_eq!(
-            written(&StatusAnswer::from(&status)),
+            written("status", &StatusAnswer::from(&status)),
             "{\"user\":\"alice\",\"uid\":1000,\"enrolled\":true,\"devices\":[{\"id\":1,\
              \"label\":\"phone\",\"kind\":\"totp\",\"default\":true,\
              \"added\":\"2026-11-22T02:31:28Z\",\"last_used\":null,\"last_from\":null,\
@@ -468,7 +493,7 @@ mod tests {
             codes_shown: false,
         };
         assert_eq!(
-            written(&AddedAnswer::from(&added)),
+            written("add", &AddedAnswer::from(&added)),
             "{\"user\":\"alice\",\"uid\":1000,\"device\":{\"id\":2,\"label\":\"to\\nken\",\
              \"kind\":\"hotp\"},\"secret\":\"JBSW\",\"uri\":\"otpauth://hotp/x\",\
              \"backup_codes\":[\"aaaa-bbbb\"]}\n"
@@ -488,12 +513,12 @@ mod tests {
         };
         let made = MadeToken { user: "alice".into(), secret: "mfatok-a".into(), token };
         assert_eq!(
-            written(&MadeTokenAnswer::from(&made)),
+            written("token new", &MadeTokenAnswer::from(&made)),
             "{\"user\":\"alice\",\"token\":\"mfatok-a\",\"name\":\"backup\",\
              \"expires\":\"2026-11-22T02:31:28Z\",\"from\":[\"10.0.0.0/8\"],\"services\":[]}\n"
         );
         assert_eq!(
-            written(&TokensAnswer::new("alice", &[made.token])),
+            written("token list", &TokensAnswer::new("alice", &[made.token])),
             "{\"user\":\"alice\",\"tokens\":[{\"name\":\"backup\",\
              \"made\":\"1970-01-01T00:00:00Z\",\"expires\":\"2026-11-22T02:31:28Z\",\
              \"from\":[\"10.0.0.0/8\"],\"services\":[],\
@@ -513,7 +538,7 @@ mod tests {
             last_used: None,
         };
         assert_eq!(
-            written(&RememberedAnswer::new("alice", &[login])),
+            written("remembered", &RememberedAnswer::new("alice", &[login])),
             "{\"user\":\"alice\",\"remembered\":[{\"number\":3,\"service\":\"sshd\",\
              \"from\":\"192.0.2.7\",\"by\":\"key\",\"since\":\"1970-01-01T00:00:00Z\",\
              \"until\":\"1970-01-01T00:01:00Z\",\"last_used\":null}]}\n"
@@ -526,19 +551,90 @@ mod tests {
     fn the_small_answers() {
         let outcome = Outcome { verdict: Verdict::Denied, user: None, factor: None, label: None };
         assert_eq!(
-            written(&OutcomeAnswer::new("nobody", &outcome)),
+            written("judge", &OutcomeAnswer::new("nobody", &outcome)),
             "{\"user\":\"nobody\",\"outcome\":\"denied\",\"factor\":null,\"label\":null}\n"
         );
-        assert_eq!(written(&DoneAnswer::new("alice")), "{\"user\":\"alice\",\"done\":true}\n");
+        assert_eq!(
+            written("reset", &DoneAnswer::new("alice")),
+            "{\"user\":\"alice\",\"done\":true}\n"
+        );
         let codes = [CodeStatus { number: 1, used_at: Some(0), used_from: Some("local".into()) }];
         assert_eq!(
-            written(&CodesAnswer::new("alice", &codes)),
+            written("codes", &CodesAnswer::new("alice", &codes)),
             "{\"user\":\"alice\",\"codes\":[{\"number\":1,\"used_at\":\"1970-01-01T00:00:00Z\",\
              \"used_from\":\"local\"}]}\n"
         );
         assert_eq!(
-            written(&NewCodesAnswer::new("alice", &["aaaa".into()])),
+            written("codes new", &NewCodesAnswer::new("alice", &["aaaa".into()])),
             "{\"user\":\"alice\",\"backup_codes\":[\"aaaa\"]}\n"
+        );
+    }
+
+    #[test]
+    fn what_root_alone_asks_for() {
+        let key = Key {
+            user: "alice".into(),
+            label: "phone".into(),
+            secret: "JBSW".into(),
+            uri: "otpauth://totp/x".into(),
+        };
+        assert_eq!(
+            written("show-key", &KeyAnswer::from(&key)),
+            "{\"user\":\"alice\",\"label\":\"phone\",\"secret\":\"JBSW\",\
+             \"uri\":\"otpauth://totp/x\"}\n"
+        );
+        assert_eq!(
+            written("invite", &InvitedAnswer::new("alice", &"aaaa".into(), 0)),
+            "{\"user\":\"alice\",\"code\":\"aaaa\",\"expires\":\"1970-01-01T00:00:00Z\"}\n"
+        );
+        let it = Initialised { store: "/s".into(), key_file: "/k".into(), made: true };
+        assert_eq!(
+            written("init", &InitialisedAnswer::from(&it)),
+            "{\"store\":\"/s\",\"key_file\":\"/k\",\"made\":true}\n"
+        );
+        let warnings = vec!["odd".to_owned()];
+        let checked = Checked { path: "/p".into(), exists: true, rules: 2, warnings };
+        assert_eq!(
+            written("check", &CheckedAnswer::from(&checked)),
+            "{\"path\":\"/p\",\"exists\":true,\"rules\":2,\"warnings\":[\"odd\"]}\n"
+        );
+    }
+
+    #[test]
+    fn an_explanation_has_the_rule_that_holds_and_those_before_it() {
+        let rule = |number, mismatch: Option<&str>| ExplainedRule {
+            number,
+            name: None,
+            line: 7,
+            mismatch: mismatch.map(str::to_owned),
+        };
+        let it = Explained {
+            user: "alice".into(),
+            uid: 1000,
+            enrolled: Some(true),
+            service: "sshd".into(),
+            source: "192.0.2.7".into(),
+            console: false,
+            at: 0,
+            local: None,
+            rules: vec![rule(1, Some("from")), rule(2, None)],
+            rules_left_out: 0,
+            requirement: "challenge".into(),
+            reason: None,
+            notice: None,
+            prompt: Some("Code: ".into()),
+            methods: vec!["totp".into()],
+            outside: false,
+            remember: 60,
+        };
+        assert_eq!(
+            written("explain", &ExplainedAnswer::from(&it)),
+            "{\"user\":\"alice\",\"uid\":1000,\"enrolled\":true,\"service\":\"sshd\",\
+             \"source\":\"192.0.2.7\",\"console\":false,\"at\":\"1970-01-01T00:00:00Z\",\
+             \"local\":null,\"rule\":{\"number\":2,\"name\":null,\"line\":7},\
+             \"passed_over\":[{\"number\":1,\"name\":null,\"line\":7,\"mismatch\":\"from\"}],\
+             \"requirement\":\"challenge\",\"reason\":null,\"notice\":null,\
+             \"prompt\":\"Code: \",\"methods\":[\"totp\"],\"outside\":false,\"remember\":60}\n"
         );
     }
 }

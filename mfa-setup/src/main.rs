@@ -10,12 +10,19 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+#[cfg(test)]
+mod completions;
+#[cfg(test)]
+mod documented;
 mod drawing;
 mod enrol;
 mod input;
 mod json;
 mod judgement;
 mod manage;
+#[cfg(test)]
+#[path = "../../tests/src/manual.rs"]
+mod manual;
 mod page;
 mod picture;
 mod policy;

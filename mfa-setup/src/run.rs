@@ -7,8 +7,7 @@ use mfa_protocol::message::Action;
 
 /// Does what `cli` says and returns the exit code.
 pub fn run(cli: &Cli) -> Result<u8, Problem> {
-    let roots = cli.command.as_ref().is_some_and(Command::is_roots);
-    let mut session = Session::begin(&cli.global, roots)?;
+    let mut session = Session::begin(&cli.global, cli.command.as_ref())?;
     match &cli.command {
         None => session.guide(),
         Some(Command::Add(add)) => session.add_device(add),

@@ -17,7 +17,7 @@ use nix::unistd::{User, geteuid};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::cli::Global;
+use crate::cli::{Command, Global};
 use crate::json;
 use crate::private_file::PrivateFile;
 use crate::problem::{Problem, say_hint};
@@ -31,8 +31,8 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// `roots`: the command is root's alone.
-    pub fn begin(global: &'a Global, roots: bool) -> Result<Self, Problem> {
+    /// `command`: none is the guided enrolment.
+    pub fn begin(global: &'a Global, command: Option<&Command>) -> Result<Self, Problem> {
         // The verifier runs in /, where a relative path means something else.
         let absolute = |path: &PathBuf| std::path::absolute(path);
         let resolve = |path: &Option<PathBuf>| path.as_ref().map(absolute).transpose();
@@ -44,7 +44,7 @@ impl<'a> Session<'a> {
             socket: global.socket.clone(),
         };
         let root = geteuid().is_root();
-        if roots && !root {
+        if command.is_some_and(Command::is_roots) && !root {
             return Err(Problem::not_permitted("only root can do that", "run this as root"));
         }
         if let (false, Some(user)) = (root, &global.user)
@@ -56,7 +56,8 @@ impl<'a> Session<'a> {
             ));
         }
         let sudo = std::env::var_os("SUDO_USER").is_some_and(|user| user != "root");
-        if root && sudo && global.user.is_none() {
+        let own = global.user.is_none() && command.is_none_or(Command::is_about_own_record);
+        if root && sudo && own {
             say_hint("this is root's own enrolment; use --user NAME for another user");
         }
         Ok(Self { global, verifier, terminal: TerminalConversation::open(global.yes) })

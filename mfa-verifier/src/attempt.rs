@@ -2,12 +2,13 @@
 
 use std::mem;
 
-use crate::decision::{Decision, Given, NOT_ASCII, Nobody};
+use crate::decision::{Decision, Given, Nobody};
 use crate::factor::Typed;
 use crate::factor::codes::{self, CodesError};
 use crate::factor::tokens;
 use crate::judge::{Accepted, Attempt, Code, GivenToken, Judgement, Refusal, judge};
 use crate::policy::{LENT, Situation};
+use crate::reason::Reason;
 use crate::record::{BackupCodes, Device, UserRecord};
 use crate::store::{self, Change, Decoy, Owner, Store, StoreError};
 use crate::world::World;
@@ -113,9 +114,9 @@ pub(crate) fn answered(
     purpose: Purpose,
 ) -> Result<Decision, AttemptError> {
     let code = match typed {
-        Typed::Empty => return Ok(Decision::NoCode("empty")),
-        Typed::NotAscii => return Ok(Decision::NoCode(NOT_ASCII)),
-        Typed::Misshapen => return Ok(Decision::NoCode("misshapen")),
+        Typed::Empty => return Ok(Decision::NoCode(Reason::Empty)),
+        Typed::NotAscii => return Ok(Decision::NoCode(Reason::NotAscii)),
+        Typed::Misshapen => return Ok(Decision::NoCode(Reason::Misshapen)),
         Typed::OneTimeCode(code) => Code::OneTime(code),
         // Slow, so it is done before the lock is taken.
         Typed::BackupCode(plain) => hash(&plain, &subject.record)?,

@@ -25,6 +25,7 @@ use crate::factor::{Method, Typed};
 use crate::lockout::Barred;
 use crate::mail::{Address, Letter, MailError, Occasion, Posted};
 use crate::policy::Situation;
+use crate::reason::Reason;
 use crate::record::{Device, UserRecord};
 use crate::store::{Store, StoreError};
 use crate::ways::{Way, Ways};
@@ -185,13 +186,13 @@ impl Challenge<'_> {
     fn say_not_sent(&self, device: Option<&Device>, why: Withheld) {
         let (reason, until) = match why {
             Withheld::Source(Barred::Until(until)) | Withheld::Mail(NotSent::Barred(until)) => {
-                ("locked", Some(until))
+                (Reason::Locked, Some(until))
             }
-            Withheld::Source(Barred::Disabled) => ("too_many_failures", None),
-            Withheld::Mail(NotSent::TooMany(until)) => ("too_many_mails", Some(until)),
+            Withheld::Source(Barred::Disabled) => (Reason::TooManyFailures, None),
+            Withheld::Mail(NotSent::TooMany(until)) => (Reason::TooManyMails, Some(until)),
         };
         let line = self.line(device).value("outcome", Some("refused"));
-        let line = line.value("reason", Some(reason));
+        let line = line.value("reason", Some(reason.word()));
         let line = match until {
             Some(until) => line.value("not_before", Some(&timestamp(until))),
             None => line,

@@ -9,12 +9,10 @@ use crate::factor::tokens::OutOfScope;
 use crate::judge::{Accepted, Code, Refusal};
 use crate::lockout::Barred;
 use crate::policy::{Denial, Exemption, Ruling};
+use crate::reason::Reason;
 use crate::recall::Recalled;
 use crate::record::{Alteration, UserRecord};
 use crate::store::Owner;
-
-/// Why [`Decision::NoCode`] where the answer has characters that no code has.
-pub(crate) const NOT_ASCII: &str = "not_ascii";
 
 /// How a login was decided.
 #[derive(Debug)]
@@ -27,7 +25,7 @@ pub(crate) enum Decision {
     NotEnrolled(Failure),
     Refused { given: Given, refusal: Refusal },
     Nobody { given: Given, nobody: Nobody },
-    NoCode(&'static str),
+    NoCode(Reason),
     NoAnswer,
     Unavailable(String),
 }
@@ -77,41 +75,41 @@ impl Decision {
         }
     }
 
-    pub(crate) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Granted { .. } => "accepted",
-            Self::Remembered(_) => "remembered",
-            Self::Enrolled { .. } => "enrolled",
-            Self::NotEnrolled(_) => "enrolment_failed",
-            Self::Exempt(Exemption::ModeOff) => "mode_off",
-            Self::Exempt(Exemption::Service) => "service_not_asked",
-            Self::Exempt(Exemption::Trusted) => "trusted",
-            Self::Exempt(Exemption::NotRequiredYet { .. }) => "not_required_yet",
-            Self::Exempt(Exemption::ReAuthentication) => "reauthentication",
+            Self::Granted { .. } => Reason::Accepted,
+            Self::Remembered(_) => Reason::Remembered,
+            Self::Enrolled { .. } => Reason::Enrolled,
+            Self::NotEnrolled(_) => Reason::EnrolmentFailed,
+            Self::Exempt(Exemption::ModeOff) => Reason::ModeOff,
+            Self::Exempt(Exemption::Service) => Reason::Service,
+            Self::Exempt(Exemption::Trusted) => Reason::Trusted,
+            Self::Exempt(Exemption::NotRequiredYet { .. }) => Reason::NotRequiredYet,
+            Self::Exempt(Exemption::ReAuthentication) => Reason::ReAuthentication,
             Self::Exempt(Exemption::NotEnrolled)
-            | Self::Nobody { nobody: Nobody::NotEnrolled, .. } => "not_enrolled",
+            | Self::Nobody { nobody: Nobody::NotEnrolled, .. } => Reason::NotEnrolled,
             Self::Denied(Denial::UnknownUser) | Self::Nobody { nobody: Nobody::Unknown, .. } => {
-                "unknown_user"
+                Reason::UnknownUser
             }
-            Self::Denied(Denial::NoFirstFactor) => "no_first_factor",
+            Self::Denied(Denial::NoFirstFactor) => Reason::NoFirstFactor,
             Self::Refused { refusal, .. } => match refusal {
-                Refusal::Wrong => "wrong_code",
-                Refusal::Misshapen => "misshapen",
-                Refusal::NotSent => "not_sent",
-                Refusal::NewAddress => "new_address",
-                Refusal::Used { .. } => "already_used",
-                Refusal::UsedAhead { .. } => "used_ahead",
-                Refusal::Barred(Barred::Until(_)) => "locked",
-                Refusal::Barred(Barred::Disabled) => "too_many_failures",
-                Refusal::AnotherBatch => "replaced_batch",
-                Refusal::NotAccepted => "method",
-                Refusal::OutOfScope { why: OutOfScope::Expired, .. } => "token_expired",
-                Refusal::OutOfScope { why: OutOfScope::Source, .. } => "token_source",
-                Refusal::OutOfScope { why: OutOfScope::Service, .. } => "token_service",
+                Refusal::Wrong => Reason::WrongCode,
+                Refusal::Misshapen => Reason::Misshapen,
+                Refusal::NotSent => Reason::NotSent,
+                Refusal::NewAddress => Reason::NewAddress,
+                Refusal::Used { .. } => Reason::AlreadyUsed,
+                Refusal::UsedAhead { .. } => Reason::UsedAhead,
+                Refusal::Barred(Barred::Until(_)) => Reason::Locked,
+                Refusal::Barred(Barred::Disabled) => Reason::TooManyFailures,
+                Refusal::AnotherBatch => Reason::ReplacedBatch,
+                Refusal::NotAccepted => Reason::Method,
+                Refusal::OutOfScope { why: OutOfScope::Expired, .. } => Reason::TokenExpired,
+                Refusal::OutOfScope { why: OutOfScope::Source, .. } => Reason::TokenSource,
+                Refusal::OutOfScope { why: OutOfScope::Service, .. } => Reason::TokenService,
             },
-            Self::NoCode(reason) => reason,
-            Self::NoAnswer => "no_answer",
-            Self::Unavailable(_) => "unavailable",
+            Self::NoCode(reason) => *reason,
+            Self::NoAnswer => Reason::NoAnswer,
+            Self::Unavailable(_) => Reason::Unavailable,
         }
     }
 
@@ -154,7 +152,7 @@ pub(crate) fn write_down(
     if let Some(label) = decision.label() {
         line = line.quoted("device", label);
     }
-    line = line.value("reason", Some(reason(decision, ruling)));
+    line = line.value("reason", Some(reason(decision, ruling).word()));
     match decision {
         Decision::Refused { refusal: Refusal::Barred(Barred::Until(until)), .. } => {
             line = line.value("not_before", Some(&timestamp(*until)));
@@ -194,12 +192,12 @@ pub(crate) fn write_down(
     log.write(severity, &line.finish());
 }
 
-fn reason<'a>(decision: &'a Decision, ruling: Option<&Ruling>) -> &'a str {
+fn reason(decision: &Decision, ruling: Option<&Ruling>) -> Reason {
     match decision {
         Decision::Refused { refusal: Refusal::NotAccepted, .. }
             if ruling.is_some_and(|ruling| ruling.outside) =>
         {
-            "outside"
+            Reason::Outside
         }
         decision => decision.reason(),
     }

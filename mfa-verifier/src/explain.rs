@@ -96,7 +96,7 @@ pub(crate) fn explain(
         rules,
         rules_left_out,
         requirement: name.to_owned(),
-        reason: reason.map(|decision| decision.reason().to_owned()),
+        reason: reason.map(|decision| decision.reason().word().to_owned()),
         notice,
         prompt: asks.then(|| prompt(&shown, &request).text),
         methods: methods.names().into_iter().map(str::to_owned).collect(),

@@ -32,12 +32,16 @@ pub mod lockout;
 pub mod login;
 pub mod mail;
 pub mod manage;
+#[cfg(test)]
+#[path = "../../tests/src/manual.rs"]
+mod manual;
 mod newcomer;
 mod notices;
 pub mod pam_services;
 pub mod places;
 pub mod policy;
 pub mod process;
+mod reason;
 pub mod reauth;
 mod recall;
 pub mod record;

@@ -10,6 +10,7 @@ use crate::decision::{Decision, write_down};
 use crate::factor::Typed;
 use crate::newcomer::Newcomer;
 use crate::policy::{self, Requirement, Situation};
+use crate::reason::Reason;
 use crate::recall::{self, Offer, recall};
 use crate::record::{Device, UserRecord};
 use crate::situation::{SituationError, situation};
@@ -153,7 +154,7 @@ impl Login<'_> {
         let Self { world, situation, .. } = *self;
         let challenge = Challenge { world, store, subject, situation };
         let decision = match challenge.ask(prompt(world, self.request), conversation)? {
-            Answer::RepeatsPassword => Decision::NoCode("repeats_password"),
+            Answer::RepeatsPassword => Decision::NoCode(Reason::RepeatsPassword),
             Answer::Text(text) => self.judge(store, subject, &text)?,
         };
         Ok((decision, true))

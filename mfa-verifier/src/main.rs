@@ -2,6 +2,10 @@
 //! each connection of a user.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+#[path = "../../tests/src/manual.rs"]
+mod manual;
+
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -182,28 +186,93 @@ enum Arguments {
     Listen { users: PathBuf, config: Option<PathBuf> },
 }
 
+/// What is shown, and nothing else done.
+const HELP: [&str; 2] = ["--help", "-h"];
+const VERSION: [&str; 2] = ["--version", "-V"];
+/// What names a path.
+const PATHS: [&str; 3] = ["--config", "--listen", "--listen-users"];
+
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
-    let (mut config, mut root, mut users) = (None, None, None);
+    let mut paths = [const { None }; PATHS.len()];
     while let Some(argument) = arguments.next() {
-        let place = match argument.to_str() {
-            Some("--help" | "-h") => return Ok(Arguments::Help),
-            Some("--version" | "-V") => return Ok(Arguments::Version),
-            Some("--config") => &mut config,
-            Some("--listen") => &mut root,
-            Some("--listen-users") => &mut users,
-            _ => {
-                let shown = mfa_protocol::escape::escape(&argument.to_string_lossy());
-                return Err(format!("unknown argument \"{shown}\""));
-            }
+        let is_one_of = |names: &[&str]| names.iter().any(|name| argument == *name);
+        if is_one_of(&HELP) {
+            return Ok(Arguments::Help);
+        }
+        if is_one_of(&VERSION) {
+            return Ok(Arguments::Version);
+        }
+        let named = PATHS.iter().zip(&mut paths).find(|(name, _)| argument == **name);
+        let Some((_, place)) = named else {
+            let shown = mfa_protocol::escape::escape(&argument.to_string_lossy());
+            return Err(format!("unknown argument \"{shown}\""));
         };
         let path = arguments.next().map(PathBuf::from).filter(|path| path.is_absolute());
         *place = Some(
             path.ok_or_else(|| format!("{} needs an absolute path", argument.to_string_lossy()))?,
         );
     }
+    let [config, root, users] = paths;
     Ok(match (root, users) {
         (Some(root), users) => Arguments::Stay { root, users, config },
         (None, Some(users)) => Arguments::Listen { users, config },
         (None, None) => Arguments::Serve { config },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manual::{insets, tags, under};
+    use std::collections::BTreeSet;
+
+    const MANUAL: &str = include_str!("../../doc/man/mfa-verifier.8");
+
+    fn parsed(line: &str) -> Result<Arguments, String> {
+        parse(line.split_whitespace().skip(1).map(OsString::from))
+    }
+
+    #[test]
+    fn the_manual_has_every_option_and_no_other() {
+        let tags = tags(under(MANUAL, ".SH OPTIONS"));
+        let options = tags.iter().map(|tag| tag.split(' ').next().unwrap());
+        let known = [&HELP[..], &VERSION, &PATHS].concat();
+        assert_eq!(options.collect::<BTreeSet<_>>(), known.into_iter().collect());
+    }
+
+    #[test]
+    fn each_path_has_its_own_place_and_is_shown_in_the_usage() {
+        assert!(matches!(parsed("mfa-verifier"), Ok(Arguments::Serve { config: None })));
+        let Ok(Arguments::Serve { config: Some(config) }) = parsed("mfa-verifier --config /c")
+        else {
+            panic!()
+        };
+        assert_eq!(config, Path::new("/c"));
+        let all = "mfa-verifier --listen-users /u --config /c --listen /r";
+        let Ok(Arguments::Stay { root, users: Some(users), config: Some(config) }) = parsed(all)
+        else {
+            panic!()
+        };
+        assert_eq!([root, users, config], ["/r", "/u", "/c"].map(PathBuf::from));
+        let Ok(Arguments::Listen { users, config: None }) =
+            parsed("mfa-verifier --listen-users /u")
+        else {
+            panic!()
+        };
+        assert_eq!(users, Path::new("/u"));
+        for option in PATHS {
+            assert!(USAGE.contains(&format!("{option} ")), "{option}");
+            for line in [format!("mfa-verifier {option}"), format!("mfa-verifier {option} c")] {
+                assert!(parsed(&line).is_err_and(|error| error.contains("absolute")), "{line}");
+            }
+        }
+        assert!(parsed("mfa-verifier --listens /r").is_err());
+    }
+
+    #[test]
+    fn what_the_manual_has_typed_without_systemd_is_understood() {
+        let [typed] = &insets(under(MANUAL, ".SH UNITS"))[..] else { panic!() };
+        assert!(matches!(parsed(typed), Ok(Arguments::Stay { users: Some(_), .. })));
+        assert!(include_str!("../../README.md").contains(&format!("\n\n    {typed}\n")));
+    }
 }

@@ -11,6 +11,7 @@ use crate::decision::Decision;
 use crate::enrol;
 use crate::notices;
 use crate::policy::Situation;
+use crate::reason::Reason;
 use crate::record::UserRecord;
 use crate::self_service::authorise_newcomer;
 use crate::situation::is_vouched_for;
@@ -57,7 +58,7 @@ impl Newcomer<'_> {
         );
         let question = Prompt::yes_no("Enrol an authenticator app now? [y/N] ");
         if !conversation.ask(&question)?.is_yes() {
-            return Ok(Some(Decision::NoCode("declined")));
+            return Ok(Some(Decision::NoCode(Reason::Declined)));
         }
         Ok(Some(self.lead(world, situation, conversation)))
     }

@@ -10,12 +10,13 @@ use crate::attempt::{Purpose, Subject, answered};
 use crate::audit::timestamp;
 use crate::challenge::Challenge;
 use crate::config::{Allow, EnrolAtLogin, Reauth};
-use crate::decision::{Decision, NOT_ASCII, write_down};
+use crate::decision::{Decision, write_down};
 use crate::factor::{Typed, codes};
 use crate::failure::{failure, not_enrolled, of_codes, of_conversation, of_situation, of_store};
 use crate::judge::{Accepted, Refusal};
 use crate::lockout::Barred;
 use crate::policy;
+use crate::reason::Reason;
 use crate::record::{Alteration, Altered, Invitation, UserRecord};
 use crate::situation::situation;
 use crate::source::Source;
@@ -365,7 +366,7 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
             "the backup codes were replaced meanwhile",
             "nothing was changed; use one of the new ones",
         )),
-        Decision::NoCode(NOT_ASCII) => Err(refused(
+        Decision::NoCode(Reason::NotAscii) => Err(refused(
             "codes are of 0-9, a-z, spaces and dashes; this answer has other characters",
             "nothing was changed; switch the keyboard to plain (half-width) digits",
         )),

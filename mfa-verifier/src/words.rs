@@ -5,9 +5,10 @@ use mfa_protocol::{Conversation, Prompt, Style};
 
 use crate::alterations::tell;
 use crate::config::RequiredFrom;
-use crate::decision::{Decision, NOT_ASCII};
+use crate::decision::Decision;
 use crate::judge::{Accepted, Refusal};
 use crate::policy::Exemption;
+use crate::reason::Reason;
 use crate::record::{Alteration, UserRecord};
 use crate::world::World;
 
@@ -70,7 +71,7 @@ pub(crate) fn advise(world: &World, decision: &Decision, conversation: &mut dyn 
         Decision::Refused { refusal: Refusal::UsedAhead { .. }, .. } => {
             conversation.tell(Style::Error, USED_AHEAD);
         }
-        Decision::NoCode(NOT_ASCII) => conversation.tell(Style::Error, OTHER_CHARACTERS),
+        Decision::NoCode(Reason::NotAscii) => conversation.tell(Style::Error, OTHER_CHARACTERS),
         // Nobody reads what a script is told.
         Decision::Granted { accepted: Accepted::Token { .. }, .. } => {}
         Decision::Granted { codes_left, .. }

@@ -7,6 +7,11 @@ use std::path::Path;
 
 use mfa_verifier::config::{Config, Mode};
 
+#[path = "../../tests/src/manual.rs"]
+mod manual;
+
+use manual::{insets, plain, under};
+
 const SHIPPED: &str = include_str!("../../config/config.toml");
 const README: &str = include_str!("../../README.md");
 const MANUAL: &str = include_str!("../../doc/man/pam_mfa.toml.5");
@@ -93,12 +98,9 @@ fn every_key_of_a_rule_is_shown() {
 
 /// The manual page's keys and defaults, as TOML.
 fn manual() -> String {
-    let keys = MANUAL.split(".SH KEYS\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
-    let line = |line: &str| {
-        let key = line.strip_prefix(".B ").or(line.strip_prefix(".SS "));
-        key.map(|key| key.replace("\\(dq", "\"") + "\n")
-    };
-    keys.lines().filter_map(line).collect()
+    let keys = under(MANUAL, ".SH KEYS").lines();
+    let keys = keys.filter(|line| line.starts_with(".B ") || line.starts_with(".SS "));
+    keys.map(|line| plain(line) + "\n").collect()
 }
 
 #[test]
@@ -107,11 +109,7 @@ fn the_manual_shows_the_policies_of_the_readme() {
     let fenced = policies.split("```toml\n").skip(1);
     let shown: Vec<_> = fenced.map(|block| block.split("```").next().unwrap()).collect();
     assert!(shown.len() > 4, "{shown:?}");
-    let examples = MANUAL.split(".SH EXAMPLES\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
-    let inset = examples.split(".nf\n.RS\n").skip(1);
-    let inset = inset.map(|block| block.split(".RE\n").next().unwrap());
-    let typed: Vec<_> =
-        inset.map(|block| block.replace("\\(dq", "\"").replace("\\-", "-")).collect();
+    let typed = insets(under(MANUAL, ".SH EXAMPLES"));
     assert_eq!(typed, shown);
     for policy in typed {
         parse(&policy).unwrap();
@@ -128,7 +126,7 @@ fn the_manual_has_every_key_with_its_default() {
         let keys = shown[&section].as_table().unwrap().keys();
         assert_eq!(keys.cloned().collect::<BTreeSet<_>>(), keys_of(&format!("[{section}]\n")));
     }
-    let rules = MANUAL.split(".SH RULES\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+    let rules = under(MANUAL, ".SH RULES");
     for key in keys_of("[[rule]]\n") {
         let named = |line: &str| {
             let mut words = line.split(' ');
@@ -263,8 +261,7 @@ fn says(text: &str, (low, high): (i64, i64)) -> bool {
 
 /// What the manual page has about a key.
 fn entry(section: &str, key: &str) -> &'static str {
-    let section = MANUAL.split(&format!("\n.SS [{section}]\n")).nth(1).unwrap();
-    let section = section.split("\n.S").next().unwrap();
+    let section = under(MANUAL, &format!(".SS [{section}]"));
     let entry = section.split(&format!("\n.B {key} = ")).nth(1).unwrap();
     entry.split("\n.TP\n").next().unwrap()
 }

@@ -12,6 +12,29 @@ const MAX_PROMPT: usize = 512;
 /// Digits of a code where `digits=` does not say how many: what nearly every app shows.
 const DIGITS: usize = 6;
 
+type Flag = fn(&mut Arguments);
+type Value = fn(&mut Arguments, &[u8]) -> Result<(), Problem>;
+
+/// What is said by a name alone.
+const FLAGS: [(&str, Flag); 6] = [
+    ("nullok", |line| line.nullok = true),
+    ("try_first_pass", |line| line.try_first_pass = true),
+    ("forward_pass", |line| line.forward_pass = true),
+    ("echo", |line| line.echo = true),
+    ("echo_verification_code", |line| line.echo = true),
+    ("debug", |line| line.debug = true),
+];
+
+/// What is said with a value.
+const VALUES: [(&str, Value); 6] = [
+    ("config", |line, value| path(value).map(|path| line.verifier.config = Some(path))),
+    ("verifier", |line, value| path(value).map(|path| line.verifier.program = Some(path))),
+    ("socket", |line, value| path(value).map(|path| line.verifier.socket = Some(path))),
+    ("prompt", |line, value| prompt(value).map(|prompt| line.prompt = Some(prompt))),
+    ("authtok_prompt", |line, value| prompt(value).map(|prompt| line.prompt = Some(prompt))),
+    ("digits", |line, value| digits(value).map(|digits| line.digits = Some(digits))),
+];
+
 /// What the line in `pam.d` asks for.
 #[derive(Debug, Default)]
 pub struct Arguments {
@@ -100,20 +123,16 @@ impl Arguments {
 
     fn read(&mut self, argument: &[u8]) -> Result<(), Problem> {
         match split(argument) {
-            (b"config", Some(value)) => self.verifier.config = Some(path(value)?),
-            (b"verifier", Some(value)) => self.verifier.program = Some(path(value)?),
-            (b"socket", Some(value)) => self.verifier.socket = Some(path(value)?),
-            (b"prompt" | b"authtok_prompt", Some(value)) => self.prompt = Some(prompt(value)?),
-            (b"nullok", None) => self.nullok = true,
-            (b"try_first_pass", None) => self.try_first_pass = true,
-            (b"echo" | b"echo_verification_code", None) => self.echo = true,
-            (b"debug", None) => self.debug = true,
-            (b"forward_pass", None) => self.forward_pass = true,
-            (b"digits", Some(value)) => self.digits = Some(digits(value)?),
-            _ => return Err(Problem::Unknown),
+            (name, None) => find(&FLAGS, name)?(self),
+            (name, Some(value)) => find(&VALUES, name)?(self, value)?,
         }
         Ok(())
     }
+}
+
+fn find<T: Copy>(known: &[(&str, T)], name: &[u8]) -> Result<T, Problem> {
+    let found = known.iter().find(|(known, _)| known.as_bytes() == name);
+    found.map(|(_, set)| *set).ok_or(Problem::Unknown)
 }
 
 /// `name=value`, or a name alone.
@@ -146,8 +165,87 @@ fn digits(value: &[u8]) -> Result<usize, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manual::{insets, plain, tags, under};
+    use std::collections::BTreeSet;
     use std::ffi::CString;
     use std::path::Path;
+
+    const MANUAL: &str = include_str!("../../doc/man/pam_mfa.8");
+    const README: &str = include_str!("../../README.md");
+
+    /// Every argument, that with a value up to the `=`.
+    fn known() -> BTreeSet<String> {
+        let values = VALUES.iter().map(|(name, _)| format!("{name}="));
+        FLAGS.iter().map(|(name, _)| (*name).to_owned()).chain(values).collect()
+    }
+
+    /// Without the value's name.
+    fn name(shown: &str) -> String {
+        let end = shown.find('=').map_or(shown.len(), |sign| sign + 1);
+        shown[..end].to_owned()
+    }
+
+    #[test]
+    fn manual_and_readme_have_every_argument_and_no_other() {
+        let manual: Vec<_> =
+            tags(under(MANUAL, ".SH ARGUMENTS")).iter().map(|tag| name(tag)).collect();
+        assert_eq!(manual.len(), known().len(), "{manual:?}");
+        assert_eq!(BTreeSet::from_iter(manual), known());
+        let table = README.split("\n### Arguments of the module\n").nth(1).unwrap();
+        let rows =
+            table.split("\n#").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+        let readme =
+            rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+        assert_eq!(readme.map(name).collect::<BTreeSet<_>>(), known());
+    }
+
+    #[test]
+    fn what_is_shown_in_short_is_every_argument_by_its_first_name() {
+        let aliases = ["authtok_prompt=", "echo_verification_code"];
+        let mut short = known();
+        short.retain(|name| !aliases.contains(&name.as_str()));
+        let words = |text: &str| -> BTreeSet<String> {
+            let words = text.split(['[', ']', ' ', '\n']).filter(|word| !word.is_empty());
+            words.skip_while(|word| *word != "pam_mfa.so").skip(1).map(name).collect()
+        };
+        let synopsis: Vec<_> = under(MANUAL, ".SH SYNOPSIS").lines().map(plain).collect();
+        // A line that ends in \c goes on with the next.
+        assert_eq!(words(&synopsis.join(" ").replace("= ", "=")), short);
+        let readme = README.split("\n    auth required pam_mfa.so [").nth(1).unwrap();
+        let readme = readme.split("\n\n").next().unwrap();
+        assert_eq!(words(&format!("pam_mfa.so {readme}")), short);
+        let hint = Refused { argument: String::new(), problem: Problem::Unknown }.hint();
+        let hint = hint.strip_prefix("known are ").unwrap().split(';').next().unwrap();
+        assert_eq!(words(&format!("pam_mfa.so {hint}")), short);
+    }
+
+    #[test]
+    fn the_manual_shows_stacks_that_are_shipped() {
+        let shipped = [
+            include_str!("../../config/pam.d/sshd"),
+            include_str!("../../config/pam.d/sshd-key"),
+            include_str!("../../config/pam.d/sshd-forward-pass"),
+        ];
+        let auth = |line: &&str| line.starts_with("auth ") || line.contains("common-auth");
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
+        let shipped = shipped.map(|file| {
+            file.lines().filter(|line| !line.starts_with('#')).filter(auth).map(words).collect()
+        });
+        let stacks = [under(MANUAL, ".SH STACKS"), under(MANUAL, ".SH ONE QUESTION FOR BOTH")];
+        assert_eq!(stacks.map(insets).concat(), shipped.map(|lines: String| lines));
+    }
+
+    #[test]
+    fn the_ways_out_in_the_manual_are_those_of_the_readme() {
+        let readme =
+            README.split("\n## Locked out?\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        let typed: Vec<_> = readme
+            .split("```sh\n")
+            .skip(1)
+            .map(|block| block.split("```").next().unwrap())
+            .collect();
+        assert_eq!(insets(under(MANUAL, ".SH LOCKED OUT")), typed);
+    }
 
     fn parse(line: &[&str]) -> Result<Arguments, Refused> {
         let owned: Vec<_> = line.iter().map(|argument| CString::new(*argument).unwrap()).collect();

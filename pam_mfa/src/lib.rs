@@ -15,6 +15,9 @@ mod conversation;
 mod ffi;
 mod first_factor;
 mod forward_pass;
+#[cfg(test)]
+#[path = "../../tests/src/manual.rs"]
+mod manual;
 mod outcome;
 mod panics;
 mod split;

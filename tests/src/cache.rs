@@ -1,14 +1,15 @@
-//! What is made once and kept outside the tree: the containers' root file system, the installed
-//! release build, directories for one run.
+//! What is made once and kept outside the tree: the containers' root file systems, the installed
+//! release build, the Debian package, directories for one run.
 //!
 //! All of it lies on a real disk under `/var/cache`, below directories that root alone can write: the
 //! module and the verifier refuse anything else, and `tmpfs` forgets what `fsync` is for.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::kill;
@@ -22,10 +23,18 @@ pub fn tree() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")
 }
 
-/// The root file system of all containers: `tests/rootfs` says where, and makes it if need be.
-pub fn rootfs() -> &'static Path {
-    static ROOTFS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    made(ROOTFS.get_or_init(|| said_by(Command::new(tree().join("tests/rootfs")))))
+/// The containers' root file system, of the machine's own release of Debian or another: `tests/rootfs`
+/// says where, and makes it if need be.
+pub fn rootfs(release: Option<&'static str>) -> PathBuf {
+    static ROOTS: Mutex<BTreeMap<Option<&str>, Result<PathBuf, String>>> =
+        Mutex::new(BTreeMap::new());
+    let mut roots = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = roots.entry(release).or_insert_with(|| {
+        let mut script = Command::new(tree().join("tests/rootfs"));
+        script.args(release);
+        said_by(script)
+    });
+    made(root).to_owned()
 }
 
 /// What `make install` laid out: where `tests/run` put it, else a fresh one.
@@ -35,15 +44,42 @@ pub fn stage() -> &'static Path {
         if let Some(stage) = std::env::var_os("PAM_MFA_STAGE") {
             return Ok(stage.into());
         }
-        fs::create_dir_all(CACHE).unwrap();
-        let lock = File::create(Path::new(CACHE).join("stage.lock")).unwrap();
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
-        let mut make = Command::new("make");
-        make.args(["--silent", "--no-print-directory", "stage"]).current_dir(tree());
-        // Told by the make that called cargo, and not meant for this one.
-        make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
-        said_by(make)
+        made_by("stage")
     }))
+}
+
+/// The Debian package: where `tests/run` put it, else a fresh one.
+pub fn deb() -> &'static Path {
+    static DEB: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    made(DEB.get_or_init(|| {
+        if let Some(deb) = std::env::var_os("PAM_MFA_DEB") {
+            return Ok(deb.into());
+        }
+        made_by("deb")
+    }))
+}
+
+/// What a target of the Makefile says that it has made. One at a time.
+fn made_by(target: &str) -> Result<PathBuf, String> {
+    fs::create_dir_all(CACHE).unwrap();
+    let lock = File::create(Path::new(CACHE).join("stage.lock")).unwrap();
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
+    said_by(make(&[target]))
+}
+
+/// `make` in the source tree, as a person calls it. What cargo and another make tell the programs that
+/// they start is left out: build scripts that look at it would run anew, and half the build with them.
+pub fn make(arguments: &[&str]) -> Command {
+    let mut make = Command::new("make");
+    make.args(["--silent", "--no-print-directory"]).args(arguments).current_dir(tree()).env_clear();
+    let kept =
+        ["PATH", "HOME", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+    for name in kept {
+        if let Some(value) = std::env::var_os(name) {
+            make.env(name, value);
+        }
+    }
+    make
 }
 
 /// One of this package's programs, beside the one that runs.

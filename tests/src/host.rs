@@ -59,6 +59,7 @@ pub struct Host {
     binds: Vec<(PathBuf, PathBuf)>,
     disks: Vec<PathBuf>,
     sshd: Option<String>,
+    release: Option<&'static str>,
     bare: bool,
     booted: bool,
     clock: bool,
@@ -139,6 +140,14 @@ impl Host {
         self
     }
 
+    /// A Debian of this release in place of the machine's: `bookworm`, `trixie`, `bullseye`. What is
+    /// built on the machine need not run there, so it is [`Self::bare`].
+    #[must_use]
+    pub fn release(mut self, release: &'static str) -> Self {
+        self.release = Some(release);
+        self.bare()
+    }
+
     /// Nothing of `pam_mfa` is installed yet.
     #[must_use]
     pub fn bare(mut self) -> Self {
@@ -190,7 +199,7 @@ impl Host {
         let log = directory.path().join("log");
         let stage = (!self.bare).then(|| cache::stage().to_owned());
         let layout = Layout {
-            lower: stage.into_iter().chain([cache::rootfs().to_owned()]).collect(),
+            lower: stage.into_iter().chain([cache::rootfs(self.release)]).collect(),
             directory: directory.path().to_owned(),
             log: log.clone(),
             binds,

@@ -8,12 +8,14 @@
 //! `make test` prepares all that they need. A test that misses something fails; none is skipped.
 #![forbid(unsafe_code)]
 
+pub mod apparmor;
 pub mod booted;
 pub mod cache;
 pub mod clock;
 pub mod codes;
 pub mod command_line;
 pub mod container;
+pub mod debian;
 pub mod denied;
 pub mod directory;
 pub mod disk;
@@ -23,12 +25,14 @@ pub mod life;
 pub mod listener;
 pub mod log;
 pub mod mail;
+pub mod manual;
 pub mod mode;
 pub mod packages;
 pub mod pam;
 pub mod peer;
 pub mod person;
 pub mod pty;
+pub mod readme;
 pub mod requests;
 pub mod resident;
 pub mod root_face;

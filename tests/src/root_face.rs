@@ -73,6 +73,12 @@ impl Door {
 impl RootFace {
     /// Asks for `user`'s login, and waits for the prompt.
     pub fn log_in(self, user: &str, rhost: &str) -> Option<AtPrompt> {
+        self.log_in_by(PROTOCOL_VERSION, user, rhost)
+    }
+
+    /// The same by another version of the protocol, which has this request in the same bytes
+    /// (`mfa-verifier/tests/kept_frames.rs`).
+    pub fn log_in_by(self, version: u16, user: &str, rhost: &str) -> Option<AtPrompt> {
         let request = LoginRequest {
             user: user.as_bytes().to_vec(),
             service: "sshd".to_owned(),
@@ -81,7 +87,7 @@ impl RootFace {
             ..LoginRequest::default()
         };
         let request = encode(&Request::Login(Box::new(request))).unwrap();
-        let version = PROTOCOL_VERSION.to_le_bytes();
+        let version = version.to_le_bytes();
         frame::transmit(&self.0, &[&version, &request[..]].concat(), FACE_BOUND).ok()?;
         let asked = hear(&self.0, FACE_BOUND)?;
         matches!(asked, ToFace::Ask(_)).then_some(AtPrompt(self.0))

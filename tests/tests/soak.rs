@@ -49,7 +49,7 @@ fn held(resident: &Resident) -> Held {
 
 #[test]
 fn fifty_sessions_lose_nothing_while_the_resident_is_killed_every_few_seconds() {
-    let time = Duration::from_secs(number("SOAK_SECONDS", 60));
+    let time = Duration::from_secs(number("SOAK_SECONDS", 35));
     let users: Vec<String> = (0..SESSIONS).map(|number| format!("user{number}")).collect();
     let host = host(&users);
     let tokens = enrol(&host, &users);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mfa_tests::host::{PAM_CLIENT, as_user};
 use mfa_tests::pam::{Attempt, Call, Function, Plan, Report, exact};
-use mfa_tests::{Device, Host, Output, Running, log};
+use mfa_tests::{Device, Host, Output, Running, cache, log};
 
 const SOCKET: &str = "/run/pam_mfa/user.sock";
 const SOCKET_UNIT: &str = "mfa-verifier-user.socket";
@@ -171,10 +171,37 @@ fn systemd_has_nothing_to_say_against_the_units() {
     let verify = ["systemd-analyze", "verify", "--man=no"];
     let verified = host.run(&[&verify[..], &services, &sockets].concat());
     assert_eq!((verified.code, verified.stderr.as_str()), (Some(0), ""));
-    for service in services {
-        let security = ["systemd-analyze", "security", "--no-pager", "--threshold=30", service];
-        let security = host.run(&security).ok();
-        println!("{}", security.trim().lines().last().unwrap());
+}
+
+/// README.md's sentence about the units' exposure: the name of each, and its figure.
+fn figures_of_the_readme() -> Vec<(String, f32)> {
+    let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
+    let mut sentence = readme.split("`systemd-analyze security` gives").nth(1).unwrap();
+    sentence = sentence.split("\n\n").next().unwrap();
+    let (mut names, mut figures) = (Vec::new(), Vec::new());
+    for word in sentence.split_whitespace() {
+        let word = word.trim_end_matches(['.', ',', ':']);
+        if let Some(name) = word.strip_prefix('`').and_then(|name| name.strip_suffix(".service`")) {
+            names.push(name.to_owned());
+        } else if let Ok(figure) = word.parse() {
+            figures.extend(names.drain(..).map(|name| (name, figure)));
+        }
+    }
+    figures
+}
+
+#[test]
+fn the_units_are_exposed_as_little_as_the_readme_says() {
+    let host = host();
+    let figures = figures_of_the_readme();
+    assert_eq!(figures.len(), 3, "{figures:?}");
+    for (name, figure) in figures {
+        let unit = if name.ends_with('@') { format!("{name}0.service") } else { name };
+        let said = host.run(&["systemd-analyze", "security", "--no-pager", &unit]).ok();
+        let last = said.trim().lines().last().unwrap();
+        let measured: f32 = last.split(&[':', ' ']).find_map(|word| word.parse().ok()).unwrap();
+        assert!((measured - figure).abs() < 0.05, "{last}, and not {figure}");
+        assert!(measured <= 2.5, "{last}");
     }
 }
 

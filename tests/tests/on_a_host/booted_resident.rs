@@ -118,6 +118,7 @@ fn one_that_no_longer_looks_is_ended_by_systemd() {
     host.run(&["kill", "-STOP", &pid]).ok();
     log_in(&host, &token.code());
     until("another one runs", || ![&pid, "0"].contains(&property(&host, "MainPID").as_str()));
+    host.wait_for_log("mfa-verifier.service: Watchdog timeout");
     log_in(&host, &token.code());
     assert!(property(&host, "NRestarts").parse::<u32>().unwrap() > 0);
 }
@@ -134,4 +135,22 @@ fn it_ends_when_it_is_told_to_and_comes_back_with_the_next_request() {
     assert!(!host.path(ROOT_SOCKET).exists());
     log_in(&host, &token.code());
     assert_eq!(property(&host, "ActiveState"), "inactive");
+}
+
+#[test]
+fn one_that_cannot_start_keeps_nobody_out_and_is_tried_again() {
+    let host = host()
+        .file(
+            "/etc/systemd/system/mfa-verifier.service.d/broken.conf",
+            "[Service]\nExecStart=\nExecStart=/bin/false\nRestartSec=100ms\n",
+        )
+        .start();
+    let mut token = host.enrol_with("alice", &["hotp"]).device;
+    // More often than systemd by itself would try, and its socket would let it.
+    until("it was tried", || property(&host, "NRestarts").parse::<u32>().unwrap() > 20);
+    log_in(&host, &token.code());
+    assert_eq!(host.run(&["systemctl", "is-active", "mfa-verifier.socket"]).stdout, "active\n");
+    host.shell("rm -r /etc/systemd/system/mfa-verifier.service.d; systemctl daemon-reload");
+    until("it runs", || property(&host, "SubState") == "running");
+    log_in(&host, &token.code());
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use mfa_tests::cache::{TemporaryDirectory, stage};
+use mfa_tests::cache::{self, TemporaryDirectory, stage};
 use mfa_tests::{Host, Running};
 
 fn module(host: &Running) -> String {
@@ -21,7 +21,13 @@ fn files_have_the_owners_and_modes_that_they_must_have() {
         ("/usr/libexec/pam_mfa/mfa-reauth", 0o755),
         ("/usr/libexec/pam_mfa/mfa-mail", 0o755),
         ("/usr/libexec/pam_mfa", 0o755),
+        ("/usr/share/man/man1/mfa-setup.1", 0o644),
         ("/usr/share/man/man5/pam_mfa.toml.5", 0o644),
+        ("/usr/share/man/man8/mfa-verifier.8", 0o644),
+        ("/usr/share/man/man8/pam_mfa.8", 0o644),
+        ("/usr/share/bash-completion/completions/mfa-setup", 0o644),
+        ("/usr/share/zsh/vendor-completions/_mfa-setup", 0o644),
+        ("/usr/share/fish/vendor_completions.d/mfa-setup.fish", 0o644),
         ("/etc/pam.d/mfa-setup", 0o644),
         ("/usr/lib/systemd/system/mfa-verifier-user.socket", 0o644),
         ("/usr/lib/systemd/system/mfa-verifier-user@.service", 0o644),
@@ -78,6 +84,26 @@ fn the_module_is_small() {
     assert!(size <= 600 * 1024, "{size} bytes");
 }
 
+/// So that two builds of a commit have the same bytes (`packaging/reproducible` compares them), and nobody
+/// learns from a package whose home it was built in.
+#[test]
+fn no_program_tells_where_it_was_built() {
+    let home = std::env::var("HOME").unwrap();
+    let programs = ["mfa-verifier", "mfa-reauth", "mfa-mail"];
+    let mut files: Vec<_> =
+        programs.iter().map(|name| stage().join("usr/libexec/pam_mfa").join(name)).collect();
+    files.extend([stage().join("usr/bin/mfa-setup"), module_file()]);
+    for file in files {
+        let program = fs::read(&file).unwrap();
+        let says = |text: &str| program.windows(text.len()).any(|part| part == text.as_bytes());
+        let crates = format!("{home}/.");
+        for place in [crates.as_str(), cache::tree().to_str().unwrap()] {
+            assert!(!says(place), "{place} is in {}", file.display());
+        }
+        assert!(says("/cargo/registry/"), "{}: the search finds nothing", file.display());
+    }
+}
+
 #[test]
 fn a_policy_that_is_there_stays() {
     let host = Host::new().config("[policy]\nmode = \"required\"\n").start();
@@ -85,9 +111,8 @@ fn a_policy_that_is_there_stays() {
     let directory = TemporaryDirectory::new();
     let root = directory.path().display().to_string();
     let make = |target: &str| {
-        let mut make = Command::new("make");
-        make.args(["--silent", target, &format!("DESTDIR={root}")]).env_remove("MAKEFLAGS");
-        assert!(make.current_dir(mfa_tests::cache::tree()).status().unwrap().success());
+        let mut make = cache::make(&[target, &format!("DESTDIR={root}")]);
+        assert!(make.status().unwrap().success());
     };
     make("install");
     let policy = directory.path().join("etc/pam_mfa/config.toml");

@@ -3,16 +3,23 @@
 //! All of it is one program, so that the tests keep the processors busy to the end. What must have the
 //! machine for itself is in `undisturbed`.
 
+mod apparmor;
 mod arch_package;
+mod booted_functions;
 mod booted_host;
 mod booted_resident;
 mod booted_self_service;
+mod booted_upgrades;
 mod codes_by_mail;
 mod command_line;
 mod command_line_errors;
 mod command_line_files;
+mod common_auth;
 mod crashes;
 mod damage;
+mod debian_orders;
+mod debian_package;
+mod debian_scripts;
 mod demo;
 mod durability;
 mod enrolment;
@@ -30,6 +37,7 @@ mod lockout;
 mod login_at_a_terminal;
 mod login_over_ssh;
 mod mail;
+mod manual_pages;
 mod names_and_text;
 mod nobodys_child;
 mod other_distributions;

@@ -14,11 +14,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mfa_tests::readme::{blocks, quoted, roots_lines, section, typed_by_root};
 use mfa_tests::ssh::Ended;
 use mfa_tests::traced::VERIFIER;
-use mfa_tests::{Device, Host, Output, Person, Running, cache};
-
-const README: &str = include_str!("../../../README.md");
+use mfa_tests::{Device, Host, Person, Running, cache, readme};
 
 /// The directory of README.md in the container.
 const HERE: &str = "/root/pam_mfa";
@@ -29,7 +28,7 @@ const CODE: &str = "Verification code: ";
 #[test]
 fn install_gives_a_second_factor_over_ssh_and_changes_nothing_before() {
     let mut host = fresh();
-    let install = blocks("## Install", "sh");
+    let install = blocks("### From source", "sh");
     let [build, ask_over_ssh] = install.as_slice() else { panic!("{install:?}") };
     type_build(&host, build);
     host.follow_the_mode(VERIFIER);
@@ -55,10 +54,10 @@ fn install_gives_a_second_factor_over_ssh_and_changes_nothing_before() {
 #[test]
 fn with_the_users_socket_users_enrol_themselves() {
     let host = debian().booted().start();
-    type_build(&host, &blocks("## Install", "sh")[0]);
+    type_build(&host, &blocks("### From source", "sh")[0]);
     let alice = Person::new(&host, "alice", "rabbit hole");
     assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(3));
-    let install = blocks("## Install", "console");
+    let install = blocks("### From source", "console");
     let enable = install.iter().find(|block| block.contains("systemctl enable")).unwrap();
     type_all(&host, &roots_lines(enable));
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -120,7 +119,7 @@ fn with_the_users_socket_users_enrol_themselves() {
     // And away again: nothing of it is left.
     let uninstall = roots_lines(&blocks("## Uninstall", "console")[0]);
     type_all(&host, &uninstall);
-    type_all(&host, blocks("## Uninstall", "sh")[0].lines().last().unwrap());
+    type_all(&host, blocks("## Uninstall", "sh")[1].lines().last().unwrap());
     let left = host.shell("ls /usr/lib/systemd/system /etc/pam.d /etc/systemd/system/*.wants");
     assert!(!left.contains("mfa"), "{left}");
 }
@@ -234,7 +233,7 @@ fn where_the_module_or_the_verifier_cannot_be_run_pam_does_without() {
 
 #[test]
 fn uninstalled_everybody_logs_in_as_before() {
-    let uninstall = &blocks("## Uninstall", "sh")[0];
+    let uninstall = &blocks("## Uninstall", "sh")[1];
     let host = installed();
     type_all(&host, &typed_by_root("### Key and code instead"));
     type_all(&host, uninstall);
@@ -288,7 +287,7 @@ fn fresh() -> Running {
 /// The same with the whole of "Install" behind it, but that nobody has enrolled.
 fn installed() -> Running {
     let mut host = fresh();
-    let install = blocks("## Install", "sh");
+    let install = blocks("### From source", "sh");
     type_build(&host, &install[0]);
     host.follow_the_mode(VERIFIER);
     type_all(&host, &install[1]);
@@ -306,6 +305,10 @@ fn built() -> PathBuf {
     built
 }
 
+fn type_all(host: &Running, block: &str) {
+    readme::type_all(host, HERE, block);
+}
+
 /// The block that builds and installs. What asks the network is compared instead of typed.
 fn type_build(host: &Running, block: &str) {
     let lines: Vec<&str> = block.lines().collect();
@@ -318,80 +321,11 @@ fn type_build(host: &Running, block: &str) {
     }
 }
 
-/// Types a block of commands, one a line, each of which must succeed.
-fn type_all(host: &Running, block: &str) {
-    for line in block.lines() {
-        let restarts = listening(host);
-        let typed = format!("cd {HERE} && {line}");
-        let Output { code, stdout, stderr } = host.run(&["bash", "-c", &typed]);
-        assert_eq!(code, Some(0), "{line}\n{stdout}{stderr}");
-        if line == "service ssh reload" {
-            // It does not wait for sshd, as a person at a keyboard does without knowing.
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while listening(host) == restarts {
-                assert!(Instant::now() < deadline, "sshd does not come back");
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
-    }
-}
-
-/// How often sshd has begun to listen.
-fn listening(host: &Running) -> usize {
-    host.logged("Server listening on :: port 22").len()
-}
-
-/// Blocks of a language in a section, subsections with it.
-fn blocks(heading: &str, language: &str) -> Vec<String> {
-    let section = section(heading);
-    let begin = format!("\n```{language}\n");
-    let blocks = section.split(begin.as_str()).skip(1);
-    blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
-}
-
-/// The text from a heading to the next one that is no deeper, without comments.
-fn section(heading: &str) -> String {
-    let depth = |line: &str| line.len() - line.trim_start_matches('#').len();
-    let (mut section, mut in_block, mut in_comment) = (String::new(), false, false);
-    for line in README.lines().skip_while(|line| *line != heading) {
-        in_block ^= line.starts_with("```");
-        in_comment |= line == "<!--";
-        let is_heading = line.starts_with('#') && !in_block && !in_comment;
-        if is_heading && !section.is_empty() && depth(line) <= depth(heading) {
-            break;
-        }
-        if !in_comment {
-            section += line;
-            section += "\n";
-        }
-        in_comment &= line != "-->";
-    }
-    assert!(!section.is_empty(), "README.md has no {heading:?}");
-    section
-}
-
-/// The command within the text that begins like this.
-fn quoted(command: &str) -> String {
-    let (_, rest) = README.split_once(&format!("`{command}")).expect(command);
-    format!("{command}{}", rest.split('`').next().unwrap())
-}
-
-/// What root types in the terminal blocks of a section.
-fn typed_by_root(heading: &str) -> String {
-    roots_lines(&blocks(heading, "console").join("\n"))
-}
-
-fn roots_lines(block: &str) -> String {
-    let lines: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix("# ")).collect();
-    assert!(!lines.is_empty(), "{block}");
-    lines.join("\n")
-}
-
 /// Alice's enrolment, as "Install" has it typed and "Enrol" shows it: her app, and the first of her
 /// backup codes.
 fn enrol(host: &Running) -> (Device, String) {
     let command = "mfa-setup --user alice";
-    assert!(section("## Install").contains(&format!("\n# {command}\n")));
+    assert!(section("### From source").contains(&format!("\n# {command}\n")));
     let mut tty = host.pty(&command.split(' ').collect::<Vec<_>>());
     tty.expect("A name for the device [phone]: ");
     tty.send_line("");

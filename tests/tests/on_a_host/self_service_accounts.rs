@@ -359,6 +359,10 @@ fn without_a_verifier_for_users_the_person_learns_what_is_missing() {
     let hint = "this is root's own enrolment; use --user NAME for another user";
     assert!(said.stderr.contains(hint), "{said:?}");
     assert!(said.ok().contains("root (uid 0)"));
+    // This is about nobody's record.
+    let said = alice.run(&["sudo", "-n", "mfa-setup", "check"]);
+    assert!(!said.stderr.contains(hint), "{said:?}");
+    said.ok();
 }
 
 #[test]
