@@ -1,6 +1,7 @@
 //! Packages for other distributions than the machine's, each made once.
 //! Their package managers are in every host.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -10,15 +11,13 @@ use crate::cache::{self, TemporaryDirectory};
 /// The package for Fedora: `PAM_MFA_RPM`, else a fresh one.
 pub fn rpm() -> &'static Path {
     static RPM: OnceLock<Package> = OnceLock::new();
-    RPM.get_or_init(|| given("PAM_MFA_RPM").unwrap_or_else(|| rpm_with(&[]))).path()
+    RPM.get_or_init(|| given("PAM_MFA_RPM").unwrap_or_else(|| rpm_with(""))).path()
 }
 
-/// A later release of the same.
+/// A later release of the same, with `pam_mfa-selinux` beside it.
 pub fn later_rpm() -> &'static Path {
     static LATER: OnceLock<Package> = OnceLock::new();
-    // As little as can be of the time of packing.
-    let flags = ["--define 'dist .later'", "--define '_binary_payload w1.gzdio'"];
-    LATER.get_or_init(|| rpm_with(&flags)).path()
+    LATER.get_or_init(|| rpm_with("--define 'dist .later' --with selinux")).path()
 }
 
 /// The package for Arch: `PAM_MFA_ARCH`, else a fresh one.
@@ -33,6 +32,14 @@ pub fn arch() -> &'static Path {
         })
     })
     .path()
+}
+
+/// The command that begins like this and that README.md has root type, on a line of its own.
+#[track_caller]
+pub fn typed_by_root(command: &str) -> String {
+    let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
+    let mut lines = readme.lines().filter_map(|line| line.trim_start().strip_prefix("# "));
+    lines.find(|line| line.starts_with(command)).unwrap_or_else(|| panic!("{command}")).to_owned()
 }
 
 #[derive(Debug)]
@@ -52,10 +59,12 @@ fn given(variable: &str) -> Option<Package> {
     std::env::var_os(variable).map(|path| Package::Given(path.into()))
 }
 
-fn rpm_with(flags: &[&str]) -> Package {
+fn rpm_with(flags: &str) -> Package {
     let directory = TemporaryDirectory::new();
     let topdir = format!("RPM_TOPDIR={}/topdir", directory.path().display());
-    let path = made(&["rpm", &topdir, &format!("RPM_FLAGS={}", flags.join(" "))]);
+    // How small a package is matters to nobody here.
+    let flags = format!("RPM_FLAGS={flags} --define '_binary_payload w1.gzdio'");
+    let path = made(&["rpm", &topdir, &flags]);
     Package::Made(path, directory)
 }
 

@@ -19,6 +19,13 @@ const PACKAGE: &str = "/root/pam.pkg.tar.zst";
 const PACMAN_CONF: &str =
     "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\n";
 
+/// As openssh of Arch brings it.
+const SSHD: &str = "#%PAM-1.0\n\
+                    auth      include   system-remote-login\n\
+                    account   include   system-remote-login\n\
+                    password  include   system-remote-login\n\
+                    session   include   system-remote-login\n";
+
 /// A short `system-auth`, which ends at a wrong password as Arch's does.
 const SYSTEM_AUTH: &str = "auth requisite pam_unix.so nodelay\naccount required pam_unix.so\n";
 
@@ -45,7 +52,8 @@ fn it_lays_out_what_make_install_does() {
         let packaged = match file.split_once("/security/") {
             Some((_, module)) => format!("/usr/lib/security/{module}"),
             None if file.starts_with("/usr/share/man/") => format!("{file}.gz"),
-            None => file.to_owned(),
+            // Debian's zsh looks elsewhere for what packages bring.
+            None => file.replace("/zsh/vendor-completions/", "/zsh/site-functions/"),
         };
         assert!(listed.contains(&packaged), "{packaged} is not in {listed:#?}");
         let metadata = fs::metadata(root.path().join(&packaged[1..])).unwrap();
@@ -88,7 +96,7 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     install(&host);
     let key = fs::metadata(host.path("/etc/pam_mfa/store.key")).unwrap();
     assert_eq!((key.mode() & 0o7777, key.uid()), (0o600, 0));
-    use_example(&host);
+    use_module(&host);
     let mut token = host.enrol_with("alice", &["hotp"]).device;
     assert_eq!(log_in(&host, &token.code()).code(), "PAM_SUCCESS");
     assert_eq!(by_password(&host).code(), "PAM_AUTH_ERR");
@@ -105,6 +113,7 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     assert_eq!(log_in(&host, &token.code()).code(), "PAM_SUCCESS");
     let hint = said.lines().find_map(|line| line.strip_prefix("hint: ")).expect("a hint");
     host.shell(&hint.split(',').next().unwrap().replace("FILE", "/etc/pam.d/sshd"));
+    assert_eq!(host.read("/etc/pam.d/sshd"), SSHD);
     remove(&host).ok();
     assert_eq!(by_password(&host).code(), "PAM_SUCCESS");
     let left = host
@@ -113,9 +122,11 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
 
     // Who was enrolled is.
     install(&host);
-    use_example(&host);
+    use_module(&host);
     assert_eq!(log_in(&host, &token.code()).code(), "PAM_SUCCESS");
     assert_eq!(by_password(&host).code(), "PAM_AUTH_ERR");
+    host.shell(&packages::typed_by_root("sed -i '/^[^#].*pam_mfa\\.so/d' /etc/pam.d/sshd"));
+    remove(&host).ok();
 }
 
 fn pacman(root: &str, arguments: &[&str]) -> String {
@@ -143,10 +154,12 @@ fn inside(host: &Running, arguments: &[&str]) -> Output {
     host.run(&[&pacman[..], arguments].concat())
 }
 
-/// The example for sshd, as the package brought it.
-fn use_example(host: &Running) {
-    let example = host.read("/usr/share/doc/pam_mfa/examples/pam.d/sshd");
-    host.write("/etc/pam.d/sshd", example.replace(" pam_mfa.so", &format!(" {MODULE}")));
+/// Types what README.md says for sshd.
+fn use_module(host: &Running) {
+    host.write("/etc/pam.d/sshd", SSHD);
+    host.shell(&packages::typed_by_root("sed -i '/^auth *include *system-remote-login"));
+    let stack = host.read("/etc/pam.d/sshd");
+    host.write("/etc/pam.d/sshd", stack.replace(" pam_mfa.so", &format!(" {MODULE}")));
 }
 
 fn log_in(host: &Running, code: &str) -> Report {

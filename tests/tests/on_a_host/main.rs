@@ -62,5 +62,6 @@ mod self_service;
 mod self_service_accounts;
 mod self_service_interrupted;
 mod self_service_refused;
+mod selinux_policy;
 mod tokens;
 mod users_listener;
