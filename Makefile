@@ -40,6 +40,12 @@ PAM_STACKS    ?= config/pam.d
 
 CARGO         ?= cargo
 # Nothing in the programs tells where they were built, so two builds of a commit have the same bytes.
+# So it takes no flags from the environment, as rpmbuild, makepkg and dpkg-buildpackage have them for C; those
+# of the command line, `make RUSTFLAGS=...`, it does.
+FLAGS         := CFLAGS CPPFLAGS CXXFLAGS FCFLAGS FFLAGS LDFLAGS OBJCFLAGS OBJCXXFLAGS ASFLAGS
+ifeq ($(origin RUSTFLAGS),environment)
+RUSTFLAGS     :=
+endif
 REMAPPED      := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/pam_mfa
 TARGET        := $(or $(CARGO_TARGET_DIR),target)/release
 CACHE         := /var/cache/pam_mfa-tests
@@ -77,7 +83,7 @@ IN_PROFILE := $(IN_UNITS) -e 's|@LIBEXEC@|$(LIBEXECDIR)/pam_mfa|g' -e 's|@REAUTH
 all: build
 
 build: $(TARGET)/THIRD-PARTY
-	RUSTFLAGS='$(strip $(RUSTFLAGS) $(REMAPPED))' $(CARGO) build --release --locked $(CRATES:%=-p %)
+	env $(FLAGS:%=-u %) RUSTFLAGS='$(strip $(RUSTFLAGS) $(REMAPPED))' $(CARGO) build --release --locked $(CRATES:%=-p %)
 	@echo '$(PATHS)' > $(TARGET)/pam_mfa.paths
 
 # The licences of what is linked in, which packages have to bring along.

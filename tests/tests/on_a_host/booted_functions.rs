@@ -190,10 +190,10 @@ const WITH_A_QUEUE: &str = "groupadd --system queue; useradd --system --gid queu
      chmod 755 /usr/local/lib/mail/sendmail";
 
 #[test]
-fn a_mail_program_gets_into_a_queue_of_its_own_where_a_drop_in_of_the_readme_lets_it() {
-    let host = host().start();
+fn a_mail_program_gets_into_a_queue_of_its_own_where_drop_ins_of_the_readme_let_it() {
+    let host = host().pam_example("mfa-setup", "mfa-setup").start();
     host.shell(WITH_A_QUEUE);
-    host.enrol("alice");
+    let mut token = host.enrol_with("alice", &["hotp"]).device;
     write_policy(&host, "", "sendmail = \"/usr/local/lib/mail/sendmail\"\n");
     let queued = || host.shell("find /var/spool/queue -type f").lines().count();
     let add = || {
@@ -204,12 +204,26 @@ fn a_mail_program_gets_into_a_queue_of_its_own_where_a_drop_in_of_the_readme_let
     };
     add().expect("without privileges of its own, under systemd");
     assert_eq!(queued(), 0);
-    host.write("/etc/systemd/system/mfa-verifier.service.d/mail.conf", drop_in_of_the_readme());
+    let drop_in = |unit: &str, lines: &str| {
+        host.write(format!("/etc/systemd/system/{unit}.d/mail.conf"), lines);
+    };
+    drop_in("mfa-verifier.service", &drop_in_of_the_readme());
+    drop_in("mfa-verifier-user@.service", "[Service]\nReadWritePaths=/var/spool/queue\n");
     host.shell("systemctl daemon-reload; systemctl restart mfa-verifier.service");
     let mut tty = add();
     tty.expect("Enter alone to have another one sent.");
     tty.send_line("");
     until("it is queued", || queued() == 1);
+
+    let alice = Person::new(&host, "alice", "rabbit hole");
+    let mut tty = alice.setup_with_password(&["add", "email"]);
+    tty.expect(OWN_CODE);
+    tty.send_line(&token.code());
+    tty.expect("E-mail address: ");
+    tty.send_line(ADDRESS);
+    tty.expect("Enter alone to have another one sent.");
+    tty.send_line("");
+    until("it is queued", || queued() == 2);
 }
 
 /// What README.md says to write where the mail program has a queue.

@@ -7,6 +7,7 @@ use std::process::Command;
 use mfa_tests::cache;
 use mfa_tests::debian::{PACKAGE, Packages, bare, debian, dpkg, install, settle};
 use mfa_tests::pam::Attempt;
+use mfa_tests::readme::{self, typed_by_root};
 
 #[test]
 fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhere_else() {
@@ -26,7 +27,11 @@ fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhe
     terminal.expect(own);
     terminal.send_line("");
     assert_eq!(terminal.end().0, Some(0), "{}", terminal.text());
-    assert!(terminal.text().contains("question only (KbdInteractiveAuthentication)"));
+    assert!(
+        terminal
+            .text()
+            .contains("by its KbdInteractiveAuthentication sshd can ask one question only")
+    );
     // An upgrade tells it to those alone whom it is about, and asks nobody.
     let configured = || {
         let argv = ["/var/lib/dpkg/info/libpam-mfa.postinst", "configure", "0.0.9"];
@@ -36,19 +41,23 @@ fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhe
         warnings.map(str::to_owned).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(configured(), "");
-    host.shell("pam-auth-update --enable mfa");
+    // Enabled in the dialog, which names the same setting.
+    let mut dialog = host.pty(&["env", "DEBIAN_FRONTEND=readline", "pam-auth-update"]);
+    dialog.expect("1. Second factor after the password (sshd: KbdInteractiveAuthentication yes)");
+    dialog.expect("PAM profiles to enable: ");
+    dialog.send_line("1 2 3");
+    assert_eq!(dialog.end().0, Some(0), "{}", dialog.text());
+    assert!(host.read("/etc/pam.d/common-auth").contains("pam_mfa.so"));
     let shipped =
         host.read("/usr/share/doc/libpam-mfa/examples/sshd_config.d/pam_mfa-password.conf");
     for (settings, said) in [
-        ("", "(KbdInteractiveAuthentication)"),
+        ("", "KbdInteractiveAuthentication"),
         (shipped.as_str(), ""),
-        ("KbdInteractiveAuthentication yes\n", ""),
         (
             "KbdInteractiveAuthentication yes\nAuthenticationMethods publickey,password\n",
-            "(AuthenticationMethods)",
+            "AuthenticationMethods",
         ),
         ("AuthenticationMethods publickey\n", ""),
-        ("AuthenticationMethods password publickey,password\n", "(AuthenticationMethods)"),
         ("PasswordAuthentication no\n", ""),
         ("UsePAM no\n", ""),
         ("Nonsense yes\n", "cannot be read"),
@@ -97,11 +106,19 @@ fn with_systemd_sockets_outlive_an_upgrade_and_nothing_outlives_a_removal() {
     let before = invocations();
 
     dpkg(&host, &["-i", &newer]).ok();
-    assert_eq!(invocations(), before);
+    assert_eq!(invocations(), before, "both are as they were");
     assert_ne!(value("MainPID", "mfa-verifier.service"), resident);
     assert_eq!(is("is-active", "mfa-verifier.service"), "active\n");
     log_in();
 
+    // The users' other socket, which stays as well, and goes as well.
+    readme::type_all(&host, "/root", &typed_by_root("### The users' socket"));
+    install(&host);
+    for (unit, active) in
+        [("mfa-verifier-users.service", "inactive\n"), ("mfa-verifier-user.socket", "active\n")]
+    {
+        assert_eq!(is("is-active", unit), active, "{unit}");
+    }
     dpkg(&host, &["-r", "libpam-mfa"]).ok();
     let without = Attempt::new("sudo", "alice").answer("rabbit hole").run(&host);
     assert_eq!(without.code(), "PAM_SUCCESS");
