@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use crate::cache::{self, TemporaryDirectory};
@@ -70,10 +70,7 @@ fn rpm_with(flags: &str) -> Package {
 
 /// What the last line names that `make` prints.
 fn made(arguments: &[&str]) -> PathBuf {
-    let mut make = Command::new("make");
-    make.args(["--silent", "--no-print-directory"]).args(arguments).current_dir(cache::tree());
-    // Told by the make that called cargo, and not meant for this one.
-    make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    let mut make = cache::make(arguments);
     let output = make.stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{make:?}: {}: {said}", output.status);

@@ -10,9 +10,8 @@ use mfa_tests::packages;
 #[test]
 fn it_compiles_with_the_headers_of_the_reference_policy() {
     let directory = TemporaryDirectory::new();
-    let mut make = Command::new("make");
-    make.args(["--silent", "-C", "packaging/selinux"]).env_remove("MAKEFLAGS");
-    make.arg(format!("OUT={}", directory.path().display())).current_dir(cache::tree());
+    let out = format!("OUT={}", directory.path().display());
+    let mut make = cache::make(&["-C", "packaging/selinux", &out]);
     let output = make.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
