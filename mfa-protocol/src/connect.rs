@@ -90,7 +90,7 @@ impl ConnectError {
                 "run this as root, or leave the program and the configuration out".to_owned()
             }
             Self::NoUserSocket { .. } => "the administrator starts it with \
-                 `systemctl enable --now mfa-verifier-user.socket`, or with \
+                 `systemctl enable --now mfa-verifier-users.service`, or with \
                  `mfa-verifier --listen-users` where there is no systemd"
                 .to_owned(),
             Self::Untrusted(untrusted) => match untrusted {

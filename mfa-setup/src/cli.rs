@@ -365,6 +365,10 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
         Some(Command::Init) if cli.global.user.is_some() => {
             Err(Problem::usage("init is for no user", "leave --user out"))
         }
+        Some(Command::Check) if cli.global.user.is_some() => Err(Problem::usage(
+            "check is for no user",
+            "leave --user out, or see: mfa-setup explain NAME --service sshd",
+        )),
         Some(Command::Invite(_)) if cli.global.user.is_some() => {
             Err(Problem::usage("invite takes the user without --user", "mfa-setup invite NAME"))
         }
@@ -504,6 +508,8 @@ mod tests {
             "mfa-setup add email --digits 8",
             "mfa-setup add email --qr a.png",
             "mfa-setup add email --no-confirm",
+            "mfa-setup check --user alice",
+            "mfa-setup init --user alice",
             "mfa-setup add totp --digits 900",
             "mfa-setup add totp --algorithm md5",
             "mfa-setup add totp --counter 1",

@@ -97,7 +97,7 @@ impl Verifiers<'_> {
         let Ok(peer) = getsockopt(stream, sockopt::PeerCredentials) else { return };
         let uid = peer.uid();
         let of_user = self.running.values().filter(|(_, of)| *of == uid).count();
-        if self.running.len() >= MOST || of_user >= PER_USER as usize {
+        if of_user >= share(self.running.len()) {
             let hint = "wait until others of them have ended";
             let why = "too many verifiers of users run at once";
             turn_away(stream, failure(FailureKind::Refused, why, hint));
@@ -132,6 +132,13 @@ impl Verifiers<'_> {
     }
 }
 
+/// How many verifiers one user may have where so many run: [`PER_USER`], and the fewer the fewer places are left,
+/// so that it takes many users to keep others out. Who has none gets the last one.
+fn share(running: usize) -> usize {
+    let left = MOST.saturating_sub(running);
+    if left == 0 { 0 } else { (left / 2).clamp(1, PER_USER as usize) }
+}
+
 /// Waits a little, or for a verifier's end, which gives back what was lacking.
 fn pause(signals: &SignalFd) {
     let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -143,5 +150,39 @@ fn turn_away(stream: &UnixStream, why: Failure) {
     if let Ok(message) = encode(&ToFace::Done(Box::new(Reply::Failed(why)))) {
         // Who does not hear it has hung up.
         let _ = frame::transmit(stream, &message, FAREWELL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many as they can get, one user after the other.
+    fn users_who_fill_all() -> usize {
+        let (mut running, mut users) = (0, 0);
+        while share(running) > 0 {
+            let mut own = 0;
+            while own < share(running) {
+                own += 1;
+                running += 1;
+            }
+            users += 1;
+        }
+        assert_eq!(running, MOST);
+        users
+    }
+
+    #[test]
+    fn a_user_has_eight_while_there_is_room_and_less_when_there_is_little() {
+        assert_eq!(share(0), 8);
+        assert_eq!(share(MOST - 16), 8);
+        assert_eq!(share(MOST - 6), 3);
+        assert_eq!(share(MOST - 1), 1);
+        assert_eq!(share(MOST), 0);
+    }
+
+    #[test]
+    fn it_takes_more_users_than_eight_to_keep_others_out() {
+        assert_eq!(users_who_fill_all(), 13);
     }
 }

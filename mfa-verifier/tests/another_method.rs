@@ -415,6 +415,20 @@ fn an_address_is_verified_by_a_code_that_survives_leaving_and_coming_back() {
 }
 
 #[test]
+fn after_a_mail_that_failed_nobody_is_told_that_a_code_was_sent() {
+    let host = with_app("");
+    host.unsendable.set(true);
+    let mut person = Person::new(&host, &[ADDRESS]);
+    let Reply::Failed(failure) = person.manage(mailbox()) else { panic!() };
+    assert_eq!(failure.kind, FailureKind::Unusable);
+    host.unsendable.set(false);
+    let mut person = Person::new(&host, &[ADDRESS, "<mail>"]);
+    assert!(matches!(person.manage(mailbox()), Reply::Added(_)));
+    assert!(!person.was_told("A code was sent already."));
+    assert_eq!(letters(&host), 1);
+}
+
+#[test]
 fn a_code_for_one_address_verifies_no_other_and_dies_after_two_hours() {
     let host = with_app("");
     Person::new(&host, &[ADDRESS]).manage(mailbox());

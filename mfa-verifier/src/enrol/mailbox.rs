@@ -132,10 +132,14 @@ fn send(
     let letter = Letter::address_code(address, &code.code, ADDRESS_LIFETIME, &at);
     // The mailer has most of the time that a face waits.
     conversation.keep_waiting();
-    world
-        .mailer
-        .send(&letter)
-        .map_err(|error| failure(FailureKind::Unusable, error.to_string(), error.hint()))
+    let Err(error) = world.mailer.send(&letter) else { return Ok(()) };
+    // Or who tries again would be told that one was sent.
+    store::update(world.store_to_enrol_in()?, owner, |mut record| {
+        record.mail_codes.take_back(&code, Sources::Local);
+        Change::Save(record, ())
+    })
+    .map_err(|error| of_store(&error))?;
+    Err(failure(FailureKind::Unusable, error.to_string(), error.hint()))
 }
 
 fn judge(world: &World, owner: &Owner, address: &Address, code: &str) -> Result<Finding, Failure> {

@@ -189,6 +189,14 @@ impl MailCodes {
         Ok(())
     }
 
+    /// Takes back a code that was noted and could not be sent. That there was a mail to send stays counted.
+    pub fn take_back(&mut self, code: &NewCode, from: Sources) {
+        let (pending, _) = self.place(code.confirms, from);
+        if pending.as_ref().is_some_and(|noted| noted.hash == code.hash) {
+            *pending = None;
+        }
+    }
+
     /// Judges an answer, digits only, that may be the code for any of these, which are all of one kind.
     /// The result is to be saved, whatever the finding.
     pub fn judge(&mut self, answer: &str, good_for: &[Use], from: Sources, now: u64) -> Finding {

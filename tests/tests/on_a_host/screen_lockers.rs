@@ -181,7 +181,7 @@ fn without_a_listener_a_locker_is_refused_and_the_log_says_what_is_missing() {
     assert_eq!(report.code(), UNAVAILABLE);
     assert!(report.asked().is_empty(), "{report:?}");
     let line = host.wait_for_log("/run/pam_mfa/user.sock");
-    for said in ["cannot be reached", "hint: ", "mfa-verifier-user.socket", "--listen-users"] {
+    for said in ["cannot be reached", "hint: ", "mfa-verifier-users.service", "--listen-users"] {
         assert!(line.contains(said), "{said} is not in {line}");
     }
     // A locker that is setuid root needs none, and one that is not gets it when somebody listens.

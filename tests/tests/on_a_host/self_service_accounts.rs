@@ -335,7 +335,7 @@ fn without_a_verifier_for_users_the_person_learns_what_is_missing() {
         let error = "mfa-setup: error: the verifier for users, /run/pam_mfa/user.sock, \
                      cannot be reached: ";
         assert!(said.stderr.starts_with(&format!("{error}{why}")), "{said:?}");
-        assert!(said.stderr.contains("systemctl enable --now mfa-verifier-user.socket"));
+        assert!(said.stderr.contains("systemctl enable --now mfa-verifier-users.service"));
         assert!(said.stderr.contains("mfa-verifier --listen-users"), "{said:?}");
     };
     missing("ENOENT");
