@@ -41,8 +41,9 @@ PAM_STACKS    ?= config/pam.d
 CARGO         ?= cargo
 # Nothing in the programs tells where they were built, so two builds of a commit have the same bytes.
 # So it takes no flags from the environment, as rpmbuild, makepkg and dpkg-buildpackage have them for C; those
-# of the command line, `make RUSTFLAGS=...`, it does.
-FLAGS         := CFLAGS CPPFLAGS CXXFLAGS FCFLAGS FFLAGS LDFLAGS OBJCFLAGS OBJCXXFLAGS ASFLAGS
+# of the command line, `make RUSTFLAGS=...`, it does. Nor a date, for which a third of it would be built anew.
+FLAGS         := CFLAGS CPPFLAGS CXXFLAGS FCFLAGS FFLAGS LDFLAGS OBJCFLAGS OBJCXXFLAGS ASFLAGS \
+                 SOURCE_DATE_EPOCH
 ifeq ($(origin RUSTFLAGS),environment)
 RUSTFLAGS     :=
 endif
