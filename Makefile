@@ -40,10 +40,9 @@ PAM_STACKS    ?= config/pam.d
 
 CARGO         ?= cargo
 # Nothing in the programs tells where they were built, so two builds of a commit have the same bytes.
-# So it takes no flags from the environment, as rpmbuild, makepkg and dpkg-buildpackage have them for C; those
-# of the command line, `make RUSTFLAGS=...`, it does. Nor a date, for which a third of it would be built anew.
-FLAGS         := CFLAGS CPPFLAGS CXXFLAGS FCFLAGS FFLAGS LDFLAGS OBJCFLAGS OBJCXXFLAGS ASFLAGS \
-                 SOURCE_DATE_EPOCH
+# So it takes no flags from the environment, as rpmbuild, makepkg and dpkg-buildpackage have them for C, and no
+# time; flags of the command line, `make RUSTFLAGS=...`, it does.
+NOT_TAKEN     := CFLAGS CPPFLAGS CXXFLAGS FCFLAGS FFLAGS LDFLAGS OBJCFLAGS OBJCXXFLAGS ASFLAGS SOURCE_DATE_EPOCH
 ifeq ($(origin RUSTFLAGS),environment)
 RUSTFLAGS     :=
 endif
@@ -84,7 +83,7 @@ IN_PROFILE := $(IN_UNITS) -e 's|@LIBEXEC@|$(LIBEXECDIR)/pam_mfa|g' -e 's|@REAUTH
 all: build
 
 build: $(TARGET)/THIRD-PARTY
-	env $(FLAGS:%=-u %) RUSTFLAGS='$(strip $(RUSTFLAGS) $(REMAPPED))' $(CARGO) build --release --locked $(CRATES:%=-p %)
+	env $(NOT_TAKEN:%=-u %) RUSTFLAGS='$(strip $(RUSTFLAGS) $(REMAPPED))' $(CARGO) build --release --locked $(CRATES:%=-p %)
 	@echo '$(PATHS)' > $(TARGET)/pam_mfa.paths
 
 # The licences of what is linked in, which packages have to bring along.

@@ -70,7 +70,10 @@ fn the_module_links_nothing_but_libpam_libc_libgcc_and_the_loader() {
         // Before 2.34 (Debian 11) glibc was three libraries.
         let libc = ["libc.so.6", "libpthread.so.0", "libdl.so.2"];
         let allowed = ["libpam.so.0", "libgcc_s.so.1"].iter().chain(&libc);
-        assert!(allowed.clone().any(|it| *it == library) || library.starts_with("ld-linux"), "{library}");
+        assert!(
+            allowed.clone().any(|it| *it == library) || library.starts_with("ld-linux"),
+            "{library}"
+        );
     }
 }
 
