@@ -20,6 +20,12 @@ pub fn later_rpm() -> &'static Path {
     LATER.get_or_init(|| rpm_with("--define 'dist .later' --with selinux")).path()
 }
 
+/// `pam_mfa-selinux` of that release.
+pub fn selinux_rpm() -> PathBuf {
+    let beside = later_rpm().display().to_string();
+    beside.replace("x86_64", "noarch").replace("/pam_mfa-0", "/pam_mfa-selinux-0").into()
+}
+
 /// The package for Arch: `PAM_MFA_ARCH`, else a fresh one.
 pub fn arch() -> &'static Path {
     static ARCH: OnceLock<Package> = OnceLock::new();

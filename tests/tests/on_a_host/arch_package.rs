@@ -12,6 +12,9 @@ use mfa_tests::{Host, Output, Running};
 
 const MODULE: &str = "/usr/lib/security/pam_mfa.so";
 
+/// Stands in for the service manager: notes how it was called.
+const SYSTEMCTL: &str = "#!/bin/sh\necho \"$*\" >> /root/called\n";
+
 /// The package in a host.
 const PACKAGE: &str = "/root/pam.pkg.tar.zst";
 
@@ -89,6 +92,7 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
         .bind(packages::arch(), PACKAGE)
         .user("alice", "rabbit hole")
         .file("/root/pacman.conf", PACMAN_CONF)
+        .file_with_mode("/usr/bin/systemctl", SYSTEMCTL, 0o755)
         .pam("system-auth", SYSTEM_AUTH)
         .pam("system-remote-login", "auth include system-auth\naccount include system-auth\n")
         .start();
@@ -102,7 +106,12 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     assert_eq!(by_password(&host).code(), "PAM_AUTH_ERR");
 
     host.shell("sed -i 's/^mode = .*/mode = \"required\"/' /etc/pam_mfa/config.toml");
+    host.shell("mkdir -p /run/systemd/system");
     install(&host);
+    host.shell("rmdir /run/systemd/system");
+    // What is started again is started by the units that came.
+    let restart = "try-restart mfa-verifier.service mfa-verifier-users.service";
+    assert_eq!(host.read("/root/called"), format!("daemon-reload\n{restart}\n"));
     assert!(host.read("/etc/pam_mfa/config.toml").contains("mode = \"required\""));
     assert_eq!(log_in(&host, &token.code()).code(), "PAM_SUCCESS");
 
@@ -114,6 +123,10 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     let hint = said.lines().find_map(|line| line.strip_prefix("hint: ")).expect("a hint");
     host.shell(&hint.split(',').next().unwrap().replace("FILE", "/etc/pam.d/sshd"));
     assert_eq!(host.read("/etc/pam.d/sshd"), SSHD);
+    // libpam reads none of these for a service.
+    for kept in ["sshd.pacsave", "sshd.pacnew", "sshd.bak", "sshd~"] {
+        host.write(format!("/etc/pam.d/{kept}"), "auth required pam_mfa.so\n");
+    }
     remove(&host).ok();
     assert_eq!(by_password(&host).code(), "PAM_SUCCESS");
     let left = host

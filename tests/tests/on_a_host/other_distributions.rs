@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use mfa_tests::pam::{Attempt, Plan, Report, Surroundings, run};
+use mfa_tests::pam::{Attempt, Call, Function, Plan, Report, Surroundings, run};
 use mfa_tests::{Device, Host, Running, cache};
 
 const PASSWORD: &str = "Password: ";
@@ -91,6 +91,11 @@ fn examples_ask(distribution: &str, included: &[(&str, &str)]) {
     assert_eq!((report.code(), report.asked()), ("PAM_SUCCESS", vec![PASSWORD]));
     assert_eq!(with_password(&host, "mfa-setup", "walrus").code(), "PAM_AUTH_ERR");
 
+    for service in services {
+        let account = Attempt::new(&service, "alice").calls([Call::new(Function::AcctMgmt)]);
+        assert_eq!(account.run(&host).code(), "PAM_SUCCESS", "{service}");
+    }
+
     // With enrolment at login more is at stake, and `check` looks at stacks.
     host.write("/etc/pam_mfa/config.toml", "[policy]\nenrol_at_login = \"anybody\"\n");
     let said = host.run(&["mfa-setup", "check"]);
@@ -122,7 +127,7 @@ fn the_profile_of_authselect_asks_for_a_code_whatever_else_is_enabled() {
             host.write(format!("/etc/pam.d/{file}"), sssd_knows_nobody);
         }
         for service in ["included-system-auth", "taken-password-auth"] {
-            host.shell("rm -rf /run/faillock");
+            host.shell("mkdir -p /run/faillock; rm -f /run/faillock/*");
             if enabled.contains(&"with-mfa") {
                 asks(&host, service, &mut token);
             } else {
@@ -135,7 +140,7 @@ fn the_profile_of_authselect_asks_for_a_code_whatever_else_is_enabled() {
     // Whom SSSD lets in is asked, too.
     let stack = rendered("system-auth", &["with-mfa", "with-sssd", "with-faillock"]);
     assert!(stack.contains(" pam_sss.so "), "{stack}");
-    host.shell("rm -rf /run/faillock");
+    host.shell("mkdir -p /run/faillock; rm -f /run/faillock/*");
     let stack = at_once(&stack).replace("pam_sss.so", "pam_debug.so auth=success");
     host.write("/etc/pam.d/system-auth", stack);
     let log_in = |code: &str| {
@@ -144,6 +149,95 @@ fn the_profile_of_authselect_asks_for_a_code_whatever_else_is_enabled() {
     };
     assert_eq!(log_in(&token.wrong_code()).code(), "PAM_AUTH_ERR");
     assert_eq!(log_in(&token.code()).code(), "PAM_SUCCESS");
+}
+
+/// A question for the code tells that the password was right, and whose account is locked tries passwords.
+#[test]
+fn the_profile_of_authselect_asks_nobody_for_a_code_whose_account_is_locked() {
+    let host = host().file("/etc/security/faillock.conf", "deny = 2\n").start();
+    host.shell("mkdir -p /run/faillock");
+    let mut token = host.enrol_with("alice", &["hotp"]).device;
+    for file in ["system-auth", "password-auth"] {
+        host.write(
+            format!("/etc/pam.d/{file}"),
+            at_once(&rendered(file, &["with-mfa", "with-faillock"])),
+        );
+    }
+    for (service, control, file) in
+        [("included", "include", "system-auth"), ("taken", "substack", "password-auth")]
+    {
+        let stack = format!("auth {control} {file}\naccount include {file}\n");
+        host.write(format!("/etc/pam.d/{service}"), stack);
+        let attempt = |password: &str, code: &str| {
+            Attempt::new(service, "alice").answer(password).answer(code)
+        };
+        let refused = |password: &str, code: &str| {
+            let report = attempt(password, code).run(&host);
+            assert_eq!(report.code(), "PAM_AUTH_ERR", "{service}");
+            report.shown
+        };
+        let lets_in = |code: &str| {
+            let calls = [Call::authenticate(), Call::new(Function::AcctMgmt)];
+            let report = attempt("rabbit hole", code).calls(calls).run(&host);
+            assert_eq!(report.returned, ["PAM_SUCCESS", "PAM_SUCCESS"], "{service}: {report:#?}");
+        };
+        // A login forgets what was wrong before it.
+        let code = token.code();
+        refused("walrus", &code);
+        lets_in(&code);
+        let code = token.code();
+        refused("walrus", &code);
+        refused("walrus", &code);
+        assert_eq!(refused("rabbit hole", &code), refused("walrus", &code), "{service}");
+        host.shell("faillock --user alice --reset");
+        lets_in(&code);
+    }
+}
+
+/// authselect replaces the whole of the file, and what has no line is looked up by glibc's own idea.
+#[test]
+fn the_profile_of_authselect_says_where_each_name_is_looked_up() {
+    let host = host().start();
+    let all =
+        ["with-altfiles", "with-libvirt", "with-mdns4", "with-sssd", "with-subid", "with-sudo"];
+    for enabled in [&[][..], &["with-sssd"], &all] {
+        let switch = rendered("nsswitch.conf", enabled);
+        let databases: Vec<_> = switch.lines().filter_map(|line| line.split_once(':')).collect();
+        let sources = |name: &str| {
+            let of = databases.iter().find(|(database, _)| *database == name);
+            of.map(|(_, sources)| sources.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        // nsswitch.conf(5) has these and two that no host has had for decades.
+        for name in [
+            "aliases",
+            "ethers",
+            "group",
+            "gshadow",
+            "hosts",
+            "netgroup",
+            "networks",
+            "passwd",
+            "protocols",
+            "publickey",
+            "rpc",
+            "services",
+            "shadow",
+        ] {
+            let sources = sources(name).unwrap_or_else(|| panic!("{name}: {switch}"));
+            assert!(sources.starts_with("files"), "{switch}");
+        }
+        assert!(sources("hosts").unwrap().ends_with(" resolve [!UNAVAIL=return] dns"), "{switch}");
+        let sssd = enabled.contains(&"with-sssd");
+        let users = sources("passwd").unwrap();
+        assert_eq!(users.contains(" sss "), sssd, "{switch}");
+        assert_eq!(users.contains(" altfiles "), enabled == all, "{switch}");
+        let ids = sources("subid");
+        assert_eq!(ids.as_deref(), (enabled == all).then_some("sss"), "{switch}");
+        host.write("/etc/nsswitch.conf", &switch);
+        for name in ["passwd alice", "group root", "hosts localhost"] {
+            host.shell(&format!("getent {name}"));
+        }
+    }
 }
 
 #[test]
@@ -163,6 +257,19 @@ fn the_profile_of_authselect_says_what_each_of_its_features_is() {
     for file in ["smartcard-auth", "fingerprint-auth"] {
         assert!(rendered(file, &[]).starts_with("auth        required    pam_deny.so\n"));
     }
+    // As authselect's own without the feature: the display manager goes on to ask the password's service.
+    let switchable = rendered("switchable-auth", &[]);
+    let first = switchable.lines().next().unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(first, ["auth", "required", "pam_debug.so", "auth=authinfo_unavail"]);
+    // And it offers none of the three, whatever a user sets.
+    let settings = rendered("dconf-db", &[]);
+    let mut lines = settings.lines();
+    assert_eq!(lines.next(), Some("[org/gnome/login-screen]"));
+    let off = lines
+        .map(|line| format!("/org/gnome/login-screen/{}", line.strip_suffix("=false").unwrap()));
+    let off: Vec<_> = off.collect();
+    assert_eq!(off.len(), 3, "{off:?}");
+    assert_eq!(rendered("dconf-locks", &[]).lines().collect::<Vec<_>>(), off);
 }
 
 fn host() -> Host {

@@ -18,7 +18,11 @@ const SPEC: &str = include_str!("../../../packaging/rpm/pam_mfa.spec");
 /// The package in a host, and the one that it is upgraded to.
 const THIS: &str = "/root/this.rpm";
 const LATER: &str = "/root/later.rpm";
+const SELINUX: &str = "/root/selinux.rpm";
 const MODULE: &str = "/usr/lib64/security/pam_mfa.so";
+
+/// Stands in for a program of Fedora's: notes how it was called.
+const TELLS: &str = "#!/bin/sh\necho \"${0##*/} $*\" >> /root/called\n";
 
 /// As authselect writes it without any feature.
 const SYSTEM_AUTH: &str = "auth required pam_env.so\n\
@@ -33,7 +37,6 @@ fn it_lays_out_what_make_install_does_and_its_digests_hold() {
     // Scripts want a shell; those are run in the test below.
     rpm(root.path(), &["--install", "--noscripts", packages::rpm().to_str().unwrap()]).ok();
     let verified = rpm(root.path(), &["--verify", "--nodeps", "--noscripts", "pam_mfa"]);
-    // The store is not made before scripts run; it is none of what has to be there.
     assert_eq!((verified.code, verified.stdout.as_str()), (Some(0), ""), "{verified:?}");
     fs::write(root.path().join("usr/bin/mfa-setup"), "another").unwrap();
     let changed = rpm(root.path(), &["--verify", "--nodeps", "--noscripts", "pam_mfa"]);
@@ -87,7 +90,15 @@ fn rpmlint_and_shellcheck_have_nothing_to_say() {
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("1 packages and 1 specfiles checked; 0 errors, 0 warnings"), "{said}");
-    for script in ["POSTIN", "PREUN", "POSTUN"] {
+    let of_the_policy = packages::selinux_rpm();
+    for (script, package) in [
+        ("POSTIN", packages::rpm()),
+        ("PREUN", packages::rpm()),
+        ("POSTUN", packages::rpm()),
+        ("POSTTRANS", packages::rpm()),
+        ("PREUN", &of_the_policy),
+        ("POSTUN", &of_the_policy),
+    ] {
         let mut query = Command::new("rpm");
         query.args([
             "--query",
@@ -95,7 +106,7 @@ fn rpmlint_and_shellcheck_have_nothing_to_say() {
             "--queryformat",
             &format!("#!/bin/sh\n%{{{script}}}\n"),
         ]);
-        let text = query.arg(packages::rpm()).output().unwrap().stdout;
+        let text = query.arg(package).output().unwrap().stdout;
         let directory = TemporaryDirectory::new();
         let file = directory.path().join(script);
         fs::write(&file, text).unwrap();
@@ -108,6 +119,28 @@ fn rpmlint_and_shellcheck_have_nothing_to_say() {
     assert!(!filters.contains("\n\naddFilter"), "{filters}");
 }
 
+/// Who takes what is built has to keep to what the crates that are linked in ask for.
+#[test]
+fn the_packages_name_each_licence_that_may_be_linked_in() {
+    let words = |text: &str| {
+        let named = text.split(|c: char| !c.is_ascii_alphanumeric() && !"-.".contains(c));
+        named
+            .filter(|word| !word.is_empty() && !["OR", "AND"].contains(word))
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>()
+    };
+    let after = |text: &str, key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        words(line.unwrap_or_else(|| panic!("{key}")))
+    };
+    let allowed = fs::read_to_string(cache::tree().join("deny.toml")).unwrap();
+    let allowed = after(&allowed, "allow = ");
+    assert!(allowed.contains("Apache-2.0"), "{allowed:?}");
+    assert_eq!(after(SPEC, "License: "), allowed);
+    let pkgbuild = fs::read_to_string(cache::tree().join("packaging/arch/PKGBUILD")).unwrap();
+    assert_eq!(after(&pkgbuild, "license="), allowed);
+}
+
 #[test]
 fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     let host = Host::new()
@@ -115,6 +148,9 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
         .booted()
         .bind(packages::rpm(), THIS)
         .bind(packages::later_rpm(), LATER)
+        .bind(packages::selinux_rpm(), SELINUX)
+        .file_with_mode("/usr/sbin/restorecon", TELLS, 0o755)
+        .file_with_mode("/usr/bin/authselect", TELLS, 0o755)
         .user("alice", "rabbit hole")
         .pam("system-auth", SYSTEM_AUTH)
         .pam("password-auth", SYSTEM_AUTH)
@@ -126,9 +162,14 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     assert_eq!((key.mode() & 0o7777, key.uid()), (0o600, 0));
     assert_eq!(fs::metadata(host.path("/var/lib/pam_mfa")).unwrap().mode() & 0o7777, 0o700);
     assert_eq!(inside(&host, &["--verify", "--nodeps", "pam_mfa"]).ok(), "");
+    // What the script made has the labels of its place; no profile of ours is selected.
+    assert_eq!(called(&host), "restorecon -R /etc/pam_mfa /var/lib/pam_mfa\n");
     use_example(&host);
     // Debian's preset is to enable what comes; Fedora's is not.
-    assert_eq!(host.shell("systemctl is-enabled mfa-verifier.socket"), "enabled\n");
+    // Of what serves users there can be one.
+    let units = "mfa-verifier.socket mfa-verifier-users.service mfa-verifier-user.socket";
+    let enabled = host.shell(&format!("systemctl is-enabled {units}"));
+    assert_eq!(enabled, "enabled\nenabled\ndisabled\n");
     host.shell("systemctl daemon-reload; systemctl start mfa-verifier.socket");
     let mut token = host.enrol_with("alice", &["hotp"]).device;
     assert_eq!(log_in(&host, &token.code()).code(), "PAM_SUCCESS");
@@ -136,7 +177,12 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
 
     host.shell("sed -i 's/^mode = .*/mode = \"required\"/' /etc/pam_mfa/config.toml");
     let before = host.shell("systemctl show --value --property=MainPID mfa-verifier.service");
+    host.write("/etc/authselect/authselect.conf", "pam_mfa\nwith-mfa\n");
     install(&host, "--upgrade", LATER).ok();
+    let again = "restorecon -R /etc/pam_mfa /var/lib/pam_mfa\nauthselect apply-changes\n";
+    assert_eq!(called(&host), again);
+    host.write("/etc/authselect/authselect.conf", "sssd\nwith-mfa\n");
+    inside(&host, &["--install", "--nodeps", "--noscripts", SELINUX]).ok();
     assert!(host.read("/etc/pam_mfa/config.toml").contains("mode = \"required\""));
     assert_eq!(host.shell("ls /etc/pam_mfa"), "config.toml\nstore.key\n");
     assert_ne!(
@@ -149,6 +195,9 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     let stopped = erase(&host);
     assert_ne!(stopped.code, Some(0), "{stopped:?}");
     assert!(stopped.stderr.contains("/etc/pam.d/sshd"), "{stopped:?}");
+    // The one would not do without the other.
+    let both = "pam_mfa\npam_mfa-selinux\n";
+    assert_eq!(host.shell("rpm --dbpath /var/lib/rpm -qa --qf '%{NAME}\\n' | sort"), both);
     assert_eq!(log_in(&host, &token.code()).code(), "PAM_SUCCESS");
     // As the hint says.
     let hint = stopped.stderr.lines().find_map(|line| line.strip_prefix("hint: sed"));
@@ -159,6 +208,10 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
     assert_ne!(stopped.code, Some(0), "{stopped:?}");
     assert!(stopped.stderr.contains("authselect select"), "{stopped:?}");
     host.write("/etc/authselect/authselect.conf", "sssd\nwith-mfa\n");
+    // libpam reads none of these for a service.
+    for kept in ["sshd.rpmsave", "sshd.rpmnew", "sshd.bak", "sshd~"] {
+        host.write(format!("/etc/pam.d/{kept}"), "auth required pam_mfa.so\n");
+    }
     erase(&host).ok();
     assert_eq!(by_password(&host).code(), "PAM_SUCCESS");
     let left = host.shell(
@@ -201,7 +254,12 @@ fn install(host: &Running, how: &str, package: &str) -> Output {
 }
 
 fn erase(host: &Running) -> Output {
-    inside(host, &["--erase", "pam_mfa"])
+    inside(host, &["--erase", "pam_mfa", "pam_mfa-selinux"])
+}
+
+/// Which of Fedora's programs were called since this was last asked.
+fn called(host: &Running) -> String {
+    host.shell("cat /root/called; rm /root/called")
 }
 
 fn inside(host: &Running, arguments: &[&str]) -> Output {

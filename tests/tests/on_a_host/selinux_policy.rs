@@ -2,6 +2,7 @@
 //! allows and what not, only a kernel that has one could say.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use mfa_tests::cache::{self, TemporaryDirectory};
@@ -20,12 +21,27 @@ fn it_compiles_with_the_headers_of_the_reference_policy() {
     for name in ["mfa_verifier_t", "mfa_reauth_t", "mfa_mail_t", "mfa_key_t", "mfa_store_t"] {
         assert!(has(name), "{name}");
     }
-    // A package of its own has it, for Fedora's `semodule`.
-    let later = packages::later_rpm().display().to_string();
-    let beside = later.replace("x86_64", "noarch").replace("/pam_mfa-0", "/pam_mfa-selinux-0");
-    let listed = Command::new("rpm").args(["--query", "--list", "--package", &beside]).output();
-    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    // Where sshd asks PAM: openssh 9.8 gave that to a program of its own, and Fedora 42 a domain to this.
+    for domain in ["sshd_t", "sshd_session_t"] {
+        assert!(has(domain), "{domain}");
+    }
+    for role in ["staff_r", "sysadm_r", "unconfined_r", "user_r"] {
+        assert!(has(role), "{role}");
+    }
+    // A package of its own has it, for Fedora's `semodule`: nobody gets that unasked, and nobody one that
+    // is older or newer than the programs.
+    let query = |what: &str, package: &Path| {
+        let output = Command::new("rpm").args(["--query", what, "--package"]).arg(package).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let listed = query("--list", &packages::selinux_rpm());
     assert!(listed.contains("/usr/share/selinux/packages/pam_mfa.pp\n"), "{listed}");
+    let release = concat!(env!("CARGO_PKG_VERSION"), "-1.later");
+    let wanted = query("--requires", packages::later_rpm());
+    let of_one_version = format!("(pam_mfa-selinux = {release} if pam_mfa-selinux)\n");
+    assert!(wanted.contains(&of_one_version), "{wanted}");
+    assert_eq!(query("--suggests", packages::later_rpm()), "pam_mfa-selinux\n");
+    assert_eq!(query("--recommends", packages::later_rpm()), "");
 }
 
 #[test]
