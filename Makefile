@@ -136,6 +136,9 @@ install:
 # Policy, key and store stay: they are the administrator's and the users'. So does a PAM service that
 # somebody has changed.
 uninstall:
+	@! grep -ls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d/* 2>/dev/null || { \
+	    echo 'error: these files name pam_mfa.so, and would refuse every login without it' >&2; \
+	    echo 'hint: take the lines out first: README.md, "Uninstall"' >&2; exit 1; }
 	! cmp -s $(PAM_STACKS)/mfa-setup $(DESTDIR)$(PAM_SERVICE) || rm $(DESTDIR)$(PAM_SERVICE)
 	rm -f $(DESTDIR)$(SECURITYDIR)/pam_mfa.so $(DESTDIR)$(BINDIR)/mfa-setup
 	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(PAGES:%=$(DESTDIR)$(MANDIR)/man[158]/%)
@@ -143,8 +146,6 @@ uninstall:
 	rm -f $(DESTDIR)$(FISHCOMPDIR)/mfa-setup.fish
 	rm -f $(DESTDIR)$(APPARMORDIR)/pam_mfa
 	rm -rf $(DESTDIR)$(LIBEXECDIR)/pam_mfa $(DESTDIR)$(DOCDIR)
-	@! grep -rls '^[^#]*pam_mfa\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d 2>/dev/null || \
-	    echo 'warning: these services still name pam_mfa.so, and will refuse every login' >&2
 
 # What `make install` lays out, in a directory of its own for the tests' containers. Prints where.
 STAGE ?= $(CACHE)/stage-$(shell echo '$(CURDIR)' | cksum | cut -d' ' -f1)

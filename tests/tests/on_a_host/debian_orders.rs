@@ -60,10 +60,15 @@ fn a_step_that_fails_leaves_the_second_factor_and_a_way_in() {
         "sed -i 's/^Package: .*/Package: other\\nBreaks: libpam-mfa/' DEBIAN/control
          rm -r etc usr lib DEBIAN/conffiles DEBIAN/p*",
     );
+    let foreign = packages.version(
+        "0.6",
+        "sed -i 's/^Architecture: .*/Architecture: i386/; /^Pre-Depends/d' DEBIAN/control",
+    );
     let host = debian("bookworm", &packages);
     install(&host);
     let mut token = host.enrol_with("alice", &["hotp"]).device;
     host.shell(ENABLE);
+    host.shell("dpkg --add-architecture i386");
     let prerm = "/var/lib/dpkg/info/libpam-mfa.prerm";
     let own = host.read(prerm);
     let failing = "#!/bin/sh\nexit 1\n";
@@ -71,6 +76,7 @@ fn a_step_that_fails_leaves_the_second_factor_and_a_way_in() {
     for (what, prerm_s, arguments, succeeds) in [
         ("a new version that fails before it is unpacked", own.as_str(), ["-i", &before], false),
         ("one that cannot be configured", &own, ["-i", &behind], false),
+        ("one of another architecture", &own, ["-i", &foreign], false),
         ("an old one that will not go", failing, ["-i", PACKAGE], true),
         ("a removal that fails", failing, ["-r", "libpam-mfa"], false),
         ("another that does not come after all", &own, ["-i", &instead], false),
@@ -86,6 +92,26 @@ fn a_step_that_fails_leaves_the_second_factor_and_a_way_in() {
     host.shell("dpkg -r other; dpkg --configure libpam-mfa");
     assert!(status(&host).ends_with(" installed\n"));
     assert!(lets_in(&host, &mut token, true));
+}
+
+#[test]
+fn what_was_unpacked_and_never_configured_goes_with_its_profile_and_a_purge_comes_to_an_end() {
+    let packages = Packages::new();
+    let newer = packages.version("0.2", "");
+    let host = debian("bookworm", &packages);
+    install(&host);
+    let mut token = host.enrol_with("alice", &["hotp"]).device;
+    host.shell(ENABLE);
+    dpkg(&host, &["--unpack", &newer]).ok();
+    assert!(lets_in(&host, &mut token, true));
+    dpkg(&host, &["-r", "libpam-mfa"]).ok();
+    assert!(lets_in(&host, &mut token, false));
+    assert_eq!(host.shell("grep -l pam_mfa /etc/pam.d/common-* || :"), "");
+    // A directory that another file system lies on cannot be removed, and need not be.
+    host.shell("mount -t tmpfs tmpfs /var/lib/pam_mfa");
+    let purged = dpkg(&host, &["-P", "libpam-mfa"]);
+    assert_eq!(purged.code, Some(0), "{}", purged.stderr);
+    assert!(purged.stderr.contains("warning: not all of"), "{}", purged.stderr);
 }
 
 #[test]

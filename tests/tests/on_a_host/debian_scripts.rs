@@ -57,8 +57,14 @@ fn what_sshd_cannot_ask_is_said_where_it_would_refuse_who_has_enrolled_and_nowhe
             "KbdInteractiveAuthentication yes\nAuthenticationMethods publickey,password\n",
             "AuthenticationMethods",
         ),
-        ("AuthenticationMethods publickey\n", ""),
-        ("PasswordAuthentication no\n", ""),
+        ("AuthenticationMethods publickey\n", "a key alone"),
+        ("PasswordAuthentication no\n", "a key alone"),
+        ("KbdInteractiveAuthentication yes\n", "a key alone"),
+        (
+            "KbdInteractiveAuthentication yes\n\
+             AuthenticationMethods publickey,keyboard-interactive password,keyboard-interactive\n",
+            "",
+        ),
         ("UsePAM no\n", ""),
         ("Nonsense yes\n", "cannot be read"),
     ] {
@@ -134,7 +140,7 @@ fn debian_s_own_judges_find_nothing() {
     let lintian = "--allow-root --display-info --pedantic --fail-on error,warning,info,pedantic";
     clean(Command::new("lintian").args(lintian.split(' ')).arg(cache::deb()));
     let debian = cache::tree().join("packaging/debian");
-    let scripts = ["postinst", "prerm", "postrm"];
+    let scripts = ["preinst", "postinst", "prerm", "postrm"];
     let scripts = scripts.map(|script| debian.join(format!("libpam-mfa.{script}")));
     clean(Command::new("shellcheck").args(["--shell=sh", "--exclude=SC1091"]).args(scripts));
     // What calls itself the version of the programs is.
