@@ -85,7 +85,7 @@ fn a_login_whose_disk_fails_is_refused_and_the_record_stays_whole() {
     let code = alice.code();
     let whole = Traced::start(&host, &["-y"]);
     assert!(log_in("traced", &code).accepted());
-    // From some point on; that one call fails is in `every_call`. The last one is of sled's threads.
+    // From some point on; that one call fails is in `a_fault_at_every_call`. The last one is of sled's threads.
     let functions = writes(&whole.end(), &code).into_keys().chain(["sync_file_range".to_owned()]);
     let points: Vec<_> = functions.map(|function| (function, "1+")).collect();
 

@@ -1,8 +1,10 @@
 //! What happens on a host: logins, enrolments, attacks, faults, each test in a container of its own.
 //!
-//! All of it is one program, so that the tests keep the processors busy to the end. What must have the
-//! machine for itself is in `undisturbed`.
+//! All of it is one program, so that the tests keep the processors busy to the end. They are begun in the order
+//! of their names, so what takes longest has the first. What must have the machine for itself is in
+//! `undisturbed`.
 
+mod a_fault_at_every_call;
 mod apparmor;
 mod arch_package;
 mod booted_functions;
@@ -24,7 +26,6 @@ mod demo;
 mod durability;
 mod enrolment;
 mod enrolment_at_login;
-mod every_call;
 mod fail_closed;
 mod failing_disks;
 mod forward_pass;

@@ -47,9 +47,10 @@ fn go_to(tty: &mut Pty, questions: &[&str], question: &str, own: &mut Device) {
     }
 }
 
-/// A token of alice's beside her phone, whose codes do not run out.
+/// A token of alice's beside her phone, whose codes do not run out. They are longer than the phone's, so that
+/// none of those is one of these by chance.
 fn token(host: &Running) -> Device {
-    host.enrol_with("alice", &["hotp", "--label", "token"]).device
+    host.enrol_with("alice", &["hotp", "--label", "token", "--digits", "8"]).device
 }
 
 /// alice with a phone and a token, who sets about replacing the phone, guided.
