@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -455,10 +455,8 @@ fn it_is_laid_out_beside_the_verifier_and_its_service_is_the_administrator_s() {
     }
     let directory = mfa_tests::cache::TemporaryDirectory::new();
     let make = |target: &str| {
-        let mut make = Command::new("make");
-        make.args(["--silent", target, &format!("DESTDIR={}", directory.path().display())]);
-        make.env_remove("MAKEFLAGS").current_dir(mfa_tests::cache::tree());
-        assert!(make.status().unwrap().success());
+        let destination = format!("DESTDIR={}", directory.path().display());
+        assert!(mfa_tests::cache::make(&[target, &destination]).status().unwrap().success());
     };
     let service = directory.path().join("etc/pam.d/mfa-setup");
     make("install");
