@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apparmor;
+pub mod authselect;
 pub mod booted;
 pub mod cache;
 pub mod clock;

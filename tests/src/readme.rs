@@ -15,7 +15,7 @@ pub fn type_all(host: &Running, directory: &str, block: &str) {
         let typed = format!("cd {directory} && {line}");
         let Output { code, stdout, stderr } = host.run(&["bash", "-c", &typed]);
         assert_eq!(code, Some(0), "{line}\n{stdout}{stderr}");
-        if line == "service ssh reload" {
+        if ["service ssh reload", "systemctl reload sshd"].contains(&line) {
             // It does not wait for sshd, as a person at a keyboard does without knowing.
             let deadline = Instant::now() + Duration::from_secs(10);
             while listening(host) == restarts {

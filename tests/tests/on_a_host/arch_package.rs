@@ -18,10 +18,6 @@ const SYSTEMCTL: &str = "#!/bin/sh\necho \"$*\" >> /root/called\n";
 /// The package in a host.
 const PACKAGE: &str = "/root/pam.pkg.tar.zst";
 
-/// No key is known whose signature could be looked at, and no package of Debian's.
-const PACMAN_CONF: &str =
-    "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\n";
-
 /// As openssh of Arch brings it.
 const SSHD: &str = "#%PAM-1.0\n\
                     auth      include   system-remote-login\n\
@@ -39,7 +35,7 @@ fn it_lays_out_what_make_install_does() {
     for directory in ["root", "var/lib/pacman"] {
         fs::create_dir_all(root.path().join(directory)).unwrap();
     }
-    fs::write(root.path().join("root/pacman.conf"), PACMAN_CONF).unwrap();
+    fs::write(root.path().join("root/pacman.conf"), packages::PACMAN_CONF).unwrap();
     let package = packages::arch().to_str().unwrap();
     // The empty root has nothing that could run a script; that is done in the test below.
     pacman(at_root, &["--upgrade", "--noscriptlet", "--nodeps", "--nodeps", package]);
@@ -91,7 +87,7 @@ fn it_comes_asks_for_codes_is_upgraded_and_leaves_when_no_line_is_left() {
         .bare()
         .bind(packages::arch(), PACKAGE)
         .user("alice", "rabbit hole")
-        .file("/root/pacman.conf", PACMAN_CONF)
+        .file("/root/pacman.conf", packages::PACMAN_CONF)
         .file_with_mode("/usr/bin/systemctl", SYSTEMCTL, 0o755)
         .pam("system-auth", SYSTEM_AUTH)
         .pam("system-remote-login", "auth include system-auth\naccount include system-auth\n")

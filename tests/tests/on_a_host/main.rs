@@ -28,6 +28,7 @@ mod enrolment;
 mod enrolment_at_login;
 mod fail_closed;
 mod failing_disks;
+mod fedora_and_arch;
 mod forward_pass;
 mod hostile_bytes;
 mod hostile_callers;

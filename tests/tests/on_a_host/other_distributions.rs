@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use mfa_tests::pam::{Attempt, Call, Function, Plan, Report, Surroundings, run};
-use mfa_tests::{Device, Host, Running, cache};
+use mfa_tests::{Device, Host, Running, authselect, cache};
 
 const PASSWORD: &str = "Password: ";
 const CODE: &str = "Verification code: ";
@@ -247,9 +247,7 @@ fn the_profile_of_authselect_says_what_each_of_its_features_is() {
     let mut features = BTreeSet::new();
     for file in fs::read_dir(profile).unwrap().flatten() {
         let text = fs::read_to_string(file.path()).unwrap();
-        for operator in text.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()) {
-            features.extend(operator.split('"').nth(1).map(str::to_owned));
-        }
+        features.extend(authselect::features(&text).map(str::to_owned));
     }
     let documented = readme.lines().filter_map(|line| line.strip_suffix("::"));
     assert_eq!(features, documented.map(str::to_owned).collect());
@@ -327,44 +325,12 @@ fn with_password(host: &Running, service: &str, password: &str) -> Report {
     Attempt::new(service, "alice").answer(password).run(host)
 }
 
-/// A file of the profile as authselect writes it: `authselect-profiles(5)`, "Conditional lines".
+/// A file of the profile as authselect writes it.
 fn rendered(file: &str, enabled: &[&str]) -> String {
-    let path = cache::tree().join("packaging/authselect/pam_mfa").join(file);
-    let mut text = String::new();
-    for line in fs::read_to_string(path).unwrap().lines() {
-        if let Some(line) = rendered_line(line, enabled) {
-            text += line.trim_end();
-            text += "\n";
-        }
-    }
-    text
+    authselect::rendered(&template(file), enabled)
 }
 
-fn rendered_line(line: &str, enabled: &[&str]) -> Option<String> {
-    let mut line = line.to_owned();
-    while let Some((before, rest)) = line.split_once('{') {
-        let (operator, after) = rest.split_once('}').expect("a whole operator");
-        let holds = |condition: &str| match condition.strip_prefix("not ") {
-            Some(feature) => !enabled.contains(&feature.trim_matches('"')),
-            None => enabled.contains(&condition.trim_matches('"')),
-        };
-        let value = if let Some(condition) = operator.strip_prefix("include if ") {
-            if !holds(condition) {
-                return None;
-            }
-            ""
-        } else if let Some(condition) = operator.strip_prefix("exclude if ") {
-            if holds(condition) {
-                return None;
-            }
-            ""
-        } else {
-            let (condition, values) =
-                operator.strip_prefix("if ").unwrap().split_once(':').unwrap();
-            let (yes, no) = values.split_once('|').unwrap_or((values, ""));
-            if holds(condition) { yes } else { no }
-        };
-        line = format!("{before}{value}{after}");
-    }
-    Some(line)
+fn template(file: &str) -> String {
+    let path = cache::tree().join("packaging/authselect/pam_mfa").join(file);
+    fs::read_to_string(path).unwrap()
 }
