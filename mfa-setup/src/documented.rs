@@ -124,6 +124,10 @@ fn nowhere_is_a_command_shown_with_an_option_that_there_is_not() {
         include_str!("../../doc/man/pam_mfa.8"),
         include_str!("../../doc/man/pam_mfa.toml.5"),
         include_str!("../../README.md"),
+        include_str!("../../doc/guide/install.md"),
+        include_str!("../../doc/guide/log.md"),
+        include_str!("../../doc/guide/policy.md"),
+        include_str!("../../doc/guide/users.md"),
     ] {
         let text = text.replace("\\-", "-");
         for (at, name) in text.match_indices("mfa-setup ") {

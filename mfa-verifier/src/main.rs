@@ -273,6 +273,8 @@ mod tests {
     fn what_the_manual_has_typed_without_systemd_is_understood() {
         let [typed] = &insets(under(MANUAL, ".SH UNITS"))[..] else { panic!() };
         assert!(matches!(parsed(typed), Ok(Arguments::Stay { users: Some(_), .. })));
-        assert!(include_str!("../../README.md").contains(&format!("\n\n    {typed}\n")));
+        assert!(
+            include_str!("../../doc/guide/verifier.md").contains(&format!("\n\n    {typed}\n"))
+        );
     }
 }

@@ -3,7 +3,7 @@
 /// Each reason and its word, so that there is one list of them.
 macro_rules! reasons {
     ($($reason:ident = $word:literal,)*) => {
-        /// Why, in a word that scripts rely on. README.md and mfa-verifier(8) say what each means.
+        /// Why, in a word that scripts rely on. doc/guide/log.md and mfa-verifier(8) say what each means.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Reason {
             $($reason,)*
@@ -66,27 +66,27 @@ mod tests {
     use std::collections::BTreeSet;
 
     const MANUAL: &str = include_str!("../../doc/man/mfa-verifier.8");
-    const README: &str = include_str!("../../README.md");
+    const GUIDE: &str = include_str!("../../doc/guide/log.md");
 
     /// What stands as code in the first column of the table with this heading.
-    fn readme(heading: &str) -> BTreeSet<String> {
-        let table = README.split(&format!("\n{heading}")).nth(1).unwrap();
+    fn guide(heading: &str) -> BTreeSet<String> {
+        let table = GUIDE.split(&format!("\n{heading}")).nth(1).unwrap();
         let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
         let first = rows.map(|row| row.split('|').nth(1).unwrap());
         first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
     }
 
     #[test]
-    fn readme_and_manual_say_of_each_what_it_means_and_of_no_other() {
+    fn guide_and_manual_say_of_each_what_it_means_and_of_no_other() {
         let all: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.word().to_owned()).collect();
         assert_eq!(BTreeSet::from_iter(tags(under(MANUAL, ".SS Reasons"))), all);
-        assert_eq!(readme("| `reason=` |"), all);
+        assert_eq!(guide("| `reason=` |"), all);
     }
 
     #[test]
-    fn the_manual_has_the_errors_of_the_readme() {
+    fn the_manual_has_the_errors_of_the_guide() {
         let manual = entries(under(MANUAL, ".SS Errors"));
         let manual = manual.into_iter().map(|(error, _)| error.replace("...", "…"));
-        assert_eq!(manual.collect::<BTreeSet<_>>(), readme("| error |"));
+        assert_eq!(manual.collect::<BTreeSet<_>>(), guide("| error |"));
     }
 }

@@ -172,6 +172,7 @@ mod tests {
 
     const MANUAL: &str = include_str!("../../doc/man/pam_mfa.8");
     const README: &str = include_str!("../../README.md");
+    const GUIDE: &str = include_str!("../../doc/guide/install.md");
 
     /// Every argument, that with a value up to the `=`.
     fn known() -> BTreeSet<String> {
@@ -191,12 +192,12 @@ mod tests {
             tags(under(MANUAL, ".SH ARGUMENTS")).iter().map(|tag| name(tag)).collect();
         assert_eq!(manual.len(), known().len(), "{manual:?}");
         assert_eq!(BTreeSet::from_iter(manual), known());
-        let table = README.split("\n### Arguments of the module\n").nth(1).unwrap();
+        let table = GUIDE.split("\n## Arguments of the module\n").nth(1).unwrap();
         let rows =
             table.split("\n#").next().unwrap().lines().filter(|line| line.starts_with("| `"));
-        let readme =
+        let guide =
             rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
-        assert_eq!(readme.map(name).collect::<BTreeSet<_>>(), known());
+        assert_eq!(guide.map(name).collect::<BTreeSet<_>>(), known());
     }
 
     #[test]
@@ -211,9 +212,9 @@ mod tests {
         let synopsis: Vec<_> = under(MANUAL, ".SH SYNOPSIS").lines().map(plain).collect();
         // A line that ends in \c goes on with the next.
         assert_eq!(words(&synopsis.join(" ").replace("= ", "=")), short);
-        let readme = README.split("\n    auth required pam_mfa.so [").nth(1).unwrap();
-        let readme = readme.split("\n\n").next().unwrap();
-        assert_eq!(words(&format!("pam_mfa.so {readme}")), short);
+        let guide = GUIDE.split("\n    auth required pam_mfa.so [").nth(1).unwrap();
+        let guide = guide.split("\n\n").next().unwrap();
+        assert_eq!(words(&format!("pam_mfa.so {guide}")), short);
         let hint = Refused { argument: String::new(), problem: Problem::Unknown }.hint();
         let hint = hint.strip_prefix("known are ").unwrap().split(';').next().unwrap();
         assert_eq!(words(&format!("pam_mfa.so {hint}")), short);

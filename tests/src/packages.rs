@@ -1,12 +1,12 @@
 //! Packages for other distributions than the machine's, each made once.
 //! Their package managers are in every host.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 
 use crate::cache::{self, TemporaryDirectory};
+use crate::readme::README;
 
 /// Of a pacman that knows no key by which signatures could be looked at, and no package of Debian's.
 pub const PACMAN_CONF: &str =
@@ -47,8 +47,7 @@ pub fn arch() -> &'static Path {
 /// The command that begins like this and that README.md has root type, on a line of its own.
 #[track_caller]
 pub fn typed_by_root(command: &str) -> String {
-    let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
-    let mut lines = readme.lines().filter_map(|line| line.trim_start().strip_prefix("# "));
+    let mut lines = README.lines().filter_map(|line| line.trim_start().strip_prefix("# "));
     lines.find(|line| line.starts_with(command)).unwrap_or_else(|| panic!("{command}")).to_owned()
 }
 

@@ -2,14 +2,14 @@
 //! runs them.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use mfa_tests::log::{AUTHPRIV, Record};
 use mfa_tests::mail::{AUTHORITY, SERVER_NAME};
 use mfa_tests::person::{OWN_CODE, exit};
+use mfa_tests::readme::README;
 use mfa_tests::traced::VERIFIER;
 use mfa_tests::waiting::until;
-use mfa_tests::{Host, Person, Pty, Running, cache};
+use mfa_tests::{Host, Person, Pty, Running};
 
 const CODE: &str = "Verification code: ";
 const ADDRESS: &str = "alice@example.org";
@@ -226,8 +226,7 @@ fn a_mail_program_gets_into_a_queue_of_its_own_where_drop_ins_of_the_readme_let_
 
 /// What README.md says to write where the mail program has a queue.
 fn drop_in_of_the_readme() -> String {
-    let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
-    let behind = readme.split("systemctl edit mfa-verifier.service").nth(1).unwrap();
+    let behind = README.split("systemctl edit mfa-verifier.service").nth(1).unwrap();
     let lines = behind.lines().skip_while(|line| !line.starts_with("    ["));
     lines.take_while(|line| line.starts_with("    ")).flat_map(|line| [line, "\n"]).collect()
 }

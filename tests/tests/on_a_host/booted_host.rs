@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use mfa_tests::host::{PAM_CLIENT, as_user};
 use mfa_tests::pam::{Attempt, Call, Function, Plan, Report, exact};
-use mfa_tests::{Device, Host, Output, Running, cache, log};
+use mfa_tests::readme::README;
+use mfa_tests::{Device, Host, Output, Running, log};
 
 const SOCKET: &str = "/run/pam_mfa/user.sock";
 const SOCKET_UNIT: &str = "mfa-verifier-user.socket";
@@ -173,8 +174,7 @@ fn systemd_has_nothing_to_say_against_the_units() {
 
 /// README.md's sentence about the units' exposure: the name of each, and its figure.
 fn figures_of_the_readme() -> Vec<(String, f32)> {
-    let readme = fs::read_to_string(cache::tree().join("README.md")).unwrap();
-    let mut sentence = readme.split("`systemd-analyze security` gives").nth(1).unwrap();
+    let mut sentence = README.split("`systemd-analyze security` gives").nth(1).unwrap();
     sentence = sentence.split("\n\n").next().unwrap();
     let (mut names, mut figures) = (Vec::new(), Vec::new());
     for word in sentence.split_whitespace() {

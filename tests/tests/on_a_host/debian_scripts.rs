@@ -118,7 +118,7 @@ fn with_systemd_sockets_outlive_an_upgrade_and_nothing_outlives_a_removal() {
     log_in();
 
     // The users' other socket, which stays as well, and goes as well.
-    readme::type_all(&host, "/root", &typed_by_root("### The users' socket"));
+    readme::type_all(&host, "/root", &typed_by_root("## The users' socket"));
     install(&host);
     for (unit, active) in
         [("mfa-verifier-users.service", "inactive\n"), ("mfa-verifier-user.socket", "active\n")]

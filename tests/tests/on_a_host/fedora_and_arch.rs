@@ -1,4 +1,4 @@
-//! README.md's lines for Fedora, RHEL and Arch, typed as they stand: a second factor over ssh, and away
+//! The guide's lines for Fedora, RHEL and Arch, typed as they stand: a second factor over ssh, and away
 //! with it again.
 //!
 //! Their package managers are the ones that Debian has, and ask their questions. These stand for something
@@ -79,7 +79,7 @@ const ARCH: [(&str, &str); 3] = [
 #[test]
 fn the_lines_for_fedora_and_rhel_give_a_second_factor_and_take_it_away() {
     let [dnf, _, example, _, _, selinux, _] = installing();
-    let [_, sed, _, ssh, remove, _] = uninstalling();
+    let [sed, _, ssh, remove, _] = uninstalling();
     let host = fedora();
     confirm(&host, &dnf);
     let mut phone = enable_and_enrol(&host);
@@ -101,7 +101,7 @@ fn the_lines_for_fedora_and_rhel_give_a_second_factor_and_take_it_away() {
 #[test]
 fn the_lines_for_authselect_give_a_second_factor_and_take_it_away() {
     let [dnf, _, _, authselect, _, _, _] = installing();
-    let [_, _, local, ssh, remove, _] = uninstalling();
+    let [_, local, ssh, remove, _] = uninstalling();
     let host = fedora();
     confirm(&host, &dnf);
     let mut phone = enable_and_enrol(&host);
@@ -129,7 +129,7 @@ fn the_lines_for_authselect_give_a_second_factor_and_take_it_away() {
 #[test]
 fn the_lines_for_arch_give_a_second_factor_and_take_it_away() {
     let [_, pacman, _, _, arch, _, _] = installing();
-    let [_, sed, _, ssh, _, remove] = uninstalling();
+    let [sed, _, ssh, _, remove] = uninstalling();
     let mut host = host()
         .bind(packages::arch().parent().unwrap(), HERE)
         .file("/etc/pacman.conf", packages::PACMAN_CONF)
@@ -162,14 +162,13 @@ fn the_lines_for_arch_give_a_second_factor_and_take_it_away() {
 /// `SELinux`, and how it is tried, which takes a kernel that has one.
 #[track_caller]
 fn installing() -> [String; 7] {
-    typed("### Fedora, RHEL and Arch")
+    typed("## Fedora, RHEL and Arch")
 }
 
-/// What root types to uninstall: what is for those who installed from source, `pam.d`, authselect, sshd,
-/// by dnf, by pacman.
+/// What root types to uninstall: `pam.d`, authselect, sshd, by dnf, by pacman.
 #[track_caller]
-fn uninstalling() -> [String; 6] {
-    typed("## Uninstall")
+fn uninstalling() -> [String; 5] {
+    typed("## Uninstall on Fedora, RHEL and Arch")
 }
 
 #[track_caller]

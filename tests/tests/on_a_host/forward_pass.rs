@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mfa_tests::USED;
 use mfa_tests::pam::{self, Attempt, Call, Function, Plan, Report, SILENT, Shown, Style, Text};
-use mfa_tests::{Device, Host, Running};
+use mfa_tests::{Device, Host, Running, readme};
 
 const BOTH: &str = "Password and verification code: ";
 const CODE: &str = "Verification code: ";
@@ -482,7 +482,7 @@ fn one_line_before_the_usual_ones_is_enough_and_can_be_taken_out_again() {
     let mut phone = host.enrol("alice").device;
     let command = "sed -i '/^@include common-auth/i auth       required     pam_mfa.so forward_pass' \
                    /etc/pam.d/sshd";
-    assert!(include_str!("../../../README.md").contains(&format!("\n# {command}\n")));
+    assert!(readme::README.contains(&format!("\n# {command}\n")));
     host.shell(command);
     ssh(&host, "alice", &format!("rabbit hole{}", phone.code())).let_in("alice");
     ssh(&host, "alice", &format!("looking glass{}", phone.code())).refused();

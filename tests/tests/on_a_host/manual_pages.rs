@@ -6,8 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use mfa_tests::cache::{stage, tree};
+use mfa_tests::cache::stage;
 use mfa_tests::manual::{insets, plain, under};
+use mfa_tests::readme::README;
 
 fn installed() -> Vec<PathBuf> {
     let pages =
@@ -52,8 +53,7 @@ fn each_page_names_the_others_and_is_of_this_version() {
         let title = page.lines().find(|line| line.starts_with(".TH ")).unwrap();
         assert!(title.contains(concat!("\"pam_mfa ", env!("CARGO_PKG_VERSION"), "\"")), "{title}");
     }
-    let readme = fs::read_to_string(tree().join("README.md")).unwrap();
-    assert!(names.iter().all(|name| readme.contains(name.as_str())), "{names:?}");
+    assert!(names.iter().all(|name| README.contains(name.as_str())), "{names:?}");
 }
 
 #[test]

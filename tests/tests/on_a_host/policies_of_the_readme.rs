@@ -1,8 +1,8 @@
 //! The policies that README.md shows, each typed into a host with a real sshd.
 
+use mfa_tests::readme::README;
 use mfa_tests::{Host, Pty, Running, clock};
 
-const README: &str = include_str!("../../../README.md");
 const POLICY: &str = "/etc/pam_mfa/config.toml";
 const PASSWORD: &str = "Password: ";
 const CODE: &str = "Verification code: ";

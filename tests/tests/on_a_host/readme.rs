@@ -84,11 +84,11 @@ fn with_the_users_socket_users_enrol_themselves() {
         }
     }
     // The socket, in place of the process that listens.
-    type_all(&host, &typed_by_root("### The users' socket"));
+    type_all(&host, &typed_by_root("## The users' socket"));
     assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(0));
     // And where there is no systemd.
     host.shell("systemctl stop mfa-verifier-user.socket");
-    let without = section("### The users' socket");
+    let without = section("## The users' socket");
     let line = without.lines().find_map(|line| line.strip_prefix("    ")).unwrap();
     let mut listener = host.pty(&line.split(' ').collect::<Vec<_>>());
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -100,7 +100,7 @@ fn with_the_users_socket_users_enrol_themselves() {
     assert_eq!(alice.run(&["mfa-setup", "status"]).code, Some(3));
     // Both, by one line.
     host.shell("systemctl stop mfa-verifier.socket mfa-verifier.service");
-    let without = section("### The resident verifier");
+    let without = section("## The resident verifier");
     let line = without.lines().find_map(|line| line.strip_prefix("    ")).unwrap();
     let mut resident = host.pty(&line.split(' ').collect::<Vec<_>>());
     let deadline = Instant::now() + Duration::from_secs(10);
