@@ -340,8 +340,10 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
             Err(barred(Some(*until)))
         }
         Decision::Refused { refusal: Refusal::Barred(Barred::Disabled), .. } => Err(barred(None)),
-        Decision::Refused { refusal: Refusal::Used { .. }, .. } => {
-            Err(refused("this code was already used", again))
+        Decision::Refused { refusal: Refusal::Used { label }, .. } => {
+            let another = "nothing was changed; each backup code is good once, so give another";
+            let hint = if label.is_some() { again } else { another };
+            Err(refused("this code was already used", hint))
         }
         Decision::Refused { refusal: Refusal::UsedAhead { .. }, .. } => Err(refused(
             "this device was last used at a time that has not come yet",

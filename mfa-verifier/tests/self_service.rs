@@ -130,9 +130,19 @@ fn a_code_lets_one_change_through_and_is_used_up_by_it() {
     assert!(matches!(host.manage(Action::NewCodes, &mut script()), Reply::NewCodes { .. }));
     let failure = failed(host.manage(Action::NewCodes, &mut script()));
     assert_eq!(failure.error, "this code was already used");
+    assert_eq!(failure.hint, "nothing was changed; wait for the next code and try again");
     assert_eq!(host.verdict("alice", &current()), Verdict::Denied);
     let line = host.lines.borrow().iter().find(|line| line.contains("service=mfa-setup")).cloned();
     assert!(line.unwrap().starts_with("outcome=granted user=\"alice\" uid=1000"));
+}
+
+#[test]
+fn who_gives_a_backup_code_again_is_told_to_give_another_and_not_to_wait() {
+    let (host, codes) = enrolled();
+    assert_eq!(host.verdict("alice", &codes[0]), Verdict::Granted);
+    let failure = failed(host.manage(remove(), &mut Scripted::new(["rabbit hole", &codes[0]])));
+    assert_eq!(failure.error, "this code was already used");
+    assert_eq!(failure.hint, "nothing was changed; each backup code is good once, so give another");
 }
 
 #[test]
