@@ -9,6 +9,13 @@ use zeroize::Zeroizing;
 
 use crate::record::{Device, MAX_KEY, MovingFactor};
 
+/// The fewest bytes of a key that exists already: those of google-authenticator had 80 bits for years, and many
+/// tokens have no more.
+pub const MIN_KEY: usize = 10;
+
+/// What RFC 4226 (4, R6) asks for, 128 bits. Who brings a shorter key is told.
+const ASKED_FOR: usize = 16;
+
 /// Why text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -18,8 +25,8 @@ pub enum KeyError {
     /// A character outside of base32, or bits left over.
     #[error("the key is not base32")]
     NotBase32,
-    /// RFC 4226 (4, R6) wants 128 bits at least.
-    #[error("the key has fewer than 16 bytes")]
+    /// Fewer than [`MIN_KEY`] bytes.
+    #[error("the key has fewer than {MIN_KEY} bytes")]
     TooShort,
     /// More than [`MAX_KEY`] bytes.
     #[error("the key has more than {MAX_KEY} bytes")]
@@ -47,10 +54,23 @@ pub fn parse(text: &str) -> Result<Secret, KeyError> {
         return Err(KeyError::NotBase32);
     }
     match key.expose().len() {
-        0..16 => Err(KeyError::TooShort),
-        16..=MAX_KEY => Ok(key),
+        0..MIN_KEY => Err(KeyError::TooShort),
+        MIN_KEY..=MAX_KEY => Ok(key),
         _ => Err(KeyError::TooLong),
     }
+}
+
+/// What somebody is told who brings a key that is shorter than it should be.
+#[must_use]
+pub fn advice(key: &Secret) -> Option<String> {
+    let bytes = key.expose().len();
+    (bytes < ASKED_FOR).then(|| {
+        format!(
+            "This key has {} bits, where RFC 4226 asks for {} at least: better let a key be made here.",
+            bytes * 8,
+            ASKED_FOR * 8
+        )
+    })
 }
 
 /// Base32 in capital letters, without padding.
@@ -136,12 +156,22 @@ mod tests {
             ("GEZDGNBVGY3TQOJ1GEZDGNBVGY3TQOJQ", KeyError::NotBase32),
             ("GEZD=GNBVGY3TQOJQGEZDGNBVGY3TQOJQ", KeyError::NotBase32),
             ("ÄEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", KeyError::NotBase32),
-            ("GEZDGNBVGY3TQOJQ", KeyError::TooShort),
+            ("GEZDGNBVGY3TQOI", KeyError::TooShort),
         ];
         for (text, error) in rows {
             assert_eq!(parse(text).unwrap_err(), error, "{text:?}");
         }
         assert_eq!(parse(&"A".repeat(8 * 14)).unwrap_err(), KeyError::TooLong);
+    }
+
+    #[test]
+    fn who_brings_a_key_of_fewer_than_128_bits_is_told() {
+        let advised = |text: &str| advice(&parse(text).unwrap());
+        assert!(advised("GEZDGNBVGY3TQOJQ").unwrap().starts_with("This key has 80 bits, "));
+        assert!(
+            advised("GEZDGNBVGY3TQOJQGEZDGNBV").unwrap().starts_with("This key has 120 bits, ")
+        );
+        assert_eq!(advised("GEZDGNBVGY3TQOJQGEZDGNBVGY"), None);
     }
 
     #[test]

@@ -95,6 +95,9 @@ pub(crate) fn add(
     } else {
         let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
         let uri = key::uri(&device, &issuer, &owner.name);
+        if let Some(advice) = wanted.secret.as_ref().and_then(|_| key::advice(&device.key)) {
+            conversation.tell(Style::Info, &advice);
+        }
         let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
         let drawing = Drawing { utf8: wanted.terminal.utf8, inverted: false };
         let drawn = wanted.show && view.show(drawing, conversation);
@@ -324,10 +327,13 @@ fn device_key(wanted: &NewDevice, algorithm: Algorithm) -> Result<Secret, Failur
     if let Some(given) = &wanted.secret {
         return given.expose_str().ok_or(key::KeyError::NotBase32).and_then(key::parse).map_err(
             |error| {
-                usage(
-                    error.to_string(),
-                    "give one line of base32: letters A to Z and digits 2 to 7",
-                )
+                let hint = match error {
+                    key::KeyError::TooShort | key::KeyError::TooLong => {
+                        "give another key, or let one be made"
+                    }
+                    _ => "give one line of base32: letters A to Z and digits 2 to 7",
+                };
+                usage(error.to_string(), hint)
             },
         );
     }

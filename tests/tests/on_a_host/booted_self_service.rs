@@ -31,7 +31,7 @@ fn assert_served_by_systemd(host: &Running) {
     let accepted = ["systemctl", "show", "--value", "--property=NAccepted", SOCKET];
     let accepted: u32 = host.run(&accepted).ok().trim().parse().unwrap();
     assert!(accepted >= 10, "{accepted} connections");
-    let failed = host.logged("mfa-verifier-user@");
+    let failed = host.logged_by_now("mfa-verifier-user@");
     let failed: Vec<_> = failed.iter().filter(|line| line.contains("Failed")).collect();
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(host.run(&["systemctl", "is-system-running"]).stdout, "running\n");

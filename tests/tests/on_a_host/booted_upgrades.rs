@@ -178,5 +178,5 @@ fn what_listens_for_users_comes_back_however_often_it_is_killed() {
         });
     }
     until("it listens", || host.run_as("alice", &["mfa-setup", "status"]).code == Some(0));
-    assert_eq!(host.logged("start-limit-hit"), [""; 0]);
+    assert_eq!(host.logged_by_now("start-limit-hit"), [""; 0]);
 }

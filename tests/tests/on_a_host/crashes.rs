@@ -47,13 +47,13 @@ fn a_thousand_kills_at_random_moments_lose_no_acknowledged_update() {
         }
     });
     let Tally { kills, before, after, answered, acknowledged } = all;
-    let healed = host.logged("healed=").len();
+    let healed = host.logged_by_now("healed=").len();
     println!(
         "{kills} kills: {before} left the old record, {after} the new one, {answered} came with \
          the answer; {acknowledged} acknowledged updates, none lost; {healed} times healed"
     );
     assert!(kills >= KILLS && before > 0 && after > 0, "{all:?}");
-    assert_eq!(host.logged("outcome=unavailable"), [""; 0]);
+    assert_eq!(host.logged_by_now("outcome=unavailable"), [""; 0]);
 }
 
 /// What came of the kills.

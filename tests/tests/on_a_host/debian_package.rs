@@ -36,7 +36,7 @@ fn live_on(release: &'static str) {
 
     type_all(&host, PACKAGES, installed);
     by_password(&host).let_in("alice");
-    assert_eq!(host.logged("service=sshd"), [""; 0], "nothing uses the module yet");
+    assert_eq!(host.logged_by_now("service=sshd"), [""; 0], "nothing uses the module yet");
     let mut phone = host.enrol("alice").device;
     type_all(&host, PACKAGES, enabled);
     everything_asks(&host, &mut phone);

@@ -119,7 +119,7 @@ fn a_login_whose_disk_fails_is_refused_and_the_record_stays_whole() {
         points.len() * ERRORS.len()
     );
     assert!(refused > 0);
-    let unavailable = host.logged("outcome=unavailable");
+    let unavailable = host.logged_by_now("outcome=unavailable");
     assert!(unavailable.iter().all(|line| line.contains("error=\"")), "{unavailable:#?}");
 }
 

@@ -51,7 +51,7 @@ fn nothing_that_a_user_claims_about_a_login_is_believed() {
             assert!(!line.contains(claimed), "{claimed} in {line}");
         }
     }
-    assert!(host.logged("debug").is_empty());
+    assert!(host.logged_by_now("debug").is_empty());
     // All of it was charged to this host: here she waits, and from where she claimed to be she does not.
     let (reply, _) = peer.ask(&Request::Login(Box::new(claim(0))), &[&token.code()]);
     assert!(
@@ -250,7 +250,7 @@ fn spawned_verifiers_and_those_of_the_socket_share_one_budget() {
     let compared = host.logged_by_now("reason=wrong_code");
     // [lockout] per_source = 5
     assert_eq!(compared.len(), 5, "{compared:#?}");
-    assert_eq!(host.logged("outcome=locked").len(), OF_ROOT + PER_USER - 5);
+    assert_eq!(host.logged_by_now("outcome=locked").len(), OF_ROOT + PER_USER - 5);
     let status = host.status_of("alice").json();
     assert_eq!(status["lockout"]["failures"], 5, "{status}");
     host.run(&["mfa-setup", "unlock", "--user", "alice"]).ok();

@@ -117,7 +117,7 @@ fn one_address_is_locked_after_five_and_has_a_hundred_tries_in_all() {
     // No wait ends that.
     slow.pass(HOUR);
     assert_eq!(slow.guess_from(&attacker), 0);
-    let locked = slow.host.logged("reason=too_many_failures");
+    let locked = slow.host.logged_by_now("reason=too_many_failures");
     assert_eq!(locked.len(), attacker.len());
     println!("{rounds} rounds of one address: {compared} codes were compared");
     assert_eq!(slow.compared, 100);
@@ -160,7 +160,7 @@ fn a_hundred_addresses_have_a_hundred_tries_in_all_and_never_lock_the_owner_who_
     assert_eq!(slow.guess_from(&botnet), 0);
     println!("{rounds} rounds of 100 addresses: {compared} codes were compared");
     assert_eq!(slow.compared, 100);
-    assert_eq!(slow.host.logged("reason=too_many_failures").len(), botnet.len());
+    assert_eq!(slow.host.logged_by_now("reason=too_many_failures").len(), botnet.len());
     logins(&slow);
 
     // On the road, from where nobody knows her: only a backup code.
@@ -230,7 +230,7 @@ fn who_is_locked_is_refused_at_once_and_holds_no_slot_of_sshd() {
     }
     println!("{SESSIONS} locked ssh sessions were refused at once");
     assert_eq!(host.logged_by_now("reason=locked").len(), TRIES - 5 + SESSIONS);
-    assert_eq!(host.logged("MaxStartups"), [""; 0]);
+    assert_eq!(host.logged_by_now("MaxStartups"), [""; 0]);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn a_connection_that_is_cut_after_the_answer_leaves_its_attempt_charged() {
     let died = reports.iter().filter(|report| report.died.is_some()).count();
     wait_for_decisions(&host, before + CUTS);
     let charged = host.logged_by_now("reason=wrong_code").len();
-    let unheard = host.logged("reason=no_answer").len();
+    let unheard = host.logged_by_now("reason=no_answer").len();
     println!(
         "{CUTS} cuts, {died} in time, {charged} charged, {unheard} unheard: {:?}",
         since.elapsed()

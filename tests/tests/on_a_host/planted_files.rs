@@ -96,7 +96,7 @@ fn a_store_or_key_that_is_missing_or_of_another_host_refuses_everybody_and_stays
             }
         }
         host.write("/etc/pam_mfa/config.toml", OPTIONAL);
-        let lines = host.logged("outcome=unavailable");
+        let lines = host.logged_by_now("outcome=unavailable");
         assert!(lines.iter().all(|line| line.contains("error=\"")), "{what}: {lines:#?}");
         for command in [&["status"][..], &["add", "totp", "--no-confirm", "--json"], &["reset"]] {
             let arguments = ["mfa-setup", "--user", "alice", "--yes"];

@@ -34,7 +34,7 @@ fn install_gives_a_second_factor_over_ssh_and_changes_nothing_before() {
     host.follow_the_mode(VERIFIER);
     // Nothing uses the module yet.
     by_password(&host).let_in("alice");
-    assert_eq!(host.logged("pam_mfa"), [""; 0]);
+    assert_eq!(host.logged_by_now("pam_mfa"), [""; 0]);
 
     let (mut phone, backup) = enrol(&host);
     type_all(&host, ask_over_ssh);

@@ -218,5 +218,5 @@ fn sudo_outside_of_a_login_session_is_asked_each_time() {
     terminal.expect("done once");
     give_password(&mut terminal);
     terminal.expect(CODE);
-    assert!(host.logged("action=remember").is_empty());
+    assert!(host.logged_by_now("action=remember").is_empty());
 }

@@ -253,6 +253,26 @@ impl At {
     }
 }
 
+/// Its own test has this key, of 80 bits as it made them, and this code for step 10000.
+#[test]
+fn a_key_of_google_authenticator_is_taken_over_and_its_window_is_the_same() {
+    for (step, code) in [
+        (9998, "PAM_AUTH_ERR"),
+        (9999, "PAM_SUCCESS"),
+        (10_001, "PAM_SUCCESS"),
+        (10_002, "PAM_AUTH_ERR"),
+    ] {
+        let host = host_at(step * 30);
+        enrol_key(&host, &["totp"], "2SH3V3GDW7ZNMGYE");
+        assert_eq!(log_in(&host, "050548").code(), code, "{step}");
+    }
+    let host = host_at(300_000);
+    host.write("/root/key", "2SH3V3GDW7ZNMGYE\n");
+    let added = host
+        .setup_by_clock("alice", &["add", "totp", "--secret-file", "/root/key", "--no-confirm"]);
+    assert!(added.stderr.contains("This key has 80 bits, "), "{added:?}");
+}
+
 fn host_at(seconds: u64) -> Running {
     let host = Host::new()
         .user("alice", "x")

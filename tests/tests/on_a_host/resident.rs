@@ -64,7 +64,7 @@ fn spawned_and_resident_log_in_the_same_user_in_turn() {
             assert!(took < Duration::from_secs(1), "{service}: {took:?}");
         }
     }
-    assert_eq!(host.logged("healed="), [""; 0]);
+    assert_eq!(host.logged_by_now("healed="), [""; 0]);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn stopped_it_refuses_who_is_at_its_prompt_and_keeps_nobody_else_out() {
     for service in ["spawn", "app"] {
         assert!(log_in(&host, service, "bob", &bob.code()));
     }
-    let healed = host.logged("healed=");
+    let healed = host.logged_by_now("healed=");
     let expected = ["only the summary was written", "older than the summary"];
     assert!(healed.iter().all(|line| expected.iter().any(|e| line.contains(e))), "{healed:#?}");
 }
