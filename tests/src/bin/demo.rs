@@ -2,6 +2,9 @@
 //! person at the terminal sees it.
 #![forbid(unsafe_code)]
 
+use std::env;
+use std::io::{self, IsTerminal};
+
 use mfa_tests::{Device, Host, Pty, Running};
 
 const PASSWORD: &str = "rabbit hole";
@@ -47,7 +50,8 @@ fn main() {
 /// `mfa-setup`, and a person with a phone in front of it.
 fn enrol(host: &Running) -> (Device, String) {
     say("root@testhost:~# mfa-setup add totp --user alice\n");
-    let mut terminal = host.pty(&["mfa-setup", "add", "totp", "--user", "alice"]);
+    let term = if is_in_colour() { "TERM=xterm" } else { "TERM=dumb" };
+    let mut terminal = host.pty(&["env", term, "mfa-setup", "add", "totp", "--user", "alice"]);
     let shown = terminal.expect("The code that it shows now: ");
     let mut ends = shown.lines().rev().filter_map(|line| line.rsplit(": ").next());
     let key = ends.find(|end| is_key(end)).expect("the key, in groups for typing");
@@ -91,7 +95,14 @@ fn end(terminal: &mut Pty, ending: &str) {
 }
 
 fn title(text: &str) {
-    println!("\n\x1b[1m{text}\x1b[0m\n");
+    let (bold, plain) = if is_in_colour() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    println!("\n{bold}{text}{plain}\n");
+}
+
+/// Whether this goes to a terminal, of a kind that knows colours.
+fn is_in_colour() -> bool {
+    let knows = env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    knows && io::stdout().is_terminal()
 }
 
 fn say(text: &str) {
