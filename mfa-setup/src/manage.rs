@@ -6,7 +6,7 @@ use mfa_protocol::Reply;
 use mfa_protocol::message::{Action, NewToken};
 use zeroize::Zeroizing;
 
-use crate::problem::{DONE, Problem};
+use crate::problem::{DONE, Problem, UNUSABLE};
 use crate::session::{Session, printed};
 use crate::{cli, json, page, text, time};
 
@@ -42,10 +42,11 @@ impl Session<'_> {
         let file = output.map(|path| self.create(path)).transpose()?;
         let reply = self.manage(Action::NewCodes, "use a terminal").map_err(|problem| Problem {
             // The answer may have been lost, and not the question.
-            hint: format!(
-                "{}\nsee whether the old codes have ended: mfa-setup codes",
+            hint: if problem.exit == UNUSABLE {
+                format!("{}\nsee whether the old codes have ended: mfa-setup codes", problem.hint)
+            } else {
                 problem.hint
-            ),
+            },
             ..problem
         })?;
         let Reply::NewCodes { user, backup_codes } = reply else {

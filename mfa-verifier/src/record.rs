@@ -397,6 +397,23 @@ impl Device {
         }
     }
 
+    /// Whether it makes the codes of another, be they shorter: a code that was accepted of the one would be new to
+    /// the other. Zeros at a key's end tell no keys apart, since HMAC fills up with them (RFC 2104).
+    #[must_use]
+    pub fn makes_codes_of(&self, other: &Self) -> bool {
+        fn key(device: &Device) -> &[u8] {
+            let bytes = device.key.expose();
+            let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            bytes.get(..length).unwrap_or_default()
+        }
+        let same_moving_factor = match (&self.moving, &other.moving) {
+            (MovingFactor::Time { period: a, .. }, MovingFactor::Time { period: b, .. }) => a == b,
+            (MovingFactor::Counter { .. }, MovingFactor::Counter { .. }) => true,
+            _ => false,
+        };
+        same_moving_factor && self.algorithm == other.algorithm && key(self) == key(other)
+    }
+
     /// Where its codes are sent, if they are.
     #[must_use]
     pub fn address(&self) -> Option<&Address> {

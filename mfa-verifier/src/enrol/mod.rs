@@ -66,7 +66,9 @@ pub(crate) fn prepare<'a>(
         None if wanted.guided => String::new(),
         None => free_label(record, wanted.kind),
     };
-    Ok(Prepared { wanted, record, device: new_device(world, wanted, &label)?, login_from: None })
+    let device = new_device(world, wanted, &label)?;
+    judge_key(record, &device)?;
+    Ok(Prepared { wanted, record, device, login_from: None })
 }
 
 /// Enrols a device that was [`prepare`]d for `owner`.
@@ -233,6 +235,17 @@ fn judge_label(record: &UserRecord, label: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A code is accepted once, so no two devices may make it. `--secret-file` could bring a key again.
+fn judge_key(record: &UserRecord, device: &Device) -> Result<(), Failure> {
+    match record.devices.iter().find(|other| other.makes_codes_of(device)) {
+        None => Ok(()),
+        Some(other) => Err(usage(
+            format!("the device \"{}\" has this key already", escape(&other.label)),
+            "each of its codes is to be accepted once: remove that device first, or give another key",
+        )),
+    }
+}
+
 /// Whether something may be called so in a record; `what` says what is to be called so.
 pub(crate) fn judge_text(text: &str, what: &str) -> Result<(), Failure> {
     let refused = |hint: String| Err(usage(format!("\"{}\" is no {what}", escape(text)), hint));
@@ -280,6 +293,10 @@ fn new_device(world: &World, wanted: &NewDevice, label: &str) -> Result<Device, 
                 return Err(usage(format!("{period} is no period"), "choose 15 to 300 seconds"));
             }
             MovingFactor::Time { period, last_step: None, drift: 0, candidate: None }
+        }
+        // None comes after it, so its code could not be used up.
+        (DeviceKind::Hotp, None, Some(u64::MAX)) => {
+            return Err(usage(format!("{} is no first counter", u64::MAX), "choose a smaller one"));
         }
         (DeviceKind::Hotp, None, counter) => {
             MovingFactor::Counter { next: counter.unwrap_or(0), candidate: None }
@@ -392,6 +409,7 @@ impl Enrolment {
             (None, None) => authority.exercise(record, Altered::Added, label, now),
             (None, Some(_)) => authority.exercise(record, Altered::Replaced, label, now),
         }?;
+        judge_key(record, &self.device)?;
         record.devices.retain(|other| Some(other.id) != self.replaces);
         refuse_full(record)?;
         judge_label(record, label)?;

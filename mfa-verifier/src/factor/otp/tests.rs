@@ -29,6 +29,27 @@ pub(crate) fn code(device: &Device, step: u64) -> String {
     Generator::of(device).0.generate(step).to_string()
 }
 
+#[test]
+fn what_makes_the_codes_of_another_device_is_known_as_such() {
+    let phone = device(b"1234567890", Algorithm::Sha1, 6);
+    let mut padded = device(b"1234567890\0\0", Algorithm::Sha1, 8);
+    assert!(phone.makes_codes_of(&phone) && phone.makes_codes_of(&padded));
+    assert!(code(&padded, 7).ends_with(&code(&phone, 7)));
+    for other in [
+        device(b"1234567891", Algorithm::Sha1, 6),
+        device(b"1234567890\x01", Algorithm::Sha1, 6),
+        device(b"1234567890", Algorithm::Sha256, 6),
+    ] {
+        assert!(!phone.makes_codes_of(&other) && !other.makes_codes_of(&phone));
+        assert_ne!(code(&other, 7), code(&phone, 7));
+    }
+    // At one moment these two are at steps of different numbers.
+    padded.moving = MovingFactor::Time { period: 60, last_step: None, drift: 0, candidate: None };
+    assert!(!phone.makes_codes_of(&padded));
+    let token = counter_device(0);
+    assert!(token.makes_codes_of(&counter_device(9)) && !token.makes_codes_of(&phone));
+}
+
 fn exact() -> Config {
     let mut config = Config::default();
     config.totp.window = 0;
