@@ -19,7 +19,7 @@ use crate::store::Owner;
 pub(crate) enum Decision {
     Exempt(Exemption),
     Denied(Denial),
-    Granted { accepted: Accepted, codes_left: usize, news: Vec<Alteration> },
+    Granted { accepted: Accepted, codes_left: Option<usize>, news: Vec<Alteration> },
     Remembered(Recalled),
     Enrolled { kind: DeviceKind, label: String },
     NotEnrolled(Failure),
@@ -160,7 +160,7 @@ pub(crate) fn write_down(
         Decision::Granted { accepted: Accepted::BackupCode { number }, codes_left, .. } => {
             line = line
                 .value("number", Some(&number.to_string()))
-                .value("left", Some(&codes_left.to_string()));
+                .value("left", codes_left.map(|left| left.to_string()).as_deref());
         }
         Decision::Granted {
             accepted: Accepted::Device { learned_drift: Some(drift), .. }, ..
