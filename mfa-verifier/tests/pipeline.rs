@@ -6,7 +6,9 @@ mod host;
 use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
-use mfa_protocol::message::{Action, Failure, FailureKind, LoginRequest, NewDevice, Reply};
+use mfa_protocol::message::{
+    Action, DeviceKind, Failure, FailureKind, LoginRequest, NewDevice, Reply,
+};
 use mfa_protocol::{Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::config::Mode;
@@ -231,10 +233,12 @@ fn bad_input_is_named_with_what_to_do_and_changes_nothing() {
     let (host, _) = Host::with_alice(Mode::Required);
     let new = || NewDevice { label: Some("second".to_owned()), ..device() };
     let label = |label: &str| NewDevice { label: Some(label.to_owned()), ..device() };
+    let token = NewDevice { kind: DeviceKind::Hotp, counter: Some(u64::MAX), ..new() };
     let rows = [
         (NewDevice { digits: Some(5), ..new() }, "5 is no number of digits"),
         (NewDevice { period: Some(14), ..new() }, "14 is no period"),
         (NewDevice { counter: Some(1), ..new() }, "a TOTP device has no counter"),
+        (token, "18446744073709551615 is no counter"),
         (NewDevice { secret: Some(Secret::from("no base32!")), ..new() }, "not base32"),
         (NewDevice { secret: Some(Secret::from("GEZDGNBVGY3TQOJQ")), ..new() }, "fewer than 16"),
         (label("phone"), "there is a device \"phone\" already"),

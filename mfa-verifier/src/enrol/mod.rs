@@ -281,6 +281,10 @@ fn new_device(world: &World, wanted: &NewDevice, label: &str) -> Result<Device, 
             }
             MovingFactor::Time { period, last_step: None, drift: 0, candidate: None }
         }
+        // It has no next one, so its code could never be marked as used.
+        (DeviceKind::Hotp, None, Some(counter @ u64::MAX)) => {
+            return Err(usage(format!("{counter} is no counter"), "choose a smaller one"));
+        }
         (DeviceKind::Hotp, None, counter) => {
             MovingFactor::Counter { next: counter.unwrap_or(0), candidate: None }
         }
