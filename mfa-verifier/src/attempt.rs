@@ -155,7 +155,9 @@ pub(crate) fn answered(
     Ok(match (judgement, &subject.stands_for) {
         (_, Some((nobody, _))) => Decision::Nobody { given, nobody: *nobody },
         (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left, news },
-        (Judgement::Refused(refusal), None) => Decision::Refused { given, refusal },
+        (Judgement::Refused(refusal), None) => {
+            Decision::Refused { given: given.judged(&refusal, &subject.record), refusal }
+        }
     })
 }
 

@@ -63,13 +63,7 @@ impl Decision {
                 ..
             }
             | Self::Enrolled { label, .. }
-            | Self::Refused {
-                refusal:
-                    Refusal::UsedAhead { label }
-                    | Refusal::Used { label: Some(label) }
-                    | Refusal::OutOfScope { name: label, .. },
-                ..
-            } => Some(label),
+            | Self::Refused { refusal: Refusal::OutOfScope { name: label, .. }, .. } => Some(label),
             Self::Refused { given, .. } => given.label.as_deref(),
             _ => None,
         }
@@ -237,6 +231,17 @@ impl Given {
                 Self::unlabelled(one.kind().into())
             }
             _ => Self { factor: "otp", label: None },
+        }
+    }
+
+    /// What is known when it was judged: a code that was used is that of one device.
+    pub(crate) fn judged(self, refusal: &Refusal, record: &UserRecord) -> Self {
+        let (Refusal::Used { label: Some(label) } | Refusal::UsedAhead { label }) = refusal else {
+            return self;
+        };
+        match record.devices.iter().find(|device| device.label == *label) {
+            Some(device) => Self { factor: device.kind().name(), label: Some(label.clone()) },
+            None => self,
         }
     }
 

@@ -229,6 +229,29 @@ fn the_code_that_confirmed_an_enrolment_is_used() {
 }
 
 #[test]
+fn a_code_that_was_used_names_its_device_also_where_others_have_codes_of_that_length() {
+    let (host, _) = Host::with_alice(Mode::Required);
+    let label = Some("token".to_owned());
+    let token = NewDevice { kind: DeviceKind::Hotp, label, ..device() };
+    assert!(matches!(host.manage(Action::Add(Box::new(token)), &mut nobody()), Reply::Added(_)));
+    // RFC 4226, appendix D.
+    for (code, factor, device) in
+        [("755224", "hotp", "token"), (current().as_str(), "totp", "phone")]
+    {
+        assert_eq!(host.verdict("alice", code), Verdict::Granted);
+        let again = host.login(&from("alice", "192.0.2.7"), &mut Scripted::new([code.to_owned()]));
+        assert_eq!(again.factor.as_deref(), Some(factor));
+        assert_eq!(again.label.as_deref(), Some(device));
+        let line = host.last_line();
+        let expected = format!("factor={factor} device=\"{device}\" reason=already_used");
+        assert!(line.ends_with(&expected), "{line}");
+    }
+    // What may be either's is nobody's.
+    host.verdict("alice", "000000");
+    assert!(host.last_line().ends_with("factor=otp reason=wrong_code"), "{}", host.last_line());
+}
+
+#[test]
 fn bad_input_is_named_with_what_to_do_and_changes_nothing() {
     let (host, _) = Host::with_alice(Mode::Required);
     let new = || NewDevice { label: Some("second".to_owned()), ..device() };
