@@ -7,7 +7,7 @@ use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
 use mfa_protocol::message::{
-    Action, DeviceKind, Failure, FailureKind, LoginRequest, NewDevice, Reply,
+    Action, Algorithm, DeviceKind, Failure, FailureKind, LoginRequest, NewDevice, Reply,
 };
 use mfa_protocol::{Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
@@ -226,6 +226,30 @@ fn the_code_that_confirmed_an_enrolment_is_used() {
     assert!(matches!(reply, Reply::Added(_)), "{reply:?}");
     assert_eq!(host.verdict("alice", &current()), Verdict::Denied);
     assert!(host.last_line().ends_with("reason=already_used"));
+}
+
+#[test]
+fn settings_that_many_apps_pass_over_are_warned_of_also_where_nobody_confirms() {
+    let usual = || NewDevice { secret: None, ..device() };
+    let sha512 = Some(Algorithm::Sha512);
+    for (wanted, times) in [
+        (usual(), 0),
+        (NewDevice { algorithm: sha512, ..usual() }, 1),
+        (NewDevice { digits: Some(8), ..usual() }, 1),
+        (NewDevice { period: Some(60), ..usual() }, 1),
+        (NewDevice { algorithm: sha512, show: true, ..usual() }, 1),
+        // What has a key already has its settings, too.
+        (NewDevice { algorithm: sha512, ..device() }, 0),
+        (NewDevice { algorithm: sha512, show: true, ..device() }, 1),
+    ] {
+        let host = Host::new(Mode::Required);
+        let mut script = nobody();
+        let description = format!("{wanted:?}");
+        let reply = host.manage(Action::Add(Box::new(wanted)), &mut script);
+        assert!(matches!(reply, Reply::Added(_)), "{reply:?}");
+        let told = script.told.iter().filter(|(_, text)| text.starts_with("Many apps"));
+        assert_eq!(told.count(), times, "{description}");
+    }
 }
 
 #[test]

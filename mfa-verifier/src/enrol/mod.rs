@@ -100,6 +100,10 @@ pub(crate) fn add(
         }
         let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
         let drawing = Drawing { utf8: wanted.terminal.utf8, inverted: false };
+        // Without a first code nobody would notice; what brings its key along makes such codes already.
+        if wanted.show || wanted.secret.is_none() {
+            view.warn(conversation);
+        }
         let drawn = wanted.show && view.show(drawing, conversation);
         if wanted.confirm {
             let uncertain = drawn && login_from.is_some();
