@@ -135,7 +135,8 @@ pub(crate) fn answered(
         let now = (world.now)();
         let judgement;
         (judgement, *record) = judge(mem::take(record), &attempt, now, world.config);
-        let codes_left = record.backup_codes.as_ref().map_or(0, BackupCodes::left);
+        // Who is lent a mailbox has none, and is to make none.
+        let codes_left = record.backup_codes.as_ref().map(BackupCodes::left);
         let news = match (&judgement, purpose) {
             // Nobody reads what a script is told.
             (Judgement::Accepted(Accepted::Token { .. }), _) => Vec::new(),
@@ -149,12 +150,14 @@ pub(crate) fn answered(
         Some(judged) => judged,
         None if (world.late)() => return Err(AttemptError::Late),
         // Nothing is left that it could be a code of.
-        None => (Judgement::Refused(Refusal::Misshapen), 0, Vec::new()),
+        None => (Judgement::Refused(Refusal::Misshapen), None, Vec::new()),
     };
     Ok(match (judgement, &subject.stands_for) {
         (_, Some((nobody, _))) => Decision::Nobody { given, nobody: *nobody },
         (Judgement::Accepted(accepted), None) => Decision::Granted { accepted, codes_left, news },
-        (Judgement::Refused(refusal), None) => Decision::Refused { given, refusal },
+        (Judgement::Refused(refusal), None) => {
+            Decision::Refused { given: given.judged(&refusal, &subject.record), refusal }
+        }
     })
 }
 

@@ -19,7 +19,7 @@ use crate::store::Owner;
 pub(crate) enum Decision {
     Exempt(Exemption),
     Denied(Denial),
-    Granted { accepted: Accepted, codes_left: usize, news: Vec<Alteration> },
+    Granted { accepted: Accepted, codes_left: Option<usize>, news: Vec<Alteration> },
     Remembered(Recalled),
     Enrolled { kind: DeviceKind, label: String },
     NotEnrolled(Failure),
@@ -63,13 +63,7 @@ impl Decision {
                 ..
             }
             | Self::Enrolled { label, .. }
-            | Self::Refused {
-                refusal:
-                    Refusal::UsedAhead { label }
-                    | Refusal::Used { label: Some(label) }
-                    | Refusal::OutOfScope { name: label, .. },
-                ..
-            } => Some(label),
+            | Self::Refused { refusal: Refusal::OutOfScope { name: label, .. }, .. } => Some(label),
             Self::Refused { given, .. } => given.label.as_deref(),
             _ => None,
         }
@@ -160,7 +154,7 @@ pub(crate) fn write_down(
         Decision::Granted { accepted: Accepted::BackupCode { number }, codes_left, .. } => {
             line = line
                 .value("number", Some(&number.to_string()))
-                .value("left", Some(&codes_left.to_string()));
+                .value("left", codes_left.map(|left| left.to_string()).as_deref());
         }
         Decision::Granted {
             accepted: Accepted::Device { learned_drift: Some(drift), .. }, ..
@@ -237,6 +231,17 @@ impl Given {
                 Self::unlabelled(one.kind().into())
             }
             _ => Self { factor: "otp", label: None },
+        }
+    }
+
+    /// What is known when it was judged: a code that was used is that of one device.
+    pub(crate) fn judged(self, refusal: &Refusal, record: &UserRecord) -> Self {
+        let (Refusal::Used { label: Some(label) } | Refusal::UsedAhead { label }) = refusal else {
+            return self;
+        };
+        match record.devices.iter().find(|device| device.label == *label) {
+            Some(device) => Self { factor: device.kind().name(), label: Some(label.clone()) },
+            None => self,
         }
     }
 

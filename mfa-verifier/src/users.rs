@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
 
+use mfa_sys::groups;
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Uid, User, getgrouplist};
 
 use crate::store::{Owner, is_nobodys};
 
@@ -54,18 +55,24 @@ impl Users for System {
         // other would let in unasked who is in a group that is asked.
         let primary = User::from_name(name)?.map_or(NO_GROUP, |user| user.gid);
         let own = getgrouplist(&c_name, primary)?;
-        let mut groups = BTreeSet::new();
+        let mut in_them = BTreeSet::new();
         for group in among {
-            if Group::from_name(group)?.is_some_and(|group| own.contains(&group.gid)) {
-                groups.insert((*group).to_owned());
+            if gid_of(group)?.is_some_and(|gid| own.contains(&gid)) {
+                in_them.insert((*group).to_owned());
             }
         }
-        Ok(groups)
+        Ok(in_them)
     }
 
     fn has_group(&self, name: &str) -> io::Result<bool> {
-        Ok(Group::from_name(name)?.is_some())
+        Ok(gid_of(name)?.is_some())
     }
+}
+
+fn gid_of(group: &str) -> io::Result<Option<Gid>> {
+    // No database has a name with a NUL in it.
+    let Ok(name) = CString::new(group) else { return Ok(None) };
+    Ok(groups::gid_of(&name)?.map(Gid::from_raw))
 }
 
 /// The gid that stands for none, chown(2).

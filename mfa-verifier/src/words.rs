@@ -74,7 +74,7 @@ pub(crate) fn advise(world: &World, decision: &Decision, conversation: &mut dyn 
         Decision::NoCode(Reason::NotAscii) => conversation.tell(Style::Error, OTHER_CHARACTERS),
         // Nobody reads what a script is told.
         Decision::Granted { accepted: Accepted::Token { .. }, .. } => {}
-        Decision::Granted { codes_left, .. }
+        Decision::Granted { codes_left: Some(codes_left), .. }
             if *codes_left <= usize::from(world.config.backup_codes.low) =>
         {
             let text = match codes_left {

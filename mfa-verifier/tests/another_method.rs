@@ -248,6 +248,7 @@ fn who_has_not_enrolled_is_asked_by_mail_from_the_first_day_until_an_app_is_enro
         assert_eq!(outcome.factor.as_deref(), Some("email"));
         assert_eq!(host.letters.borrow()[0].0, ADDRESS);
         assert!(status(&host).devices.is_empty(), "lent, and not enrolled");
+        assert!(!person.was_told("backup code"), "who has no device gets none: {:?}", person.told);
         let again = mailed(&host);
         assert_eq!(host.verdict("alice", &again), Verdict::Denied);
         assert!(host.last_line().ends_with("reason=not_sent"), "{}", host.last_line());

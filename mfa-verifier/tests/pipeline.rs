@@ -6,7 +6,9 @@ mod host;
 use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
-use mfa_protocol::message::{Action, Failure, FailureKind, LoginRequest, NewDevice, Reply};
+use mfa_protocol::message::{
+    Action, Algorithm, DeviceKind, Failure, FailureKind, LoginRequest, NewDevice, Reply,
+};
 use mfa_protocol::{Secret, Verdict};
 use mfa_verifier::attempt::Purpose;
 use mfa_verifier::config::Mode;
@@ -227,14 +229,63 @@ fn the_code_that_confirmed_an_enrolment_is_used() {
 }
 
 #[test]
+fn settings_that_many_apps_pass_over_are_warned_of_also_where_nobody_confirms() {
+    let usual = || NewDevice { secret: None, ..device() };
+    let sha512 = Some(Algorithm::Sha512);
+    for (wanted, times) in [
+        (usual(), 0),
+        (NewDevice { algorithm: sha512, ..usual() }, 1),
+        (NewDevice { digits: Some(8), ..usual() }, 1),
+        (NewDevice { period: Some(60), ..usual() }, 1),
+        (NewDevice { algorithm: sha512, show: true, ..usual() }, 1),
+        // What has a key already has its settings, too.
+        (NewDevice { algorithm: sha512, ..device() }, 0),
+        (NewDevice { algorithm: sha512, show: true, ..device() }, 1),
+    ] {
+        let host = Host::new(Mode::Required);
+        let mut script = nobody();
+        let description = format!("{wanted:?}");
+        let reply = host.manage(Action::Add(Box::new(wanted)), &mut script);
+        assert!(matches!(reply, Reply::Added(_)), "{reply:?}");
+        let told = script.told.iter().filter(|(_, text)| text.starts_with("Many apps"));
+        assert_eq!(told.count(), times, "{description}");
+    }
+}
+
+#[test]
+fn a_code_that_was_used_names_its_device_also_where_others_have_codes_of_that_length() {
+    let (host, _) = Host::with_alice(Mode::Required);
+    let label = Some("token".to_owned());
+    let token = NewDevice { kind: DeviceKind::Hotp, label, ..device() };
+    assert!(matches!(host.manage(Action::Add(Box::new(token)), &mut nobody()), Reply::Added(_)));
+    // RFC 4226, appendix D.
+    for (code, factor, device) in
+        [("755224", "hotp", "token"), (current().as_str(), "totp", "phone")]
+    {
+        assert_eq!(host.verdict("alice", code), Verdict::Granted);
+        let again = host.login(&from("alice", "192.0.2.7"), &mut Scripted::new([code.to_owned()]));
+        assert_eq!(again.factor.as_deref(), Some(factor));
+        assert_eq!(again.label.as_deref(), Some(device));
+        let line = host.last_line();
+        let expected = format!("factor={factor} device=\"{device}\" reason=already_used");
+        assert!(line.ends_with(&expected), "{line}");
+    }
+    // What may be either's is nobody's.
+    host.verdict("alice", "000000");
+    assert!(host.last_line().ends_with("factor=otp reason=wrong_code"), "{}", host.last_line());
+}
+
+#[test]
 fn bad_input_is_named_with_what_to_do_and_changes_nothing() {
     let (host, _) = Host::with_alice(Mode::Required);
     let new = || NewDevice { label: Some("second".to_owned()), ..device() };
     let label = |label: &str| NewDevice { label: Some(label.to_owned()), ..device() };
+    let token = NewDevice { kind: DeviceKind::Hotp, counter: Some(u64::MAX), ..new() };
     let rows = [
         (NewDevice { digits: Some(5), ..new() }, "5 is no number of digits"),
         (NewDevice { period: Some(14), ..new() }, "14 is no period"),
         (NewDevice { counter: Some(1), ..new() }, "a TOTP device has no counter"),
+        (token, "18446744073709551615 is no counter"),
         (NewDevice { secret: Some(Secret::from("no base32!")), ..new() }, "not base32"),
         (NewDevice { secret: Some(Secret::from("GEZDGNBVGY3TQOJQ")), ..new() }, "fewer than 16"),
         (label("phone"), "there is a device \"phone\" already"),

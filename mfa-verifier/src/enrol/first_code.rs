@@ -33,8 +33,8 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// Shows the key, and a picture of it where it fits. Whether it did.
-    pub(super) fn show(&self, drawing: Drawing, conversation: &mut dyn Conversation) -> bool {
+    /// Warns of settings that not every app honours.
+    pub(super) fn warn(&self, conversation: &mut dyn Conversation) {
         if is_unusual(self.device) {
             conversation.tell(
                 Style::Info,
@@ -42,6 +42,10 @@ impl View<'_> {
                  and then show wrong codes.\n",
             );
         }
+    }
+
+    /// Shows the key, and a picture of it where it fits. Whether it did.
+    pub(super) fn show(&self, drawing: Drawing, conversation: &mut dyn Conversation) -> bool {
         let key = key::grouped(&self.device.key);
         let picture = qr::draw(self.uri, self.columns, drawing);
         match &picture {

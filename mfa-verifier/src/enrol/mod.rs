@@ -102,6 +102,10 @@ pub(crate) fn add(
         }
         let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
         let drawing = Drawing { utf8: wanted.terminal.utf8, inverted: false };
+        // Without a first code nobody would notice; what brings its key along makes such codes already.
+        if wanted.show || wanted.secret.is_none() {
+            view.warn(conversation);
+        }
         let drawn = wanted.show && view.show(drawing, conversation);
         if wanted.confirm {
             let uncertain = drawn && login_from.is_some();
@@ -294,9 +298,9 @@ fn new_device(world: &World, wanted: &NewDevice, label: &str) -> Result<Device, 
             }
             MovingFactor::Time { period, last_step: None, drift: 0, candidate: None }
         }
-        // None comes after it, so its code could not be used up.
-        (DeviceKind::Hotp, None, Some(u64::MAX)) => {
-            return Err(usage(format!("{} is no first counter", u64::MAX), "choose a smaller one"));
+        // It has no next one, so its code could never be marked as used.
+        (DeviceKind::Hotp, None, Some(counter @ u64::MAX)) => {
+            return Err(usage(format!("{counter} is no counter"), "choose a smaller one"));
         }
         (DeviceKind::Hotp, None, counter) => {
             MovingFactor::Counter { next: counter.unwrap_or(0), candidate: None }

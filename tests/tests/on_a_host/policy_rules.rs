@@ -175,6 +175,34 @@ fn su_and_sudo_have_the_rules_of_whose_code_they_ask_for() {
 }
 
 #[test]
+fn a_group_of_very_many_keeps_nobody_out() {
+    let policy = "[policy]\nmode = \"off\"\n[[rule]]\ngroups = [\"everybody\"]\nmode = \"required\"\n\
+                  [[rule]]\ngroups = [\"behind\"]\nmode = \"required\"\n";
+    let host = Host::new()
+        .user("alice", "rabbit hole")
+        .user("bob", "walrus")
+        .user("carol", "looking glass")
+        .config(policy)
+        .pam("door", &exact(""))
+        .start();
+    // More than fit into a mebibyte, and whoever looks for the group behind reads over them.
+    let members: Vec<_> = (0..200_000).map(|number| format!("student{number}")).collect();
+    let members = members.join(",");
+    let groups = host.read("/etc/group");
+    host.write(
+        "/etc/group",
+        format!("{groups}everybody:x:7000:{members},alice\nbehind:x:7001:bob\n"),
+    );
+    for (user, expected) in [("alice", "PAM_AUTH_ERR"), ("bob", "PAM_AUTH_ERR"), ("carol", IGNORED)]
+    {
+        let report = Attempt::new("door", user).answer("").run(&host);
+        assert_eq!(report.code(), expected, "{user}: {}", last(&host));
+    }
+    let checked = host.run(&["mfa-setup", "check"]).ok();
+    assert!(!checked.contains("warning"), "{checked}");
+}
+
+#[test]
 fn a_console_is_a_terminal_of_this_machine() {
     let host = door("[[rule]]\nconsole = true\nmode = \"off\"\n").start();
     let attempt = |tty: Option<&str>, rhost: Option<&str>| {
