@@ -287,7 +287,7 @@ fn bad_input_is_named_with_what_to_do_and_changes_nothing() {
         (NewDevice { counter: Some(1), ..new() }, "a TOTP device has no counter"),
         (token, "18446744073709551615 is no counter"),
         (NewDevice { secret: Some(Secret::from("no base32!")), ..new() }, "not base32"),
-        (NewDevice { secret: Some(Secret::from("GEZDGNBVGY3TQOJQ")), ..new() }, "fewer than 16"),
+        (NewDevice { secret: Some(Secret::from("GEZDGNBVGY3TQOI")), ..new() }, "fewer than 10"),
         (label("phone"), "there is a device \"phone\" already"),
         (label("a\u{1b}b"), "\"a\\u{1b}b\" is no label"),
         (label("\u{202e}x"), "is no label"),
