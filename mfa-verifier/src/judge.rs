@@ -292,6 +292,8 @@ fn accept_device(
         label: device.label.clone(),
         learned_drift: Some(device.drift()).filter(|drift| *drift != before),
     };
+    let used = [device.clone()];
+    record.pass_over_codes_of(&used);
     record.lockout.clear_source(source, now, &config.lockout);
     (Judgement::Accepted(accepted), record)
 }

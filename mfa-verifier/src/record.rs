@@ -362,6 +362,12 @@ impl UserRecord {
         !self.devices.is_empty()
     }
 
+    /// Takes for used, of every device, what was used of these: a key may be enrolled twice, and each of its codes
+    /// is accepted once all the same.
+    pub fn pass_over_codes_of(&mut self, used: &[Device]) {
+        self.devices.iter_mut().for_each(|device| device.pass_over_codes_of(used));
+    }
+
     /// Whether logins have noted anything, as they do of who is lent a device, too.
     #[must_use]
     pub fn has_notes(&self) -> bool {
@@ -412,6 +418,26 @@ impl Device {
             _ => false,
         };
         same_moving_factor && self.algorithm == other.algorithm && key(self) == key(other)
+    }
+
+    /// Takes for used what was used of such devices as make its codes.
+    pub fn pass_over_codes_of(&mut self, others: &[Self]) {
+        for other in others {
+            if !self.makes_codes_of(other) {
+                continue;
+            }
+            match (&mut self.moving, &other.moving) {
+                (
+                    MovingFactor::Time { last_step, .. },
+                    MovingFactor::Time { last_step: used, .. },
+                ) => *last_step = (*last_step).max(*used),
+                (
+                    MovingFactor::Counter { next, .. },
+                    MovingFactor::Counter { next: unused, .. },
+                ) => *next = (*next).max(*unused),
+                _ => {}
+            }
+        }
     }
 
     /// Where its codes are sent, if they are.

@@ -88,6 +88,8 @@ impl Found {
         }
         device.moving = self.0.clone();
         device.failures = 0;
+        let used = [device.clone()];
+        record.pass_over_codes_of(&used);
         Ok(())
     }
 }

@@ -9,9 +9,6 @@ pub const REQUIRED: &str = "[policy]\nmode = \"required\"\n";
 /// A key that a hardware token came with, of 20 bytes (RFC 4226, appendix D).
 pub const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
-/// Another.
-pub const OTHER_KEY: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
-
 /// A host of alice and bob, with the service `code`, which asks for a code alone.
 pub fn host() -> Running {
     let host = Host::new().user("alice", "rabbit hole").user("bob", "walrus").config(REQUIRED);

@@ -66,9 +66,7 @@ pub(crate) fn prepare<'a>(
         None if wanted.guided => String::new(),
         None => free_label(record, wanted.kind),
     };
-    let device = new_device(world, wanted, &label)?;
-    judge_key(record, &device)?;
-    Ok(Prepared { wanted, record, device, login_from: None })
+    Ok(Prepared { wanted, record, device: new_device(world, wanted, &label)?, login_from: None })
 }
 
 /// Enrols a device that was [`prepare`]d for `owner`.
@@ -97,8 +95,8 @@ pub(crate) fn add(
     } else {
         let issuer = world.config.totp.issuer.replace("{hostname}", world.hostname);
         let uri = key::uri(&device, &issuer, &owner.name);
-        if let Some(advice) = wanted.secret.as_ref().and_then(|_| key::advice(&device.key)) {
-            conversation.tell(Style::Info, &advice);
+        if wanted.secret.is_some() {
+            advise_on_key(record, &device, conversation);
         }
         let view = View { device: &device, uri: &uri, columns: wanted.terminal.columns };
         let drawing = Drawing { utf8: wanted.terminal.utf8, inverted: false };
@@ -239,14 +237,18 @@ fn judge_label(record: &UserRecord, label: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A code is accepted once, so no two devices may make it. `--secret-file` could bring a key again.
-fn judge_key(record: &UserRecord, device: &Device) -> Result<(), Failure> {
-    match record.devices.iter().find(|other| other.makes_codes_of(device)) {
-        None => Ok(()),
-        Some(other) => Err(usage(
-            format!("the device \"{}\" has this key already", escape(&other.label)),
-            "each of its codes is to be accepted once: remove that device first, or give another key",
-        )),
+/// What is odd in a key that somebody brings along.
+fn advise_on_key(record: &UserRecord, device: &Device, conversation: &mut dyn Conversation) {
+    if let Some(advice) = key::advice(&device.key) {
+        conversation.tell(Style::Info, &advice);
+    }
+    if let Some(twin) = record.devices.iter().find(|other| other.makes_codes_of(device)) {
+        let text = format!(
+            "The device \"{}\" has this key already: each code is accepted once, of the one or the other, and \
+             who removes one of the two leaves the other.",
+            escape(&twin.label)
+        );
+        conversation.tell(Style::Info, &text);
     }
 }
 
@@ -413,16 +415,17 @@ impl Enrolment {
             (None, None) => authority.exercise(record, Altered::Added, label, now),
             (None, Some(_)) => authority.exercise(record, Altered::Replaced, label, now),
         }?;
-        judge_key(record, &self.device)?;
+        let twins = record.devices.clone();
         record.devices.retain(|other| Some(other.id) != self.replaces);
         refuse_full(record)?;
         judge_label(record, label)?;
-        let device = Device {
+        let mut device = Device {
             id: record.next_id.max(1),
             added: now,
             last_used: self.login_from.map(|from| Use { at: now, from }),
             ..self.device.clone()
         };
+        device.pass_over_codes_of(&twins);
         record.next_id = device.id.saturating_add(1);
         if self.batch.is_some() || self.replaces == Some(record.default) {
             record.default = device.id;

@@ -50,6 +50,33 @@ fn wrong(record: &UserRecord, now: u64) -> String {
 }
 
 #[test]
+fn a_code_of_a_key_that_is_enrolled_twice_is_accepted_once() {
+    let config = Config::default();
+    let (mut record, _) = enrolled();
+    // To HMAC these are one key, and eight digits end in the six.
+    for (id, key, digits) in [(2, &b"0123456789"[..], 6), (3, b"0123456789\0", 8)] {
+        record.devices.push(Device { id, ..device(key, Algorithm::Sha1, digits) });
+    }
+    let [six, eight] = [0, 2].map(|index: usize| code(&record.devices[index], NOW / 30));
+    assert!(eight.ends_with(&six));
+    for (first, others) in [(&six, [&six, &eight]), (&eight, [&six, &eight])] {
+        let (judgement, after) = judge(record.clone(), &one_time(first, HOME), NOW, &config);
+        assert!(matches!(judgement, Judgement::Accepted(_)), "{judgement:?}");
+        for again in others {
+            let (judgement, _) = judge(after.clone(), &one_time(again, HOME), NOW, &config);
+            assert!(
+                matches!(judgement, Judgement::Refused(Refusal::Used { .. })),
+                "{first}, {again}: {judgement:?}"
+            );
+        }
+        // The next one of either is new.
+        let next = code(&record.devices[2], NOW / 30 + 1);
+        let (judgement, _) = judge(after, &one_time(&next, HOME), NOW + 30, &config);
+        assert!(matches!(judgement, Judgement::Accepted(_)), "{judgement:?}");
+    }
+}
+
+#[test]
 fn a_right_code_is_accepted_once_and_its_second_use_costs_nothing() {
     let (record, _) = enrolled();
     let config = Config::default();
