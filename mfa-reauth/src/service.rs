@@ -33,11 +33,26 @@ pub fn require(directories: &[&str]) -> Result<(), Failure> {
     }
     let load = |name: &str| pam_service::load(directories, name).ok();
     match ["auth", "account"].iter().find(|kind| !decides(kind, &load)) {
+        None if lets_root_pass(&load) => Err(Failure {
+            hint: "take the line of pam_rootok.so out; a stack of su is none for this".to_owned(),
+            ..failure::unusable(&format!(
+                "the PAM service {REAUTH_SERVICE} lets everybody pass: it is root who asks it, and \
+                 pam_rootok.so asks root for nothing"
+            ))
+        }),
         None => Ok(()),
         Some(kind) => Err(failure::unusable(&format!(
             "the PAM service {REAUTH_SERVICE} has no line of type {kind}"
         ))),
     }
+}
+
+/// Whether a first factor is not asked for, since the process that asks is root's.
+fn lets_root_pass(load: &dyn Fn(&str) -> Option<String>) -> bool {
+    let lines = pam_service::read(REAUTH_SERVICE, "auth", load).unwrap_or_default();
+    lines
+        .iter()
+        .any(|line| matches!(&line.part, Part::Module { name, .. } if name == "pam_rootok.so"))
 }
 
 /// Whether there is a line of this type, in the file itself or in one that it takes in. A file that
@@ -96,6 +111,33 @@ mod tests {
             "auth include nothing\naccount required pam_unix.so\n",
         ] {
             assert!(!both(stack), "{stack:?}");
+        }
+    }
+
+    #[test]
+    fn what_lets_root_pass_is_no_first_factor_of_anybodys() {
+        let passes = |stack: &str| {
+            let load = |name: &str| match name {
+                REAUTH_SERVICE => Some(stack.to_owned()),
+                "su" => {
+                    Some("auth sufficient pam_rootok.so\nauth required pam_unix.so\n".to_owned())
+                }
+                _ => None,
+            };
+            lets_root_pass(&load)
+        };
+        for stack in [
+            "auth sufficient pam_rootok.so\nauth required pam_unix.so\n",
+            "-auth [success=done] /lib/security/pam_rootok.so\n",
+            "auth include su\naccount required pam_unix.so\n",
+        ] {
+            assert!(passes(stack), "{stack}");
+        }
+        for stack in [
+            "auth required pam_unix.so\naccount sufficient pam_rootok.so\n",
+            "# auth sufficient pam_rootok.so\nauth required pam_unix.so\n",
+        ] {
+            assert!(!passes(stack), "{stack}");
         }
     }
 

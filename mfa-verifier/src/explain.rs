@@ -1,10 +1,12 @@
 //! `mfa-setup explain`: what policy would ask of somebody, found by what decides a login.
 
-use mfa_protocol::message::{Explained, ExplainedRule, Failure, LoginRequest, Supposed};
+use mfa_protocol::message::{
+    Explained, ExplainedRule, Failure, FailureKind, LoginRequest, Supposed,
+};
 
 use crate::config::{Config, Methods};
 use crate::decision::Decision;
-use crate::failure::{of_situation, of_store, usage};
+use crate::failure::{failure, of_situation, of_store, usage};
 use crate::policy::{self, Exemption, Requirement, Ruling};
 use crate::remember::lifetime;
 use crate::situation::situation;
@@ -64,6 +66,17 @@ pub(crate) fn explain(
     let has_factor = record.is_enrolled() || lent.is_some();
     let there = policy::from_there(&ruling.config, &situation, &record, lent.as_ref());
     let requirement = policy::requirement(&there.policy, &situation, has_factor);
+    let for_want_of_a_device = matches!(
+        requirement,
+        Requirement::Exempt(exemption) if exemption.is_for_want_of_a_device()
+    );
+    if opened.is_none() && for_want_of_a_device && lends().is_some() {
+        return Err(failure(
+            FailureKind::Unusable,
+            "there is no store yet, in which a code by mail could be noted: logins are refused",
+            "make it with: mfa-setup init",
+        ));
+    }
     let (name, reason) = match requirement {
         Requirement::Exempt(exemption) => ("exempt", Some(Decision::Exempt(exemption))),
         Requirement::Deny(denial) => ("deny", Some(Decision::Denied(denial))),

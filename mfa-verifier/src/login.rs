@@ -85,6 +85,13 @@ impl Login<'_> {
         self.debug(requirement);
         match requirement {
             Requirement::Exempt(exemption) => {
+                // Who is to be asked by mail is not let in for want of a place to note the code.
+                if opened.is_none()
+                    && exemption.is_for_want_of_a_device()
+                    && self.lent(&own).is_some()
+                {
+                    return Err(LoginError::NoStore);
+                }
                 announce(self.world, exemption, &own, conversation);
                 Ok((Decision::Exempt(exemption), None))
             }
@@ -209,7 +216,7 @@ enum LoginError {
     #[error("the user database fails: {0}")]
     Users(String),
     /// Root makes it: whoever logs in is not to decide where keys are kept.
-    #[error("there is no store to enrol in yet; any enrolment or invitation by root makes it")]
+    #[error("there is no store yet: mfa-setup init makes it")]
     NoStore,
     #[error(transparent)]
     Situation(#[from] SituationError),

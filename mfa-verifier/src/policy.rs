@@ -141,6 +141,14 @@ pub enum Exemption {
     ReAuthentication,
 }
 
+impl Exemption {
+    /// Whether who had a device would be asked for a code.
+    #[must_use]
+    pub fn is_for_want_of_a_device(self) -> bool {
+        matches!(self, Self::NotEnrolled | Self::NotRequiredYet { .. })
+    }
+}
+
 /// Why somebody is refused without a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {

@@ -297,6 +297,24 @@ fn where_there_is_no_store_nobody_is_lent_a_mailbox() {
     let mut person = Person::new(&host, &["", "000000"]);
     assert_eq!(person.login("alice", HOME).verdict, Verdict::Denied);
     assert_eq!(letters(&host), 0);
+    // Nor is anybody let in for it whom a mailbox would be lent.
+    for grace in ["", "required_from = 2100-01-01\n"] {
+        let policy = format!("[policy]\nmode = \"optional\"\n{grace}");
+        let policy = if grace.is_empty() { policy } else { policy.replace("optional", "required") };
+        let mut host = from_the_first_day(&policy);
+        host.store = None;
+        for user in ["alice", "nobody"] {
+            let mut person = Person::new(&host, &[]);
+            assert_ne!(person.login(user, HOME).verdict, Verdict::Exempt, "{policy}{user}");
+        }
+        let mut person = Person::new(&host, &[]);
+        assert_eq!(person.login("alice", HOME).verdict, Verdict::Unavailable, "{policy}");
+        assert!(host.last_line().contains("there is no store yet"), "{}", host.last_line());
+    }
+    let mut host = from_the_first_day("[policy]\nmode = \"off\"\n");
+    host.store = None;
+    let mut person = Person::new(&host, &[]);
+    assert_eq!(person.login("alice", HOME).verdict, Verdict::Exempt);
 }
 
 #[test]

@@ -383,7 +383,7 @@ fn nobody_enrols_where_no_person_sees_it_or_there_is_nowhere_to_keep_it() {
     let mut person = Person::default();
     assert_eq!(enrol(&host, &of_alice(), &mut person).verdict, Verdict::Unavailable);
     assert!(person.asked.is_empty());
-    assert!(host.last_line().contains("there is no store to enrol in"), "{}", host.last_line());
+    assert!(host.last_line().contains("there is no store yet"), "{}", host.last_line());
 }
 
 #[test]

@@ -412,6 +412,6 @@ fn a_login_makes_no_store() {
     let host = with_passwords(ANYBODY).pam_example("sshd", "sshd").start();
     host.ssh("alice").open().answer(PASSWORD, "rabbit hole").end().refused();
     let line = host.wait_for_log("outcome=unavailable user=\"alice\"");
-    assert!(line.contains("there is no store to enrol in yet"), "{line}");
+    assert!(line.contains("there is no store yet: mfa-setup init makes it"), "{line}");
     assert!(!host.path("/var/lib/pam_mfa/users").exists());
 }
