@@ -129,6 +129,10 @@ install:
 	install -m 644 config/config.toml $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 $(PAM_STACKS)/* $(DESTDIR)$(DOCDIR)/examples/pam.d
 	install -m 644 config/sshd_config.d/* $(DESTDIR)$(DOCDIR)/examples/sshd_config.d
+	for part in filter.d jail.d; do \
+	    install -D -m 644 config/fail2ban/$$part/pam_mfa.conf \
+	        $(DESTDIR)$(DOCDIR)/examples/fail2ban/$$part/pam_mfa.conf || exit 1; \
+	done
 	install -d -m 755 $(DESTDIR)$(APPARMORDIR)
 	sed $(IN_PROFILE) packaging/apparmor/pam_mfa > $(DESTDIR)$(APPARMORDIR)/pam_mfa
 	chmod 644 $(DESTDIR)$(APPARMORDIR)/pam_mfa

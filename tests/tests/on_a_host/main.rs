@@ -26,6 +26,7 @@ mod demo;
 mod durability;
 mod enrolment;
 mod enrolment_at_login;
+mod fail2ban;
 mod fail_closed;
 mod failing_disks;
 mod fedora_and_arch;

@@ -1,0 +1,63 @@
+//! The filter for fail2ban, on lines that logins wrote.
+
+use mfa_tests::Host;
+use mfa_tests::pam::{Attempt, exact};
+use mfa_tests::readme::{blocks, roots_lines};
+
+const POLICY: &str = "[policy]\nmode = \"required\"\n[lockout]\nper_source = 2\n";
+
+/// Each of them another address.
+const WRONG: &str = "198.51.100.1";
+const WAITS: &str = "198.51.100.2";
+const STRANGER: &str = "2001:db8::3";
+const USED: &str = "198.51.100.4";
+const NO_CODE: &str = "198.51.100.5";
+const INNOCENT: &str = "203.0.113.6";
+
+#[test]
+fn it_counts_who_is_wrong_and_nobody_who_was_let_in_or_is_only_named() {
+    let host =
+        Host::new().user("alice", "rabbit hole").config(POLICY).pam("exact", &exact("")).start();
+    let mut enrolled = host.enrol("alice");
+    let try_from = |user: &str, from: &str, code: &str| {
+        Attempt::new("exact", user).from(from).answer(code).run(&host);
+    };
+    let (right, wrong) = (enrolled.device.code(), enrolled.device.wrong_code());
+    try_from("alice", INNOCENT, &right);
+    try_from("alice", USED, &right);
+    try_from("alice", NO_CODE, "nonsense");
+    try_from("alice", WRONG, &wrong);
+    for _ in 0..3 {
+        try_from("alice", WAITS, &wrong);
+    }
+    // Names that would be lines of their own, if they could.
+    for name in [
+        format!("x\" uid=0 service=sshd rhost={INNOCENT} tty=ssh factor=otp reason=wrong_code"),
+        format!("x\\\" rhost={INNOCENT} reason=wrong_code \\"),
+        format!("x\noutcome=denied user=\"x\" uid=0 service=sshd rhost={INNOCENT} tty=ssh"),
+        "nobody".to_owned(),
+    ] {
+        try_from(&name, STRANGER, &wrong);
+    }
+    let lines = host.logged_by_now("pam_mfa: outcome=");
+    assert_eq!(lines.len(), 11, "{lines:#?}");
+    // As syslog daemons write them.
+    let log: Vec<_> = lines.iter().map(|line| format!("Nov 23 05:00:00 testhost {line}")).collect();
+    host.write("/root/auth.log", log.join("\n") + "\n");
+    let typed = roots_lines(&blocks("## fail2ban", "console")[0]);
+    let (install, restart) = typed.rsplit_once('\n').unwrap();
+    assert_eq!(restart, "systemctl restart fail2ban");
+    host.shell(install);
+
+    let regex = ["fail2ban-regex", "--out", "ip", "/root/auth.log", "pam_mfa"];
+    let banned = host.run(&regex).ok();
+    let mut banned: Vec<_> = banned.lines().map(str::trim).collect();
+    banned.sort_unstable();
+    let expected = [WRONG, WAITS, WAITS, WAITS, STRANGER, STRANGER, STRANGER, STRANGER];
+    assert_eq!(banned, expected);
+    // fail2ban itself takes the jail, beside Debian's own, which has no log here.
+    host.write("/etc/fail2ban/jail.d/defaults-debian.conf", "");
+    let test = host.run(&["fail2ban-client", "--test"]);
+    assert_eq!(test.code, Some(0), "{test:?}");
+    assert!(host.run(&["fail2ban-client", "-d"]).stdout.contains("'pam_mfa'"));
+}
