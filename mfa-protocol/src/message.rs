@@ -5,11 +5,13 @@
 
 mod instead;
 mod policy;
+mod users;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::instead::{MadeToken, NewToken, RememberedLogin, Tie, TokenStatus};
 pub use self::policy::{Checked, Explained, ExplainedRule, Supposed};
+pub use self::users::{ListedDevice, ListedUser, Standing, UserList};
 use crate::{Answer, ConversationError, OLDEST_VERSION, Prompt, Secret, Style};
 
 /// What a face asks of a verifier: the first frame, after two bytes of version.
@@ -159,6 +161,11 @@ pub enum Action {
     /// Since version 3: make the store and its key where there is neither (root; audited). Answered by
     /// [`Reply::Initialised`].
     Initialise,
+    /// Since version 3: who has a record (root). Answered by [`Reply::Users`].
+    Users {
+        /// Those whose uid is greater; `None`: from the first one on.
+        after: Option<u32>,
+    },
 }
 
 /// The kind of a device.
@@ -358,6 +365,8 @@ pub enum Reply {
     },
     /// Of [`Action::Initialise`].
     Initialised(Initialised),
+    /// Of [`Action::Users`].
+    Users(UserList),
 }
 
 impl Reply {
@@ -381,7 +390,8 @@ impl Reply {
             | Self::TokenMade(_)
             | Self::Tokens { .. }
             | Self::Remembered { .. }
-            | Self::Initialised(_) => 3,
+            | Self::Initialised(_)
+            | Self::Users(_) => 3,
         }
     }
 }

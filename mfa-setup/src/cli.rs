@@ -83,6 +83,10 @@ pub enum Command {
     Check,
     /// Say what policy asks of a user, and by which rule (root)
     Explain(Explain),
+    /// Show who has enrolled, with what, when they last got in, and who has to wait (root)
+    Users,
+    /// Show the devices, the backup codes left and the lockout of a user (root)
+    Show(Show),
 }
 
 #[derive(Debug, Args)]
@@ -283,12 +287,24 @@ pub struct Explain {
     pub at: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The user
+    pub name: OsString,
+}
+
 impl Command {
     /// Whether it is about the record of whoever runs it, where `--user` names nobody else.
     pub fn is_about_own_record(&self) -> bool {
         !matches!(
             self,
-            Self::Init | Self::Invite(_) | Self::Judge(_) | Self::Check | Self::Explain(_)
+            Self::Init
+                | Self::Invite(_)
+                | Self::Judge(_)
+                | Self::Check
+                | Self::Explain(_)
+                | Self::Users
+                | Self::Show(_)
         )
     }
 
@@ -302,7 +318,9 @@ impl Command {
             | Self::Invite(_)
             | Self::Judge(_)
             | Self::Check
-            | Self::Explain(_) => true,
+            | Self::Explain(_)
+            | Self::Users
+            | Self::Show(_) => true,
             Self::Add(add) => add.secret_file.is_some() || add.no_confirm,
             Self::Status
             | Self::Remove(_)
@@ -376,6 +394,13 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
             "explain takes the user without --user",
             "mfa-setup explain NAME --service sshd",
         )),
+        Some(Command::Users) if cli.global.user.is_some() => Err(Problem::usage(
+            "users is for no single user",
+            "leave --user out, or see: mfa-setup show NAME",
+        )),
+        Some(Command::Show(_)) if cli.global.user.is_some() => {
+            Err(Problem::usage("show takes the user without --user", "mfa-setup show NAME"))
+        }
         Some(Command::Judge(_)) if cli.global.user.is_none() => {
             Err(Problem::usage("judge needs --user", "say whose code it is: --user NAME"))
         }
@@ -456,6 +481,8 @@ mod tests {
             "mfa-setup check --config policy.toml --json",
             "mfa-setup explain alice --service sshd --from 192.0.2.7",
             "mfa-setup explain alice --service login --tty tty1 --at 2026-12-01",
+            "mfa-setup users --json",
+            "mfa-setup show alice",
         ] {
             assert!(parsed(line).is_ok(), "{line}");
         }
@@ -510,6 +537,10 @@ mod tests {
             "mfa-setup add email --no-confirm",
             "mfa-setup check --user alice",
             "mfa-setup init --user alice",
+            "mfa-setup users --user alice",
+            "mfa-setup users alice",
+            "mfa-setup show",
+            "mfa-setup show alice --user alice",
             "mfa-setup add totp --digits 900",
             "mfa-setup add totp --algorithm md5",
             "mfa-setup add totp --counter 1",

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use mfa_protocol::Secret;
 use mfa_protocol::message::{
     Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, Initialised, Key,
-    MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
+    ListedDevice, ListedUser, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::text::shown;
+use crate::text::{self, shown};
 use crate::time::rfc3339;
 
 /// `answer` as one line.
@@ -292,6 +292,74 @@ impl<'a> From<&'a DeviceStatus> for EnrolledDevice<'a> {
     }
 }
 
+/// Of `users`.
+#[derive(Serialize)]
+pub struct UsersAnswer<'a> {
+    users: Vec<Listed<'a>>,
+}
+
+/// What is not known, since there is a problem, is null: it is not for a script to take that for nothing.
+#[derive(Serialize)]
+struct Listed<'a> {
+    user: Option<&'a str>,
+    uid: u32,
+    devices: Option<Vec<UsersDevice<'a>>>,
+    backup_codes_left: Option<u32>,
+    tokens: Option<u32>,
+    last_used: Option<String>,
+    last_from: Option<&'a str>,
+    lockout: Option<Lockout>,
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct UsersDevice<'a> {
+    label: &'a str,
+    kind: &'static str,
+    default: bool,
+    disabled: bool,
+    last_used: Option<String>,
+}
+
+impl<'a> UsersAnswer<'a> {
+    pub fn new(users: &'a [ListedUser]) -> Self {
+        Self { users: users.iter().map(Listed::from).collect() }
+    }
+}
+
+impl<'a> From<&'a ListedUser> for Listed<'a> {
+    fn from(listed: &'a ListedUser) -> Self {
+        let known = listed.standing.as_ref().ok();
+        let lockout = known.map(|known| Lockout {
+            failures: known.failures,
+            locked_until: known.locked_until.map(rfc3339),
+        });
+        Self {
+            user: listed.user.as_deref(),
+            uid: listed.uid,
+            devices: known.map(|known| known.devices.iter().map(UsersDevice::from).collect()),
+            backup_codes_left: known.map(|known| known.backup_codes_left),
+            tokens: known.map(|known| known.tokens),
+            last_used: known.and_then(|known| known.last_used).map(rfc3339),
+            last_from: known.and_then(|known| known.last_from.as_deref()),
+            lockout,
+            problem: listed.standing.as_ref().err().map(text::problem),
+        }
+    }
+}
+
+impl<'a> From<&'a ListedDevice> for UsersDevice<'a> {
+    fn from(device: &'a ListedDevice) -> Self {
+        Self {
+            label: &device.label,
+            kind: device.kind.name(),
+            default: device.default,
+            disabled: device.disabled,
+            last_used: device.last_used.map(rfc3339),
+        }
+    }
+}
+
 /// Of `test` and `judge`.
 #[derive(Serialize)]
 pub struct OutcomeAnswer<'a> {
@@ -418,7 +486,7 @@ mod tests {
     use super::*;
     use crate::manual::{entries, under};
     use mfa_protocol::Verdict;
-    use mfa_protocol::message::{DeviceKind, Tie};
+    use mfa_protocol::message::{DeviceKind, Failure, FailureKind, Standing, Tie};
     use serde_json::Value;
     use std::collections::BTreeSet;
 
@@ -477,6 +545,45 @@ mod tests {
              \"drift\":-1,\"failures\":0,\"disabled\":false}],\"backup_codes_left\":10,\
              \"lockout\":{\"failures\":3,\"locked_until\":\"1970-01-01T00:00:00Z\"}}\n"
         );
+    }
+
+    #[test]
+    fn of_users_what_is_not_known_is_null_and_why() {
+        let phone = ListedDevice {
+            label: "pho\nne".into(),
+            kind: DeviceKind::Totp,
+            default: true,
+            disabled: false,
+            last_used: Some(0),
+        };
+        let standing = Standing {
+            devices: vec![phone],
+            backup_codes_left: 9,
+            tokens: 2,
+            last_used: Some(60),
+            last_from: Some("local".into()),
+            failures: 3,
+            locked_until: Some(1_795_314_688),
+        };
+        let failure =
+            Failure { kind: FailureKind::Unusable, error: "no".into(), hint: "look".into() };
+        let users = [
+            ListedUser { uid: 1000, user: Some("alice".into()), standing: Ok(standing) },
+            ListedUser { uid: 1001, user: None, standing: Err(failure) },
+        ];
+        assert_eq!(
+            written("users", &UsersAnswer::new(&users)),
+            "{\"users\":[{\"user\":\"alice\",\"uid\":1000,\"devices\":[{\"label\":\"pho\\nne\",\
+             \"kind\":\"totp\",\"default\":true,\"disabled\":false,\
+             \"last_used\":\"1970-01-01T00:00:00Z\"}],\"backup_codes_left\":9,\"tokens\":2,\
+             \"last_used\":\"1970-01-01T00:01:00Z\",\"last_from\":\"local\",\
+             \"lockout\":{\"failures\":3,\"locked_until\":\"2026-11-22T02:31:28Z\"},\
+             \"problem\":null},{\"user\":null,\"uid\":1001,\"devices\":null,\
+             \"backup_codes_left\":null,\"tokens\":null,\"last_used\":null,\"last_from\":null,\
+             \"lockout\":null,\"problem\":\"no; look\"}]}\n"
+        );
+        let nobody = String::from_utf8(line(&UsersAnswer::new(&[])).unwrap().to_vec()).unwrap();
+        assert_eq!(nobody, "{\"users\":[]}\n");
     }
 
     #[test]

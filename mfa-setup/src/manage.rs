@@ -1,5 +1,6 @@
 //! Looking at a record and changing it.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use mfa_protocol::Reply;
@@ -13,13 +14,44 @@ use crate::{cli, json, page, text, time};
 impl Session<'_> {
     /// `status`.
     pub fn status(&mut self) -> Result<u8, Problem> {
-        match self.manage(Action::Status, "use a terminal")? {
+        let user = self.global.user.clone();
+        self.status_of(user.as_deref())
+    }
+
+    /// `show`.
+    pub fn show(&mut self, user: &OsStr) -> Result<u8, Problem> {
+        self.status_of(Some(user))
+    }
+
+    fn status_of(&mut self, user: Option<&OsStr>) -> Result<u8, Problem> {
+        match self.manage_for(user, Action::Status, "use a terminal")? {
             Reply::Status(status) => {
                 self.answer(&json::StatusAnswer::from(&status), || text::status(&status))?;
                 Ok(DONE)
             }
             _ => Err(Problem::unexpected_reply()),
         }
+    }
+
+    /// `users`, which come in pages.
+    pub fn users(&mut self) -> Result<u8, Problem> {
+        let mut users = Vec::new();
+        let mut after = None;
+        loop {
+            let reply = self.manage_for(None, Action::Users { after }, "use a terminal")?;
+            let Reply::Users(page) = reply else { return Err(Problem::unexpected_reply()) };
+            users.extend(page.users);
+            if page.next.is_none() {
+                break;
+            }
+            if page.next <= after {
+                // That would never end.
+                return Err(Problem::unexpected_reply());
+            }
+            after = page.next;
+        }
+        self.answer(&json::UsersAnswer::new(&users), || text::users(&users))?;
+        Ok(DONE)
     }
 
     /// `codes`.

@@ -6,11 +6,12 @@ use std::fmt::Write;
 use mfa_protocol::Secret;
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{
-    Added, CodeStatus, DeviceKind, DeviceStatus, Initialised, Key, MadeToken, Outcome,
-    RememberedLogin, Status, TokenStatus,
+    Added, CodeStatus, DeviceKind, DeviceStatus, Failure, Initialised, Key, ListedDevice,
+    ListedUser, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
 };
 use zeroize::Zeroizing;
 
+use crate::drawing::printable;
 use crate::time::short;
 
 /// A text that is wiped, with room enough that it is not copied while it grows.
@@ -186,6 +187,78 @@ fn device(device: &DeviceStatus) -> [String; 8] {
     ]
 }
 
+/// Of `users`.
+pub fn users(users: &[ListedUser]) -> Zeroizing<String> {
+    if users.is_empty() {
+        return Zeroizing::new("Nobody is enrolled.\n".to_owned());
+    }
+    let columns = [
+        "USER",
+        "UID",
+        "DEVICES",
+        "CODES",
+        "TOKENS",
+        "LAST USED (UTC)",
+        "FROM",
+        "FAILURES",
+        "LOCKED UNTIL",
+        "",
+    ];
+    Zeroizing::new(table(columns, users.iter().map(user)))
+}
+
+fn user(listed: &ListedUser) -> [String; 10] {
+    let name = listed.user.as_deref().map_or("-".to_owned(), escape);
+    let uid = listed.uid.to_string();
+    match &listed.standing {
+        Ok(known) => [
+            name,
+            uid,
+            kinds(&known.devices),
+            known.backup_codes_left.to_string(),
+            known.tokens.to_string(),
+            known.last_used.map_or("never".to_owned(), short),
+            known.last_from.as_deref().map_or("-".to_owned(), escape),
+            known.failures.to_string(),
+            known.locked_until.map_or("-".to_owned(), short),
+            String::new(),
+        ],
+        Err(failure) => {
+            let unknown = || "?".to_owned();
+            // Names in it have been escaped already.
+            let why = printable(&problem(failure)).replace('\n', "\\u{a}");
+            let [devices, codes, tokens, used, from, failures, locked] =
+                [(); 7].map(|()| unknown());
+            [name, uid, devices, codes, tokens, used, from, failures, locked, why]
+        }
+    }
+}
+
+/// How many there are of each kind: `totp`, `2 totp, hotp`.
+fn kinds(devices: &[ListedDevice]) -> String {
+    let mut kinds: Vec<((DeviceKind, bool), usize)> = Vec::new();
+    for device in devices {
+        let kind = (device.kind, device.disabled);
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, number)) => *number += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    let kinds: Vec<String> = kinds
+        .into_iter()
+        .map(|((kind, disabled), number)| {
+            let number = if number == 1 { String::new() } else { format!("{number} ") };
+            format!("{number}{}{}", kind.name(), if disabled { " (disabled)" } else { "" })
+        })
+        .collect();
+    if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
+}
+
+/// Why something is not known, and what to do, in one line.
+pub fn problem(failure: &Failure) -> String {
+    format!("{}; {}", failure.error, failure.hint)
+}
+
 /// Of `token new`.
 pub fn token_made(made: &MadeToken) -> Zeroizing<String> {
     let mut out = roomy();
@@ -280,6 +353,7 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use mfa_protocol::Verdict;
+    use mfa_protocol::message::Standing;
 
     fn device(label: &str) -> DeviceStatus {
         DeviceStatus {
@@ -368,6 +442,61 @@ to\u{1b}[2J\u{a}ken  hotp  2026-11-22 02:31  never             -          0     
         );
         new.codes_shown = true;
         assert_eq!(added(&new, true).as_str(), "Added the totp device \"phone\" of alice.\n");
+    }
+
+    #[test]
+    fn users_are_a_table_with_a_line_for_each_also_where_nothing_is_known() {
+        let device = |kind, disabled| ListedDevice {
+            label: "x".into(),
+            kind,
+            default: false,
+            disabled,
+            last_used: None,
+        };
+        let of_alice = Standing {
+            devices: vec![
+                device(DeviceKind::Totp, false),
+                device(DeviceKind::Hotp, true),
+                device(DeviceKind::Totp, false),
+            ],
+            backup_codes_left: 10,
+            tokens: 1,
+            last_used: Some(1_795_314_700),
+            last_from: Some("192.0.2.7".into()),
+            failures: 12,
+            locked_until: Some(1_795_314_718),
+        };
+        let of_nobody = Standing {
+            devices: Vec::new(),
+            backup_codes_left: 0,
+            tokens: 0,
+            last_used: None,
+            last_from: None,
+            failures: 0,
+            locked_until: None,
+        };
+        let failure = Failure {
+            kind: mfa_protocol::message::FailureKind::Unusable,
+            error: "its summary was\nda\x1bmaged".into(),
+            hint: "look".into(),
+        };
+        let listed = |uid, user: Option<&str>, standing| ListedUser {
+            uid,
+            user: user.map(str::to_owned),
+            standing,
+        };
+        let all = [
+            listed(1000, Some("al\x1bice"), Ok(of_alice)),
+            listed(1001, Some("bob"), Ok(of_nobody)),
+            listed(70_000, None, Err(failure)),
+        ];
+        let expected = r"USER         UID    DEVICES                  CODES  TOKENS  LAST USED (UTC)   FROM       FAILURES  LOCKED UNTIL
+al\u{1b}ice  1000   2 totp, hotp (disabled)  10     1       2026-11-22 02:31  192.0.2.7  12        2026-11-22 02:31
+bob          1001   none                     0      0       never             -          0         -
+-            70000  ?                        ?      ?       ?                 ?          ?         ?                 its summary was\u{a}da\u{1b}maged; look
+";
+        assert_eq!(users(&all).as_str(), expected);
+        assert_eq!(users(&[]).as_str(), "Nobody is enrolled.\n");
     }
 
     #[test]

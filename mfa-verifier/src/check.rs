@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::io;
 
 use mfa_protocol::mail::Security;
-use mfa_protocol::message::{Checked, Failure, FailureKind};
+use mfa_protocol::message::{Checked, Failure};
 use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
 use crate::config::{Config, EnrolAtLogin, Mode, Names, Networks, PolicyConfig, Rule, Services};
 use crate::confine;
-use crate::failure::failure;
+use crate::failure::of_users;
 use crate::pam_services::PamServices;
 use crate::policy::needs_local_time;
 use crate::users::Users;
@@ -36,13 +36,6 @@ const LOGIN_SHELLS: [(&str, &str, &str); 2] =
 
 /// The policy file has been read, or nobody would be here.
 pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
-    let unusable = |error: io::Error| {
-        failure(
-            FailureKind::Unusable,
-            format!("the user database fails: {error}"),
-            "look at nsswitch.conf and the services that it names",
-        )
-    };
     let mut warnings = of_host(world);
     warnings.extend(of_policy(world.config));
     warnings.extend(of_enrolment(world.config));
@@ -50,7 +43,7 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     warnings.extend(of_services(world.config, world.pam_services));
     warnings.extend(stacks::warnings(world));
     warnings.extend(of_mail(world.config));
-    warnings.extend(of_names(world.config, world.users).map_err(unusable)?);
+    warnings.extend(of_names(world.config, world.users).map_err(|error| of_users(&error))?);
     warnings.truncate(MAX_WARNINGS);
     Ok(Checked {
         path: world.policy_file.display().to_string(),

@@ -6,7 +6,7 @@ use std::io;
 use mfa_protocol::message::{Failure, FailureKind, LoginRequest, ManageRequest, Request};
 use mfa_protocol::{Outcome, Reply, Verdict};
 
-use crate::failure::failure;
+use crate::failure::{failure, of_users};
 use crate::store::Owner;
 use crate::users::Users;
 
@@ -46,11 +46,7 @@ pub fn confine(request: Request, peer: &Owner, users: &dyn Users) -> Result<Requ
                 }
                 // The same words whether there is such a user or not.
                 Ok(false) => Err(Box::new(Reply::Failed(not_own()))),
-                Err(error) => Err(Box::new(Reply::Failed(failure(
-                    FailureKind::Unusable,
-                    format!("the user database fails: {error}"),
-                    "look at nsswitch.conf and the services that it names",
-                )))),
+                Err(error) => Err(Box::new(Reply::Failed(of_users(&error)))),
             }
         }
     }

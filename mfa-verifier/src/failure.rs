@@ -1,5 +1,7 @@
 //! What `mfa-setup` is told when something was not done.
 
+use std::io;
+
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{Failure, FailureKind, Reply, Request};
 use mfa_protocol::{ConversationError, Outcome, Verdict};
@@ -63,6 +65,16 @@ pub fn of_store(error: &StoreError) -> Failure {
         StoreError::Io(_) => "look at free space (df), quotas and the permissions of the store",
     };
     failure(FailureKind::Unusable, error.to_string(), hint)
+}
+
+/// The system does not say who is who.
+#[must_use]
+pub(crate) fn of_users(error: &io::Error) -> Failure {
+    failure(
+        FailureKind::Unusable,
+        format!("the user database fails: {error}"),
+        "look at nsswitch.conf and the services that it names",
+    )
 }
 
 /// The system does not say what policy has to know.

@@ -37,6 +37,7 @@ pub mod manage;
 mod manual;
 mod newcomer;
 mod notices;
+mod overview;
 pub mod pam_services;
 pub mod places;
 pub mod policy;

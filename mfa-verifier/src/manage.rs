@@ -14,9 +14,10 @@ use crate::enrol::{self, key};
 use crate::explain::explain;
 use crate::factor::codes;
 use crate::factor::mail_code::MailCodes;
-use crate::failure::{failure, not_enrolled, of_codes, of_store, usage};
+use crate::failure::{failure, not_enrolled, of_codes, of_store, of_users, usage};
 use crate::invite::invite;
 use crate::notices;
+use crate::overview;
 use crate::recall;
 use crate::record::{Altered, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::resync::resync;
@@ -56,11 +57,7 @@ fn owner(world: &World, request: &ManageRequest) -> Result<Owner, Failure> {
             format!("there is no user \"{}\"", escape::escape_bytes(name)),
             "look at the spelling, or at: getent passwd",
         )),
-        Err(error) => Err(failure(
-            FailureKind::Unusable,
-            format!("the user database fails: {error}"),
-            "look at nsswitch.conf and the services that it names",
-        )),
+        Err(error) => Err(of_users(&error)),
     }
 }
 
@@ -99,6 +96,7 @@ fn act(
         }
         Action::Invite { lifetime } => invite(world, owner, *lifetime),
         Action::Initialise => initialise(world).map(Reply::Initialised),
+        Action::Users { after } => overview::list(world, *after).map(Reply::Users),
         Action::Check => check(world).map(Reply::Checked),
         Action::Explain(supposed) => {
             explain(world, owner, supposed).map(|explained| Reply::Explained(Box::new(explained)))
@@ -176,7 +174,8 @@ fn is_roots(action: &Action) -> bool {
         | Action::Invite { .. }
         | Action::Initialise
         | Action::Check
-        | Action::Explain(_) => true,
+        | Action::Explain(_)
+        | Action::Users { .. } => true,
         // A key that is known elsewhere, or a device that nobody has shown to work.
         Action::Add(wanted) => wanted.secret.is_some() || !wanted.confirm,
         Action::Status
@@ -326,7 +325,8 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         | Action::Check
         | Action::Explain(_)
         | Action::Tokens
-        | Action::Remembered => return,
+        | Action::Remembered
+        | Action::Users { .. } => return,
         Action::Add(_) => match result {
             Ok(Reply::Added(added)) => ("add", Some(&added.label)),
             _ => ("add", None),

@@ -13,9 +13,10 @@ use std::fmt::Debug;
 
 use mfa_protocol::message::{
     Action, Added, Algorithm, Checked, CodeStatus, DeviceKind, DeviceStatus, Explained,
-    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Initialised, Key, LoginRequest,
-    MadeToken, ManageRequest, NewDevice, NewToken, Outcome, RememberedLogin, Reply, Request,
-    Status, Supposed, Terminal, Tie, ToFace, TokenStatus, Verdict,
+    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Initialised, Key, ListedDevice,
+    ListedUser, LoginRequest, MadeToken, ManageRequest, NewDevice, NewToken, Outcome,
+    RememberedLogin, Reply, Request, Standing, Status, Supposed, Terminal, Tie, ToFace,
+    TokenStatus, UserList, Verdict,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Prompt, Style};
@@ -77,7 +78,7 @@ fn requests_about_a_record_are_kept() {
         networks: vec!["::1".to_owned()],
         services: vec!["sshd".to_owned()],
     };
-    let rows: [(Action, &[u8]); 19] = [
+    let rows: [(Action, &[u8]); 21] = [
         (Action::Status, b"\x01"),
         (Action::Remove { label: label() }, b"\x02\x05phone"),
         (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
@@ -97,6 +98,8 @@ fn requests_about_a_record_are_kept() {
         (Action::Forget { number: Some(7) }, b"\x11\x01\x07"),
         (Action::Forget { number: None }, b"\x11\x00"),
         (Action::Initialise, b"\x12"),
+        (Action::Users { after: None }, b"\x13\x00"),
+        (Action::Users { after: Some(1_000) }, b"\x13\x01\xe8\x07"),
     ];
     for (action, bytes) in rows {
         let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
@@ -365,6 +368,37 @@ fn what_stands_in_for_a_code_is_kept() {
     for (reply, bytes) in rows {
         is_kept(&ToFace::Done(Box::new(reply)), &[b"\x02", bytes].concat());
     }
+}
+
+#[test]
+fn a_list_of_users_is_kept() {
+    let phone = ListedDevice {
+        label: "phone".to_owned(),
+        kind: DeviceKind::Totp,
+        default: true,
+        disabled: false,
+        last_used: Some(5),
+    };
+    let standing = Standing {
+        devices: vec![phone],
+        backup_codes_left: 9,
+        tokens: 2,
+        last_used: Some(300),
+        last_from: Some("local".to_owned()),
+        failures: 4,
+        locked_until: None,
+    };
+    let failure =
+        Failure { kind: FailureKind::Unusable, error: "no".to_owned(), hint: "look".to_owned() };
+    let alice = ListedUser { uid: 1_000, user: Some("alice".to_owned()), standing: Ok(standing) };
+    let gone = ListedUser { uid: 1_001, user: None, standing: Err(failure) };
+    let list = UserList { users: vec![alice, gone], next: Some(1_001) };
+    is_kept(
+        &ToFace::Done(Box::new(Reply::Users(list))),
+        b"\x02\x0f\x02\xe8\x07\x01\x05alice\x00\x01\x05phone\x00\x01\x00\x01\x05\
+          \x09\x02\x01\xac\x02\x01\x05local\x04\x00\
+          \xe9\x07\x00\x01\x02\x02no\x04look\x01\xe9\x07",
+    );
 }
 
 /// A face's frames and what it must hear, in order.

@@ -3,6 +3,8 @@
 
 mod host;
 
+use std::collections::BTreeSet;
+
 use mfa_protocol::conversation::{
     Answer, Conversation, ConversationError, Prompt, PromptKind, Scripted, Style,
 };
@@ -14,7 +16,7 @@ use mfa_verifier::attempt::Purpose;
 use mfa_verifier::config::Mode;
 use mfa_verifier::login::login;
 use mfa_verifier::record::UserRecord;
-use mfa_verifier::store::{Owner, Revision, Saved, Store, StoreError};
+use mfa_verifier::store::{Glance, Owner, Revision, Saved, Store, StoreError};
 use mfa_verifier::world::{Archive, World};
 
 use host::{Host, KEY, NOW, code, current, device, from, nobody};
@@ -338,6 +340,12 @@ fn a_store_that_fails_is_no_success_whatever_the_policy() {
         }
         fn remove(&self, owner: &Owner) -> Result<(), StoreError> {
             Err(StoreError::Busy(owner.uid))
+        }
+        fn uids(&self) -> Result<BTreeSet<u32>, StoreError> {
+            Ok(BTreeSet::from([1000]))
+        }
+        fn glance(&self, owner: &Owner) -> Result<Glance, StoreError> {
+            self.load(owner).map(|(record, _)| Glance::Record(record))
         }
     }
     struct BrokenArchive;

@@ -49,6 +49,8 @@ complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "invite" -d 'Mak
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "judge" -d 'Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks for none; 1 refused (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "check" -d 'Read the policy file as a login does, and warn of what may not be meant so (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "explain" -d 'Say what policy asks of a user, and by which rule (root)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "users" -d 'Show who has enrolled, with what, when they last got in, and who has to wait (root)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "show" -d 'Show the devices, the backup codes left and the lockout of a user (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand add" -l label -d 'Its name in lists' -r -f
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand add" -l algorithm -d 'The hash of its codes; many apps know sha1 only' -r -f -a "sha1\t''
 sha256\t''
@@ -223,3 +225,17 @@ complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand explain" -l user -d 
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand explain" -l json -d 'Answer with one JSON object'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand explain" -l yes -d 'Answer yes to questions; does not replace a first code'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand users" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand users" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand users" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand users" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand users" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand users" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand users" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -s h -l help -d 'Print help'

@@ -1,12 +1,16 @@
 //! What every store must do, whatever it is made of.
 
 use std::sync::Barrier;
+use std::time::Instant;
 
 use mfa_protocol::Secret;
 use mfa_protocol::message::Algorithm;
 
 use super::tests::Home;
-use super::{Change, MemoryStore, OpenDbs, Owner, Revision, Saved, Store, StoreError, update};
+use super::{
+    Change, Glance, LOCK_BOUND, MemoryStore, OpenDbs, Owner, Revision, Saved, Store, StoreError,
+    update,
+};
 use crate::record::{self, Device, MovingFactor, UserRecord};
 
 /// Each test on each store.
@@ -41,6 +45,8 @@ contract!(
     a_uid_with_another_name_is_refused,
     a_record_beyond_its_bound_is_refused,
     a_lock_may_be_followed_by_load_and_save,
+    users_are_listed_until_they_are_removed,
+    a_glance_waits_for_nobody,
 );
 
 pub(super) fn alice() -> Owner {
@@ -234,4 +240,37 @@ fn a_lock_may_be_followed_by_load_and_save(store: &dyn Store) {
         assert_eq!(store.load(&alice()).unwrap().1, Revision(revision));
         assert_eq!(save(store, &alice(), 1, revision), Saved::Saved);
     }
+}
+
+/// The number of the record that a glance sees.
+fn glanced(store: &dyn Store, owner: &Owner) -> Option<u32> {
+    match store.glance(owner).unwrap() {
+        Glance::Record(record) => Some(record.next_id),
+        Glance::Nobody => None,
+        Glance::Unsure(why) => panic!("{why}"),
+    }
+}
+
+fn users_are_listed_until_they_are_removed(store: &dyn Store) {
+    let bob = Owner { uid: 7, name: "bob".to_owned() };
+    assert_eq!((store.uids().unwrap().len(), glanced(store, &alice())), (0, None));
+    assert_eq!(save(store, &alice(), 5, 0), Saved::Saved);
+    assert_eq!(save(store, &alice(), 6, 1), Saved::Saved);
+    assert_eq!(save(store, &bob, 7, 0), Saved::Saved);
+    assert_eq!(Vec::from_iter(store.uids().unwrap()), [7, 1000]);
+    assert_eq!((glanced(store, &alice()), glanced(store, &bob)), (Some(6), Some(7)));
+    let heir = Owner { uid: 1000, name: "bob".to_owned() };
+    assert!(!matches!(store.glance(&heir), Ok(Glance::Record(_) | Glance::Nobody)));
+    store.remove(&alice()).unwrap();
+    assert_eq!(Vec::from_iter(store.uids().unwrap()), [7]);
+    assert_eq!(glanced(store, &alice()), None);
+}
+
+fn a_glance_waits_for_nobody(store: &dyn Store) {
+    assert_eq!(save(store, &alice(), 5, 0), Saved::Saved);
+    let _lock = store.lock(&alice()).unwrap();
+    let begun = Instant::now();
+    let glanced = std::thread::scope(|scope| scope.spawn(|| glanced(store, &alice())).join());
+    assert_eq!(glanced.unwrap(), Some(5));
+    assert!(begun.elapsed() < LOCK_BOUND / 2, "{:?}", begun.elapsed());
 }

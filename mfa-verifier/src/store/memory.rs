@@ -1,12 +1,12 @@
 //! A store in memory, for the pure tests.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::{LOCK_BOUND, Owner, Revision, Saved, Store, StoreError};
+use super::{Glance, LOCK_BOUND, Owner, Revision, Saved, Store, StoreError, is_nobodys};
 use crate::record::{RecordError, UserRecord};
 
 /// Records that live as long as the process. They are kept encoded, so that a test sees the limits
@@ -102,6 +102,17 @@ impl Store for MemoryStore {
     fn remove(&self, owner: &Owner) -> Result<(), StoreError> {
         whole(&self.records).remove(&owner.uid);
         Ok(())
+    }
+
+    fn uids(&self) -> Result<BTreeSet<u32>, StoreError> {
+        Ok(whole(&self.records).keys().copied().filter(|uid| !is_nobodys(*uid)).collect())
+    }
+
+    fn glance(&self, owner: &Owner) -> Result<Glance, StoreError> {
+        Ok(match self.load(owner)? {
+            (_, Revision::NONE) => Glance::Nobody,
+            (record, _) => Glance::Record(record),
+        })
     }
 }
 

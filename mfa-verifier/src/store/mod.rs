@@ -22,6 +22,7 @@ mod summary;
 pub(crate) mod tests;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -162,6 +163,17 @@ pub enum Saved {
     Conflict,
 }
 
+/// What [`Store::glance`] sees.
+#[expect(clippy::large_enum_variant, reason = "it lives from a `return` to a `match`")]
+pub enum Glance {
+    /// The owner has none.
+    Nobody,
+    /// The record as it stands.
+    Record(UserRecord),
+    /// Whether it is whole only [`Store::load`] can tell. It says why.
+    Unsure(String),
+}
+
 /// Why the store cannot answer. A login then is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -215,6 +227,13 @@ pub trait Store: Send + Sync {
 
     /// Forgets all about the uid, whatever is there, whole or not. Durable when it returns.
     fn remove(&self, owner: &Owner) -> Result<(), StoreError>;
+
+    /// The uids of all who have a record, be it whole or not.
+    fn uids(&self) -> Result<BTreeSet<u32>, StoreError>;
+
+    /// The owner's record, for a list of many: nobody is waited for, nobody's login has to wait, and
+    /// nothing is mended.
+    fn glance(&self, owner: &Owner) -> Result<Glance, StoreError>;
 
     /// What had to be mended since this was last asked, for the log.
     fn notices(&self) -> Vec<String> {

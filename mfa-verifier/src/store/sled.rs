@@ -44,9 +44,11 @@
 //! update took at most 62 ms.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::files::{self, Access, FileError, Patience};
@@ -55,8 +57,13 @@ use super::marker::{Found, Site};
 use super::room::{NoValue, Room, Written};
 use super::seal::{NotAuthentic, SealingKey, Unsealed};
 use super::summary::{self, Summary};
-use super::{LOCK_BOUND, OpenDbs, Owner, Revision, Saved, Store, StoreError};
+use super::{Glance, LOCK_BOUND, OpenDbs, Owner, Revision, Saved, Store, StoreError, is_nobodys};
 use crate::record::UserRecord;
+
+/// How often a glance looks at a summary that may be being written, and how long it pauses in between:
+/// one write takes some microseconds.
+const GLANCES: usize = 3;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Notices kept until somebody asks for them.
 const MAX_NOTICES: usize = 64;
@@ -417,6 +424,39 @@ impl Store for SledStore {
         .map_err(|error| error.of(uid))?;
         tenure.newest = Some((owner.clone(), Unsealed { revision, plain: encoded }));
         Ok(Saved::Saved)
+    }
+
+    fn uids(&self) -> Result<BTreeSet<u32>, StoreError> {
+        let entries =
+            files::entries(&self.users).map_err(|error| self.unusable(&error.to_string()))?;
+        // Looked at second, as there: the empty one below a disk that is not mounted is no list of nobody.
+        self.room(Owner::decoy(0).uid)?;
+        let uid = |path: &PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            // What is written otherwise is no directory of ours.
+            name.parse().ok().filter(|uid: &u32| uid.to_string() == name)
+        };
+        Ok(entries.iter().filter_map(uid).filter(|uid| !is_nobodys(*uid)).collect())
+    }
+
+    fn glance(&self, owner: &Owner) -> Result<Glance, StoreError> {
+        let mut why = String::new();
+        for again in 0..GLANCES {
+            if again > 0 {
+                thread::sleep(PAUSE);
+            }
+            let Some(room) = self.room(owner.uid)? else { return Ok(Glance::Nobody) };
+            let summary = Summary::read(&room.summary(), &self.key, owner)
+                .map_err(|error| error.of(owner.uid))?;
+            if let Some(newest) = summary.settled() {
+                return Ok(Glance::Record(UserRecord::decode(&newest.plain)?));
+            }
+            if let Some(whose) = summary.is_of_others() {
+                return Ok(Glance::Unsure(whose.to_string()));
+            }
+            why = format!("its summary {}", summary.fault());
+        }
+        Ok(Glance::Unsure(why))
     }
 
     fn notices(&self) -> Vec<String> {

@@ -146,6 +146,12 @@ impl Summary {
         reasons.max()
     }
 
+    /// Why no slot is the owner's, where that is not for a write that is under way.
+    pub(super) fn is_of_others(&self) -> Option<NotAuthentic> {
+        let why = self.why_not().filter(|_| self.newest().is_none());
+        why.filter(|why| !matches!(why, NotAuthentic::Malformed | NotAuthentic::Broken))
+    }
+
     /// Writes what is not right, durably, where `copy` is the newest. A slot that is right is not
     /// touched: it may be the only copy.
     ///

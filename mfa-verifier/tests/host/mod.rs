@@ -163,8 +163,8 @@ impl Users for Host {
             .map(|(name, uid)| Owner { uid: *uid, name: (*name).to_owned() }))
     }
 
-    fn by_uid(&self, _uid: u32) -> io::Result<Option<Owner>> {
-        Ok(None)
+    fn by_uid(&self, uid: u32) -> io::Result<Option<Owner>> {
+        Ok([alice(), bob()].into_iter().find(|owner| owner.uid == uid))
     }
 
     /// Alice is in `wheel`.
@@ -245,6 +245,10 @@ pub fn root() -> Owner {
 
 pub fn alice() -> Owner {
     Owner { uid: 1000, name: "alice".to_owned() }
+}
+
+pub fn bob() -> Owner {
+    Owner { uid: 1001, name: "bob".to_owned() }
 }
 
 pub fn nobody() -> Scripted {

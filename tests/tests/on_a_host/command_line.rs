@@ -343,6 +343,8 @@ fn every_command_has_its_help() {
         ("unlock", ""),
         ("reset", ""),
         ("judge", "--service --from"),
+        ("users", ""),
+        ("show", "<NAME>"),
     ];
     for (command, options) in commands {
         for asked in

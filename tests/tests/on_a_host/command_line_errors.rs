@@ -137,6 +137,8 @@ fn who_is_not_root_is_told_so() {
         "reset --yes",
         "invite alice",
         "judge --user alice",
+        "users",
+        "show alice",
         "add totp --no-confirm",
         "add totp --secret-file -",
     ] {

@@ -1,11 +1,11 @@
 //! What faults of a disk do to the copies of a record.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Home, copy_tree, files_of_db, flip, refused, truncate};
 use crate::store::contract::{alice, number, numbered, save};
-use crate::store::{Owner, Revision, Saved, Store, summary};
+use crate::store::{Glance, Owner, Revision, Saved, Store, StoreError, summary};
 
 #[test]
 fn a_lost_or_older_db_is_healed_from_the_summary() {
@@ -164,4 +164,75 @@ fn a_record_in_the_place_of_another_is_refused() {
     assert!(refused(home.store().load(&other)).contains("uid 1000"));
     refused(home.store().save(&other, &numbered(0), Revision(5)));
     assert_eq!(number(&home.store(), &alice()), (5, Revision(5)));
+}
+
+/// Everything below a directory: names, and what the files hold.
+fn content(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            all.extend(content(&entry));
+        } else {
+            all.push((entry.clone(), fs::read(&entry).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_glance_sees_the_summary_alone_and_leaves_everything_as_it_is() {
+    let home = Home::with_alice();
+    let summary = home.room().join("summary");
+    let glance = |owner: &Owner| {
+        let before = content(&home.path());
+        let seen = home.store().glance(owner);
+        assert!(content(&home.path()) == before, "it was mended");
+        seen
+    };
+    let unsure = |owner: &Owner| match glance(owner) {
+        Ok(Glance::Unsure(why)) => why,
+        Ok(_) => panic!("it is sure"),
+        Err(error) => panic!("{error}"),
+    };
+    fs::rename(home.room().join("db"), home.0.join("db")).unwrap();
+    assert!(matches!(glance(&alice()), Ok(Glance::Record(record)) if record.next_id == 5));
+    let heir = Owner { uid: 1000, name: "bob".to_owned() };
+    assert!(unsure(&heir).starts_with("it belongs to another user name"));
+
+    let whole = fs::read(&summary).unwrap();
+    // Revision 5 lies in slot 1, 4 in slot 0: one that is not whole is enough.
+    for at in [100, 4096 + 100] {
+        flip(&summary, at);
+        assert_eq!(unsure(&alice()), "its summary was damaged");
+        flip(&summary, at);
+    }
+    truncate(&summary, 5000);
+    assert_eq!(unsure(&alice()), "its summary was gone or cut");
+    fs::remove_file(&summary).unwrap();
+    assert_eq!(unsure(&alice()), "its summary was gone or cut");
+    let other = Home::with_alice();
+    fs::copy(other.room().join("summary"), &summary).unwrap();
+    assert!(unsure(&alice()).starts_with("it was sealed with another key ("));
+    fs::remove_file(&summary).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &summary).unwrap();
+    assert!(refused(home.store().glance(&alice())).contains("is a symbolic link"));
+    fs::remove_file(&summary).unwrap();
+    fs::write(&summary, whole).unwrap();
+    assert!(matches!(glance(&alice()), Ok(Glance::Record(_))));
+}
+
+#[test]
+fn what_is_no_directory_of_a_user_is_not_listed_and_a_list_is_never_of_another_directory() {
+    let home = Home::with_alice();
+    let users = home.path().join("users");
+    for name in [".new-7", ".gone-8", "007", "x", "-1", "4294967296"] {
+        fs::create_dir(users.join(name)).unwrap();
+    }
+    let store = home.store();
+    assert_eq!(Vec::from_iter(store.uids().unwrap()), [1000]);
+    fs::rename(&users, home.0.join("users")).unwrap();
+    assert!(matches!(store.uids(), Err(StoreError::Unusable { .. })));
+    fs::create_dir(&users).unwrap();
+    assert!(matches!(store.uids(), Err(StoreError::Unusable { .. })));
 }
