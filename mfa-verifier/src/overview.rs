@@ -1,7 +1,7 @@
 //! `mfa-setup users`: who has a record, with what, and who waits. Summaries are read and nothing else, so that
 //! a list of thousands keeps nobody waiting and mends nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::{Duration, Instant};
 
@@ -28,47 +28,34 @@ pub(crate) fn list(world: &World, after: Option<u32>) -> Result<UserList, Failur
     let Some(store) = opened else { return Ok(UserList::default()) };
     let uids = store.uids().map_err(|error| of_store(&error))?;
     let names = world.users.candidates();
-    let mut page = Page::new(after);
+    let look = |uid| look(world, store, uid, &names).map_err(|error| of_store(&error));
+    page(&uids, after, look, || begun.elapsed() > PATIENCE)
+}
+
+/// A page of those whose uid is greater than `after`; `over` says when it has taken long enough.
+fn page<E>(
+    uids: &BTreeSet<u32>,
+    after: Option<u32>,
+    mut look: impl FnMut(u32) -> Result<Option<ListedUser>, E>,
+    over: impl Fn() -> bool,
+) -> Result<UserList, E> {
+    let mut list = UserList { users: Vec::new(), next: after };
+    let mut size = 0;
     for uid in uids.range((after.map_or(Unbounded, Excluded), Unbounded)) {
-        let listed = look(world, store, *uid, &names).map_err(|error| of_store(&error))?;
-        if !page.take(*uid, listed) || begun.elapsed() > PATIENCE {
-            return Ok(page.and_more());
-        }
-    }
-    Ok(page.list)
-}
-
-/// A page that is being filled.
-struct Page {
-    list: UserList,
-    size: usize,
-    /// The last uid that was looked at.
-    last: Option<u32>,
-}
-
-impl Page {
-    fn new(after: Option<u32>) -> Self {
-        Self { list: UserList::default(), size: 0, last: after }
-    }
-
-    /// Takes in what there is of this uid, unless it does not fit. The first one does.
-    fn take(&mut self, uid: u32, listed: Option<ListedUser>) -> bool {
-        if let Some(user) = listed {
-            let size = postcard::experimental::serialized_size(&user).unwrap_or(PAGE);
-            if !self.list.users.is_empty() && self.size + size > PAGE {
-                return false;
+        if let Some(user) = look(*uid)? {
+            size += postcard::experimental::serialized_size(&user).unwrap_or(PAGE);
+            // The first one is sent alone if need be, or nobody behind it would ever be.
+            if !list.users.is_empty() && size > PAGE {
+                return Ok(list);
             }
-            self.size += size;
-            self.list.users.push(user);
+            list.users.push(user);
         }
-        self.last = Some(uid);
-        true
+        list.next = Some(*uid);
+        if over() {
+            return Ok(list);
+        }
     }
-
-    /// The page, which is not the last one.
-    fn and_more(self) -> UserList {
-        UserList { next: self.last, ..self.list }
-    }
+    Ok(UserList { next: None, ..list })
 }
 
 /// What there is of this uid; none where the record went away meanwhile. An error is one of the whole store.
@@ -169,7 +156,6 @@ mod tests {
     use crate::factor::otp::tests::device;
     use crate::factor::tokens::tests::token;
     use crate::record::tests::largest;
-    use crate::record::{MAX_DEVICES, MAX_SOURCES};
     use crate::source::Source;
     use mfa_protocol::message::{Algorithm, DeviceKind, Reply, ToFace};
     use mfa_protocol::relay::encode;
@@ -229,44 +215,61 @@ mod tests {
         assert_eq!(standing(&record, NOW + 30).locked_until, None);
     }
 
+    /// All pages, and whom they have in all.
+    fn pages(
+        uids: &BTreeSet<u32>,
+        look: impl Fn(u32) -> Option<ListedUser>,
+        over: impl Fn() -> bool,
+    ) -> (Vec<UserList>, Vec<u32>) {
+        let mut pages: Vec<UserList> = Vec::new();
+        loop {
+            let after = pages.last().and_then(|page| page.next);
+            let next = page::<()>(uids, after, |uid| Ok(look(uid)), &over).unwrap();
+            let is_last = next.next.is_none();
+            assert!(is_last || next.next > after, "{next:?}");
+            pages.push(next);
+            if is_last {
+                let users = pages.iter().flat_map(|page| &page.users).map(|user| user.uid);
+                let users = users.collect();
+                return (pages, users);
+            }
+        }
+    }
+
     #[test]
     fn a_page_of_the_largest_fits_into_a_frame_and_the_next_begins_behind_it() {
         let mut record = largest();
         record.lockout.sources[0].last_success = Some(u64::MAX);
-        assert!(record.devices.len() == MAX_DEVICES && record.lockout.sources.len() == MAX_SOURCES);
+        let uids: BTreeSet<u32> = (u32::MAX - 1000..u32::MAX - 800).collect();
         let user = |uid| {
             let owner = Owner { uid, name: "x".repeat(256) };
             Some(listed(owner, Ok(standing(&record, 0))))
         };
-        let mut seen = Vec::new();
-        let mut after = None;
-        loop {
-            let mut page = Page::new(after);
-            let more = (0..200).map(|n| u32::MAX - 1000 + n).filter(|uid| Some(*uid) > after);
-            let full = more.into_iter().any(|uid| !page.take(uid, user(uid)));
-            let list = if full { page.and_more() } else { page.list };
-            let frame = encode(&ToFace::Done(Box::new(Reply::Users(list.clone())))).unwrap();
-            assert!(frame.len() <= MAX_FRAME, "{}", frame.len());
-            assert!(!full || frame.len() > MAX_FRAME / 2, "{}", frame.len());
-            seen.extend(list.users.iter().map(|user| user.uid));
-            if list.next.is_none() {
-                break;
-            }
-            after = list.next;
+        let (pages, users) = pages(&uids, user, || false);
+        assert!(users.iter().eq(&uids) && pages.len() > 1);
+        let frame = |page: &UserList| {
+            encode(&ToFace::Done(Box::new(Reply::Users(page.clone())))).unwrap().len()
+        };
+        let (last, full) = pages.split_last().unwrap();
+        assert!(frame(last) <= MAX_FRAME);
+        for page in full {
+            assert!((MAX_FRAME * 9 / 10..=MAX_FRAME).contains(&frame(page)), "{}", frame(page));
         }
-        assert!(seen.into_iter().eq((0..200).map(|n| u32::MAX - 1000 + n)));
     }
 
     #[test]
-    fn a_page_has_its_first_user_however_large_and_goes_on_behind_those_who_went_away() {
-        let large = listed(
-            Owner { uid: 5, name: "x".repeat(MAX_FRAME) },
-            Ok(standing(&UserRecord::default(), 0)),
-        );
-        let mut page = Page::new(None);
-        assert!(page.take(4, None) && page.take(5, Some(large.clone())) && page.take(6, None));
-        assert!(!page.take(7, Some(large)));
-        let list = page.and_more();
-        assert_eq!((list.users.len(), list.next), (1, Some(6)));
+    fn a_list_comes_to_its_end_however_large_a_user_is_however_slow_and_whoever_went_away() {
+        let user = |uid: u32, length: usize| {
+            let standing = Ok(standing(&UserRecord::default(), 0));
+            (uid % 3 > 0).then(|| listed(Owner { uid, name: "x".repeat(length) }, standing))
+        };
+        let uids: BTreeSet<u32> = (0..10).collect();
+        let there = [1, 2, 4, 5, 7, 8];
+        let (large, users) = pages(&uids, |uid| user(uid, MAX_FRAME), || false);
+        assert_eq!((large.len(), users.as_slice()), (6, &there[..]));
+        let (slow, users) = pages(&uids, |uid| user(uid, 5), || true);
+        assert_eq!((slow.len(), users.as_slice()), (11, &there[..]));
+        let (quick, users) = pages(&uids, |uid| user(uid, 5), || false);
+        assert_eq!((quick.len(), users.as_slice()), (1, &there[..]));
     }
 }

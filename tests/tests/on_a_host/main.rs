@@ -67,4 +67,5 @@ mod self_service_interrupted;
 mod self_service_refused;
 mod selinux_policy;
 mod tokens;
+mod users;
 mod users_listener;
