@@ -15,7 +15,7 @@ use std::time::Duration;
 use mfa_protocol::frame::{receive, transmit};
 use mfa_protocol::message::{
     Action, Added, Checked, DeviceKind, Explained, ExplainedRule, Failure, FailureKind, FromFace,
-    GaveUp, LoginRequest, ManageRequest, Status, Supposed, ToFace,
+    GaveUp, ListedUser, LoginRequest, ManageRequest, Standing, Status, Supposed, ToFace, UserList,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Outcome, Prompt, Reply, Request, Style, Verdict};
@@ -46,12 +46,14 @@ impl Place {
     /// A verifier for one connection, which sends `messages` and returns what it was told.
     fn verifier(&self, messages: Vec<ToFace>) -> JoinHandle<(Request, Vec<FromFace>)> {
         let listener = UnixListener::bind(self.file("socket")).unwrap();
-        std::thread::spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            let request = receive(&stream, SOON).unwrap();
-            let request = decode(&request[2..]).unwrap();
-            (request, converse(&stream, messages))
-        })
+        std::thread::spawn(move || serve(&listener, messages))
+    }
+
+    /// A verifier for as many connections as it has replies, which returns what it was asked.
+    fn verifier_of(&self, replies: Vec<Reply>) -> JoinHandle<Vec<Request>> {
+        let listener = UnixListener::bind(self.file("socket")).unwrap();
+        let one = move |reply| serve(&listener, vec![done(reply)]).0;
+        std::thread::spawn(move || replies.into_iter().map(one).collect())
     }
 
     /// The command in a session without a terminal.
@@ -85,6 +87,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+fn serve(listener: &UnixListener, messages: Vec<ToFace>) -> (Request, Vec<FromFace>) {
+    let (stream, _) = listener.accept().unwrap();
+    let request = receive(&stream, SOON).unwrap();
+    let request = decode(&request[2..]).unwrap();
+    (request, converse(&stream, messages))
 }
 
 fn converse(stream: &UnixStream, messages: Vec<ToFace>) -> Vec<FromFace> {
@@ -205,6 +214,61 @@ fn a_status_is_one_object_and_nothing_else() {
     let request = managed(verifier.join().unwrap().0);
     assert_eq!(request.user.as_deref(), Some(&b"alice"[..]));
     assert!(matches!(request.action, Action::Status));
+}
+
+fn page(uids: &[u32], next: Option<u32>) -> Reply {
+    let standing = Standing {
+        devices: Vec::new(),
+        backup_codes_left: 0,
+        tokens: 0,
+        last_used: None,
+        last_from: None,
+        failures: 0,
+        locked_until: None,
+    };
+    let user = |uid: &u32| ListedUser {
+        uid: *uid,
+        user: Some(format!("u{uid}")),
+        standing: Ok(standing.clone()),
+    };
+    Reply::Users(UserList { users: uids.iter().map(user).collect(), next })
+}
+
+#[test]
+fn users_are_asked_for_until_the_last_page_and_shown_together() {
+    let place = Place::new("users");
+    let pages = vec![page(&[1, 2], Some(2)), page(&[], Some(7)), page(&[9], None)];
+    let verifier = place.verifier_of(pages);
+    let ran = place.run("users");
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""));
+    let names = ran.stdout.lines().filter_map(|line| line.split_whitespace().next());
+    assert_eq!(names.collect::<Vec<_>>(), ["USER", "u1", "u2", "u9"]);
+    let asked = verifier.join().unwrap().into_iter().map(|request| match managed(request) {
+        ManageRequest { user: None, action: Action::Users { after } } => after,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [None, Some(2), Some(7)]);
+}
+
+#[test]
+fn pages_that_lead_back_or_fail_are_an_error_and_no_part_of_a_list() {
+    let failure = Failure {
+        kind: FailureKind::Unusable,
+        error: "the store is gone".into(),
+        hint: "look".into(),
+    };
+    for (name, last, error) in [
+        ("users-again", page(&[2], Some(2)), "malformed or out of order"),
+        ("users-back", page(&[1], Some(1)), "malformed or out of order"),
+        ("users-gone", Reply::Failed(failure), "the store is gone"),
+    ] {
+        let place = Place::new(name);
+        let verifier = place.verifier_of(vec![page(&[1, 2], Some(2)), last]);
+        let ran = place.run("users --json");
+        assert_eq!((ran.exit, ran.stdout.as_str()), (3, ""), "{name}");
+        assert!(ran.stderr.contains(error), "{}", ran.stderr);
+        verifier.join().unwrap();
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub trait Users {
 
     /// The names that may be had for many uids at once. Whether one is somebody's name is still to be shown:
     /// it is the name service that says so, and for one uid after the other glibc reads the whole file
-    /// each time (10,000 users: 9 s).
+    /// each time (10,000 users: 3 s).
     fn candidates(&self) -> HashMap<u32, Vec<String>> {
         HashMap::new()
     }

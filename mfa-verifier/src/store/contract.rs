@@ -47,6 +47,7 @@ contract!(
     a_lock_may_be_followed_by_load_and_save,
     users_are_listed_until_they_are_removed,
     a_glance_waits_for_nobody,
+    a_glance_amid_saves_sees_each_record_whole,
 );
 
 pub(super) fn alice() -> Owner {
@@ -273,4 +274,18 @@ fn a_glance_waits_for_nobody(store: &dyn Store) {
     let glanced = std::thread::scope(|scope| scope.spawn(|| glanced(store, &alice())).join());
     assert_eq!(glanced.unwrap(), Some(5));
     assert!(begun.elapsed() < LOCK_BOUND / 2, "{:?}", begun.elapsed());
+}
+
+fn a_glance_amid_saves_sees_each_record_whole(store: &dyn Store) {
+    assert_eq!(save(store, &alice(), 0, 0), Saved::Saved);
+    std::thread::scope(|scope| {
+        let saves = scope.spawn(|| (1..=200).map(|n| save(store, &alice(), n, n.into())).last());
+        let mut last = 0;
+        while !saves.is_finished() {
+            let seen = glanced(store, &alice()).expect("a record");
+            assert!(seen >= last, "{seen} after {last}");
+            last = seen;
+        }
+        assert_eq!(saves.join().unwrap(), Some(Saved::Saved));
+    });
 }

@@ -1,8 +1,8 @@
 //! `mfa-setup users`: everybody who has a record in one list, whatever became of the record or its user.
 
-use std::collections::BTreeSet;
 use std::fs;
 
+use mfa_protocol::frame::MAX_FRAME;
 use mfa_tests::command_line::{REQUIRED, failed, setup};
 use mfa_tests::pam::Attempt;
 use mfa_tests::{Host, Running, cache};
@@ -229,22 +229,32 @@ fn a_store_or_a_key_that_cannot_be_used_is_an_error_and_no_empty_list() {
 #[test]
 fn users_of_several_pages_are_listed_once_each_and_no_db_is_opened() {
     const FIRST: u32 = 20_000;
-    const COUNT: u32 = 1_200;
+    const COUNT: u32 = 300;
     let host = Host::new().bind(cache::program("bench-store"), STORE_PROGRAM).start();
     let passwd = host.read("/etc/passwd");
     let line = |uid: u32| format!("u{uid}:x:{uid}:{uid}::/:/bin/sh\n");
     let lines: String = (FIRST..FIRST + COUNT).map(line).collect();
     host.write("/etc/passwd", passwd + &lines);
     host.run(&[STORE_PROGRAM, "enrol", "totp", KEY, &FIRST.to_string(), &COUNT.to_string()]).ok();
-    // What opens a db would find none, and make it.
-    host.shell("cd /var/lib/pam_mfa/users; rm -r 20*/db");
+    // What opened a db would find none, and make it. Before and behind them are users who are gone.
+    host.shell(
+        "cd /var/lib/pam_mfa/users
+         rm -r 20[0-2]??/db
+         mkdir -m 700 $(seq 19000 19799) $(seq 20300 21099)",
+    );
     let listed = users(&host);
-    let names: BTreeSet<&str> = listed.iter().filter_map(|user| user["user"].as_str()).collect();
-    assert_eq!((listed.len(), names.len()), (1_200, 1_200));
-    assert!(listed.is_sorted_by_key(|user| user["uid"].as_u64()));
-    assert!(listed.iter().all(|user| user["problem"].is_null() && user["backup_codes_left"] == 10));
-    assert_eq!(setup(&host, "users").ok().lines().count(), 1_201);
+    let uids = listed.iter().map(|user| user["uid"].as_u64().unwrap());
+    assert!(uids.eq((19_000..=19_799).chain(20_000..=21_099)), "each once, in order");
+    let (gone, enrolled): (Vec<&Value>, Vec<&Value>) =
+        listed.iter().partition(|user| user["user"].is_null());
+    assert_eq!((gone.len(), enrolled.len()), (1_600, 300));
+    let said = gone.iter().filter_map(|user| user["problem"].as_str());
+    assert!(said.map(str::len).sum::<usize>() > 2 * MAX_FRAME, "one page has all of them");
+    assert!(
+        enrolled.iter().all(|user| user["backup_codes_left"] == 10 && user["problem"].is_null())
+    );
     let dbs = fs::read_dir(host.path("/var/lib/pam_mfa/users")).unwrap();
     let made = dbs.filter(|user| user.as_ref().unwrap().path().join("db").exists()).count();
     assert!(made <= 16, "decoys alone have one: {made}");
+    assert_eq!(setup(&host, "users").ok().lines().count(), 1_901);
 }
