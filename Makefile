@@ -5,6 +5,7 @@
 #   make install   lay them out (see the variables below)
 #   make deb       the Debian package, in target/deb or DEBS=DIRECTORY
 #   make test      everything that can be tested, on this machine (root, Debian)
+#   make test-confined   what people do where SELinux or AppArmor confines programs, in virtual machines; some minutes
 #   make soak      an hour of logins while the resident verifier is killed again and again
 #   make rpm       a package for Fedora and RHEL; prints its path
 #   make arch      a package for Arch, not as root; prints its path
@@ -78,7 +79,7 @@ IN_UNITS := -e 's|@VERIFIER@|$(PAM_MFA_VERIFIER)|g' -e 's|@STORE@|$(PAM_MFA_STOR
 IN_PROFILE := $(IN_UNITS) -e 's|@LIBEXEC@|$(LIBEXECDIR)/pam_mfa|g' -e 's|@REAUTH@|$(PAM_MFA_REAUTH)|g' \
               -e 's|@STORE_PARENT@|$(patsubst %/,%,$(dir $(PAM_MFA_STORE)))|g'
 
-.PHONY: all build install uninstall stage deb rpm arch sbom demo test bench soak completions clean help
+.PHONY: all build install uninstall stage deb rpm arch sbom demo test test-confined bench soak completions clean help
 
 all: build
 
@@ -196,6 +197,9 @@ demo:
 
 test:
 	@tests/run
+
+test-confined:
+	@tests/confined
 
 # What is linked into each program, as CycloneDX: target/sbom. Installs the tool that writes it beside that. It also
 # names a few crates that others could have used.

@@ -59,6 +59,16 @@ pub fn deb() -> &'static Path {
     }))
 }
 
+/// A virtual machine on which the Debian package is installed: `tests/machine` says where, and makes it if need be.
+pub fn machine() -> &'static Path {
+    static MACHINE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    made(MACHINE.get_or_init(|| {
+        let mut script = Command::new(tree().join("tests/machine"));
+        script.arg(deb());
+        said_by(script)
+    }))
+}
+
 /// What a target of the Makefile says that it has made. One at a time.
 fn made_by(target: &str) -> Result<PathBuf, String> {
     fs::create_dir_all(CACHE).unwrap();

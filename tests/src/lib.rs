@@ -5,6 +5,8 @@
 //! machine that runs the tests is touched. In it run a person at a terminal ([`Pty`]), an application that uses libpam as a script
 //! says ([`pam`]), and whatever else a test starts.
 //!
+//! Where it takes another kernel there is a [`Machine`], which is virtual, with Debian and the package on its disk.
+//!
 //! `make test` prepares all that they need. A test that misses something fails; none is skipped.
 #![forbid(unsafe_code)]
 
@@ -25,6 +27,7 @@ pub mod host;
 pub mod life;
 pub mod listener;
 pub mod log;
+pub mod machine;
 pub mod mail;
 pub mod manual;
 pub mod mode;
@@ -48,6 +51,7 @@ pub mod waiting;
 
 pub use codes::{Backup, Device};
 pub use host::{Host, Output, Running};
+pub use machine::Machine;
 pub use person::Person;
 pub use pty::Pty;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
 
-/// How long something on the screen is waited for.
+/// How long something on the screen is waited for, where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program on a terminal, and who sits at it.
@@ -21,6 +21,7 @@ pub struct Pty {
     screen: Arc<(Mutex<Screen>, Condvar)>,
     /// How far the person has read.
     read: usize,
+    patience: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +52,19 @@ impl Pty {
         let keyboard = File::from(pty.master);
         let screen = Arc::default();
         watch(keyboard.try_clone().unwrap(), Arc::clone(&screen));
-        Self { child, keyboard, screen, read: 0 }
+        Self { child, keyboard, screen, read: 0, patience: PATIENCE }
+    }
+
+    /// Has whoever sits there wait longer, or less long.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The process that was started.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for `text` behind what was read before, and reads up to its end. Returns what stood
@@ -114,7 +127,7 @@ impl Pty {
     }
 
     fn wait<T>(&self, mut look: impl FnMut(&[u8]) -> Option<T>) -> Result<T, &'static str> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let (screen, changed) = &*self.screen;
         let mut screen = screen.lock().unwrap();
         loop {
@@ -126,7 +139,7 @@ impl Pty {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err("30 seconds passed");
+                return Err("time ran out");
             }
             screen = changed.wait_timeout(screen, left).unwrap().0;
         }

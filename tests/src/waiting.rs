@@ -8,10 +8,16 @@ use nix::unistd::sync;
 
 /// Waits for something that another process does.
 #[track_caller]
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+pub fn until(what: &str, done: impl FnMut() -> bool) {
+    until_within(Duration::from_secs(20), what, done);
+}
+
+/// The same where it takes longer.
+#[track_caller]
+pub fn until_within(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !done() {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

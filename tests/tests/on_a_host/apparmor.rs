@@ -1,5 +1,5 @@
 //! The `AppArmor` profile, compared with what the programs do. Nothing here confines them: a kernel that
-//! does is not needed.
+//! does is in `tests/tests/confined`.
 
 use std::path::PathBuf;
 use std::process::Command;

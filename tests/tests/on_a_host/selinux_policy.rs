@@ -1,5 +1,5 @@
 //! The policy in `packaging/selinux`: that it compiles, and labels what `make install` lays out. What it
-//! allows and what not, only a kernel that has one could say.
+//! allows and what not, a kernel says that has one: `tests/tests/confined`.
 
 use std::fs;
 use std::path::Path;
