@@ -1,4 +1,4 @@
-//! The `AppArmor` profile, loaded as README.md says, by a kernel that has it.
+//! The `AppArmor` profile, loaded as the guide says, by a kernel that has it.
 
 use mfa_tests::{Machine, readme};
 
@@ -10,18 +10,15 @@ const FOREIGN: &str = "#!/bin/sh\ncat >/dev/null\nlogger foreign program ran\n";
 #[test]
 fn people_do_what_they_do_under_the_profile_and_programs_are_refused_what_is_not_theirs() {
     let mut machine = Machine::boot("security=apparmor");
-    let typed = readme::typed_by_root("### AppArmor");
+    let typed = readme::typed_by_root("## AppArmor");
     let typed: Vec<&str> = typed.lines().collect();
-    let [complain, enforce, remove] = typed[..] else { panic!("{typed:?}") };
+    let [complain, enforce, restart, remove] = typed[..] else { panic!("{typed:?}") };
     machine.shell(complain);
     assert_eq!(mode(&machine), "complain");
     machine.shell(enforce);
     assert_eq!(mode(&machine), "enforce");
-    // What ran before runs on without it.
-    machine.shell(
-        "systemctl try-restart mfa-verifier.service mfa-verifier-users.service
-         until pgrep -x mfa-verifier >/dev/null; do sleep 0.1; done",
-    );
+    machine.shell(restart);
+    machine.shell("until pgrep -x mfa-verifier >/dev/null; do sleep 0.1; done");
     assert_eq!(confinement(&machine), ["pam_mfa (enforce)"]);
 
     everyday::live(&mut machine);
