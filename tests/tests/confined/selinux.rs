@@ -1,4 +1,4 @@
-//! SELinux, with Debian's policy and ours. People are unconfined, as Debian has them, but for two.
+//! `SELinux`, with Debian's policy and ours. People are unconfined, as Debian has them, but for two.
 
 use mfa_tests::Machine;
 use mfa_tests::person::{CODE, PASSWORD};
