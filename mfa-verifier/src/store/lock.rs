@@ -24,6 +24,7 @@ use nix::fcntl::Flock;
 use super::db::Db;
 use super::doorbell::{Doorbell, Watch};
 use super::files::{self, Access, FileError, Patience};
+use super::room::PassedOver;
 use super::seal::Unsealed;
 use super::{LOCK_BOUND, Owner, StoreError};
 
@@ -36,9 +37,8 @@ pub(super) struct Tenure {
     watch: Option<Watch>,
     /// The user's db, once it had to be opened.
     pub(super) db: Option<Db>,
-    /// Whether another process has it open and does not give it up, so that only the summary can be
-    /// written.
-    pub(super) db_elsewhere: bool,
+    /// Why it is neither read nor written until the lock is released.
+    pub(super) passed_over: Option<PassedOver>,
     /// The summary, once it was looked at.
     pub(super) summary: Option<File>,
     /// What the copies hold, once they were looked at: nobody else writes meanwhile.
@@ -63,6 +63,28 @@ impl Lock {
 }
 
 impl Tenure {
+    /// Does with the summary alone from here on. Whoever opens the db next brings it up to that first.
+    ///
+    /// It is closed: sled does not recover from an error of the system while it is open.
+    pub(super) fn pass_over_db(&mut self, why: PassedOver) {
+        self.db = None;
+        self.passed_over = Some(why);
+    }
+
+    /// What was done to the db, unless there was no room for it: then it is passed over.
+    pub(super) fn with_room<T>(
+        &mut self,
+        done: Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match done {
+            Err(error) if error.is_no_room() => {
+                self.pass_over_db(PassedOver::NoRoom);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
+
     /// At least a second from now, so that what follows a long decision is not refused at once.
     pub(super) fn until(&self) -> Instant {
         self.until.max(Instant::now() + Duration::from_secs(1))
@@ -332,7 +354,7 @@ fn take(
     };
     let Some(lock) = attempt(lock)? else { return Ok(None) };
     let (watch, db) = open.filter(|(_, db)| !lock.is_of_all() && db.is_in_place()).unzip();
-    Ok(Some(Tenure { watch, db, db_elsewhere: false, summary: None, newest: None, lock, until }))
+    Ok(Some(Tenure { watch, db, passed_over: None, summary: None, newest: None, lock, until }))
 }
 
 impl Held {

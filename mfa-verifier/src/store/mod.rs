@@ -23,6 +23,7 @@ pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -202,6 +203,15 @@ pub enum StoreError {
     /// The system refused.
     #[error("the store failed: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl StoreError {
+    /// Whether it is for want of room: the file system is full, or a quota is used up.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::Io(why)
+            if matches!(why.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
 }
 
 /// Records of users.

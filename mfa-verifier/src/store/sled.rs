@@ -19,7 +19,8 @@
 //! that. A process that keeps its dbs open leaves the flush to a thread of its own, which does it within
 //! two seconds, and when the db closes. One that is killed before that leaves a db that is older than the
 //! summary, from which the next opening makes it anew. Where such a process is stopped and keeps a db
-//! open, others do with the summary, which holds all that was ever answered. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
+//! open, others do with the summary, which holds all that was ever answered. So does everybody whose
+//! file system is full: sled needs new blocks even to open a db, the summary none. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
 //! disk whose flush is cheap), a record of 300 / 3,975 bytes:
 //!
 //! | | µs |
@@ -54,7 +55,7 @@ use std::time::{Duration, Instant};
 use super::files::{self, Access, FileError, Patience};
 use super::lock::{self, Held, Lock, Tenure, Tenures};
 use super::marker::{Found, Site};
-use super::room::{NoValue, Room, Written};
+use super::room::{NoValue, PassedOver, Room, Written};
 use super::seal::{NotAuthentic, SealingKey, Unsealed};
 use super::summary::{self, Summary};
 use super::{Glance, LOCK_BOUND, OpenDbs, Owner, Revision, Saved, Store, StoreError, is_nobodys};
@@ -263,32 +264,37 @@ impl SledStore {
             Summary::of(tenure.summary.as_ref(), &path, &self.key, owner)
         });
         let summary = summary.map_err(|error| error.of(uid))?;
-        let in_db = room.read(tenure)?.map(|value| self.key.unseal(owner, &value));
-        if matches!(in_db, Err(NoValue::Elsewhere)) {
-            // What is settled needs no db, and whoever has it brings it up before using it again.
-            tenure.db_elsewhere = true;
-            return summary.settled().cloned().ok_or(StoreError::Busy(uid));
-        }
+        let in_db = match room.read(tenure) {
+            Ok(in_db) => in_db.map(|value| self.key.unseal(owner, &value)),
+            Err(error) => {
+                // What is settled needs no db.
+                let (Some(why), Some(newest)) = (PassedOver::because_of(&error), summary.settled())
+                else {
+                    return Err(error);
+                };
+                tenure.pass_over_db(why);
+                return Ok(newest.clone());
+            }
+        };
         let db_copy = in_db.as_ref().ok().and_then(|copy| copy.as_ref().ok());
-        let newest = [summary.newest(), db_copy].into_iter().flatten().max_by_key(|c| c.revision);
+        // Of two of one revision the last, the summary's: it is what somebody was told of. The other is
+        // of a save whose summary could not be written, before one that passed the db over.
+        let newest = [db_copy, summary.newest()].into_iter().flatten().max_by_key(|c| c.revision);
         let Some(newest) = newest else {
             let why = in_db.ok().and_then(Result::err).max(summary.why_not());
             return Err(room.damaged(&why.unwrap_or(NotAuthentic::Broken)));
         };
-        let db_has_newest = db_copy.is_some_and(|copy| copy.revision == newest.revision);
+        let db_has_newest = db_copy.is_some_and(|copy| copy == newest);
         if summary.may_have_had_newer(newest.revision, db_has_newest) {
             return Err(room.damaged(&"its newest copy is damaged, and older ones do not count"));
         }
         if !db_has_newest {
             let sealed = self.key.seal(owner, newest.revision, &newest.plain)?;
-            room.remake(tenure, &sealed)?;
-            let what = match &in_db {
-                Err(NoValue::Missing | NoValue::Elsewhere) => "was gone".to_owned(),
-                Err(NoValue::Damaged(how)) => format!("was damaged ({how})"),
-                Ok(Err(_)) => "was damaged (its value is not authentic)".to_owned(),
-                Ok(Ok(_)) => "was older than the summary".to_owned(),
-            };
-            self.notice(uid, &format!("its db {what} and was made anew from the summary"));
+            let remade = room.remake(tenure, &sealed);
+            if tenure.with_room(remade)?.is_some() {
+                let what = what_was_wrong(&in_db);
+                self.notice(uid, &format!("its db {what} and was made anew from the summary"));
+            }
         }
         if !summary.is_right(newest.revision) {
             tenure.summary = None;
@@ -299,6 +305,14 @@ impl SledStore {
             self.notice(uid, &format!("its summary {} and was written anew", summary.fault()));
         }
         Ok(newest.clone())
+    }
+
+    /// Brings the db to this value, in its file unless that is done later.
+    fn write_db(&self, room: &Room, tenure: &mut Tenure, sealed: &[u8]) -> Result<(), StoreError> {
+        if room.write(tenure, sealed)? == Written::Remade {
+            self.notice(room.uid, "its db could not be written and was made anew");
+        }
+        if self.tenures.writes_behind() { Ok(()) } else { room.settle(tenure) }
     }
 
     /// Saves a record's first revision, in a directory that is made aside. Needs the lock of all
@@ -313,20 +327,21 @@ impl SledStore {
         let sealed = self.key.seal(owner, Revision(1), &record.encode()?)?;
         self.sweep().map_err(|error| error.of(uid))?;
         let aside = Room { uid, path: self.users.join(format!(".new-{uid}")) };
-        let lay = || {
-            files::make_directory(&aside.path, files::DIRECTORY)?;
-            summary::create(&aside.summary(), &sealed)?;
-            lock::try_user(&aside.lock(), None)
-        };
-        let lock = lay().map_err(|error| error.of(uid))?.ok_or(StoreError::Busy(uid))?;
-        aside.write(tenure, &sealed)?;
+        let made = aside.furnish(tenure, &sealed);
         // sled remembers its path: it must be closed before that changes.
         tenure.db = None;
-        files::sync_tree(&aside.path)
-            .and_then(|()| files::rename(&aside.path, &self.users.join(uid.to_string())))
-            .and_then(|()| files::sync_directory(&self.users))
-            .map_err(|error| error.of(uid))?;
-        tenure.lock = lock;
+        let named = made.and_then(|lock| {
+            files::sync_tree(&aside.path)
+                .and_then(|()| files::rename(&aside.path, &self.users.join(uid.to_string())))
+                .and_then(|()| files::sync_directory(&self.users))
+                .map_err(|error| error.of(uid))?;
+            Ok(lock)
+        });
+        if named.is_err() {
+            // Where it is for want of room, it is not to take what there is.
+            let _ = files::remove_tree(&aside.path);
+        }
+        tenure.lock = named?;
         Ok(())
     }
 
@@ -404,13 +419,9 @@ impl Store for SledStore {
         let sealed = self.key.seal(owner, revision, &encoded)?;
         // From here on it may be either.
         tenure.newest = None;
-        if tenure.db_elsewhere {
-            self.notice(uid, "its db is open in a process that is stopped or stuck; only the summary was written");
-        } else if room.write(tenure, &sealed)? == Written::Remade {
-            self.notice(uid, "its db could not be written and was made anew");
-        }
-        if !self.tenures.writes_behind() {
-            room.settle(tenure)?;
+        if tenure.passed_over.is_none() {
+            let written = self.write_db(&room, tenure, &sealed);
+            tenure.with_room(written)?;
         }
         let path = room.summary();
         let file = match tenure.summary.take() {
@@ -422,6 +433,9 @@ impl Store for SledStore {
             summary::write(file, &path, revision, &sealed)
         })
         .map_err(|error| error.of(uid))?;
+        if let Some(why) = tenure.passed_over {
+            self.notice(uid, &format!("{why}; only the summary was written"));
+        }
         tenure.newest = Some((owner.clone(), Unsealed { revision, plain: encoded }));
         Ok(Saved::Saved)
     }
@@ -491,5 +505,15 @@ impl Store for SledStore {
             files::sync_directory(&self.users)
         };
         remove().map_err(|error: FileError| error.of(uid))
+    }
+}
+
+/// What is wrong with a db that has not the newest value.
+fn what_was_wrong(in_db: &Result<Result<Unsealed, NotAuthentic>, NoValue>) -> String {
+    match in_db {
+        Err(NoValue::Missing) => "was gone".to_owned(),
+        Err(NoValue::Damaged(how)) => format!("was damaged ({how})"),
+        Ok(Err(_)) => "was damaged (its value is not authentic)".to_owned(),
+        Ok(Ok(_)) => "was older than the summary".to_owned(),
     }
 }
