@@ -7,6 +7,7 @@
 //! users/<uid>/summary     the sealed record, twice (store::summary)
 //! users/.new-<uid>/       a user's directory that is being made
 //! users/.gone-<uid>/      one that is being removed
+//! newcomers               its byte <uid> is locked while a directory is made, or removed (store::lock)
 //! ```
 //!
 //! A user's directory is made aside and renamed, so where there is one, a record was in it: if none
@@ -44,6 +45,8 @@
 //! 2,000 processes killed at random moments lost none of 50,648 acknowledged updates, and the next
 //! update took at most 62 ms.
 
+mod newcomer;
+
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -52,8 +55,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::files::{self, Access, FileError, Patience};
-use super::lock::{self, Held, Lock, Tenure, Tenures};
+use super::files::{self, Access, FileError};
+use super::lock::{self, Held, Tenure, Tenures};
 use super::marker::{Found, Site};
 use super::room::{NoValue, PassedOver, Room, Written};
 use super::seal::{NotAuthentic, SealingKey, Unsealed};
@@ -200,38 +203,18 @@ impl SledStore {
     }
 
     fn hold(&self, uid: u32) -> Result<Held, StoreError> {
-        self.tenures.hold(uid, |kept| {
+        self.hold_within(uid, LOCK_BOUND)
+    }
+
+    fn hold_within(&self, uid: u32, bound: Duration) -> Result<Held, StoreError> {
+        self.tenures.hold(uid, bound, |kept| {
             if let Some(room) = self.room(uid)? {
                 return lock::try_user(&room.lock(), kept).map_err(|error| error.of(uid));
             }
-            let lock = lock::try_users(&self.users).map_err(|error| error.of(uid))?;
+            let lock = self.try_newcomer(uid)?;
             // The user may have got a directory just before the lock was had.
             Ok(lock.filter(|_| matches!(self.room(uid), Ok(None))))
         })
-    }
-
-    /// Makes the lock that of all users.
-    fn lock_all(&self, uid: u32, tenure: &mut Tenure) -> Result<(), StoreError> {
-        if !tenure.lock.is_of_all() {
-            let lock = self.wait_for_all(uid, tenure.until())?;
-            tenure.db = None;
-            tenure.summary = None;
-            tenure.newest = None;
-            tenure.lock = lock;
-        }
-        Ok(())
-    }
-
-    /// The lock of all users. It may be waited for while holding a user's, never the other way.
-    fn wait_for_all(&self, uid: u32, until: Instant) -> Result<Lock, StoreError> {
-        let mut patience = Patience::new(Duration::from_millis(1), until);
-        loop {
-            match lock::try_users(&self.users).map_err(|error| error.of(uid))? {
-                Some(lock) => return Ok(lock),
-                None if patience.wait() => {}
-                None => return Err(StoreError::Busy(uid)),
-            }
-        }
     }
 
     /// The newest state of a record, with db and summary brought up to it. Needs the user's lock.
@@ -314,52 +297,11 @@ impl SledStore {
         }
         if self.tenures.writes_behind() { Ok(()) } else { room.settle(tenure) }
     }
-
-    /// Saves a record's first revision, in a directory that is made aside. Needs the lock of all
-    /// users.
-    fn create(
-        &self,
-        owner: &Owner,
-        record: &UserRecord,
-        tenure: &mut Tenure,
-    ) -> Result<(), StoreError> {
-        let uid = owner.uid;
-        let sealed = self.key.seal(owner, Revision(1), &record.encode()?)?;
-        self.sweep().map_err(|error| error.of(uid))?;
-        let aside = Room { uid, path: self.users.join(format!(".new-{uid}")) };
-        let made = aside.furnish(tenure, &sealed);
-        // sled remembers its path: it must be closed before that changes.
-        tenure.db = None;
-        let named = made.and_then(|lock| {
-            files::sync_tree(&aside.path)
-                .and_then(|()| files::rename(&aside.path, &self.users.join(uid.to_string())))
-                .and_then(|()| files::sync_directory(&self.users))
-                .map_err(|error| error.of(uid))?;
-            Ok(lock)
-        });
-        if named.is_err() {
-            // Where it is for want of room, it is not to take what there is.
-            let _ = files::remove_tree(&aside.path);
-        }
-        tenure.lock = named?;
-        Ok(())
-    }
-
-    /// Removes what interrupted creations and removals left. Needs the lock of all users.
-    fn sweep(&self) -> Result<(), FileError> {
-        for entry in files::entries(&self.users)? {
-            let name = entry.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with(".new-") || name.starts_with(".gone-") {
-                files::remove_tree(&entry)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Store for SledStore {
-    fn lock(&self, owner: &Owner) -> Result<Box<dyn Any>, StoreError> {
-        Ok(Box::new(self.hold(owner.uid)?))
+    fn lock_within(&self, owner: &Owner, bound: Duration) -> Result<Box<dyn Any>, StoreError> {
+        Ok(Box::new(self.hold_within(owner.uid, bound)?))
     }
 
     fn load(&self, owner: &Owner) -> Result<(UserRecord, Revision), StoreError> {
@@ -401,14 +343,14 @@ impl Store for SledStore {
         let encoded = record.encode()?;
         let held = self.hold(uid)?;
         let tenure = &mut *held.tenure();
-        let mut room = self.room(uid)?;
-        if room.is_none() {
-            self.lock_all(uid, tenure)?;
-            room = self.room(uid)?;
-        }
-        let Some(room) = room else {
+        let Some(room) = self.room(uid)? else {
+            self.lock_as_newcomer(uid, tenure)?;
             if expected != Revision::NONE {
                 return Ok(Saved::Conflict);
+            }
+            if self.room(uid)?.is_some() {
+                // Removed and made anew before that lock was had, which is the wrong one now.
+                return Err(StoreError::Busy(uid));
             }
             return self.create(owner, record, tenure).map(|()| Saved::Saved);
         };
@@ -485,12 +427,13 @@ impl Store for SledStore {
             // What stands in place of the lock or the directory can be no obstacle to removing it.
             Err(_) => None,
         };
-        let _all = match &held {
-            Some(held) => self.lock_all(uid, &mut held.tenure()).map(|()| None)?,
-            None => Some(self.wait_for_all(uid, Instant::now() + LOCK_BOUND)?),
+        let mut tenure = held.as_ref().map(Held::tenure);
+        let newcomer = match &tenure {
+            Some(tenure) if tenure.lock.is_of_newcomer() => None,
+            _ => Some(self.wait_for_newcomer(uid, Instant::now() + LOCK_BOUND)?),
         };
-        if let Some(held) = &held {
-            held.tenure().newest = None;
+        if let Some(tenure) = &mut tenure {
+            tenure.forget();
         }
         let path = self.users.join(uid.to_string());
         let gone = self.users.join(format!(".gone-{uid}"));
@@ -504,7 +447,11 @@ impl Store for SledStore {
             files::remove_tree(&gone)?;
             files::sync_directory(&self.users)
         };
-        remove().map_err(|error: FileError| error.of(uid))
+        remove().map_err(|error: FileError| error.of(uid))?;
+        if let (Some(tenure), Some(newcomer)) = (&mut tenure, newcomer) {
+            tenure.lock = newcomer;
+        }
+        Ok(())
     }
 }
 
