@@ -18,6 +18,7 @@ use mfa_verifier::login::login;
 use mfa_verifier::record::UserRecord;
 use mfa_verifier::store::{Glance, Owner, Revision, Saved, Store, StoreError};
 use mfa_verifier::world::{Archive, World};
+use std::time::Duration;
 
 use host::{Host, KEY, NOW, code, current, device, from, nobody};
 
@@ -324,7 +325,11 @@ fn management_writes_down_who_did_it() {
 fn a_store_that_fails_is_no_success_whatever_the_policy() {
     struct Broken;
     impl Store for Broken {
-        fn lock(&self, owner: &Owner) -> Result<Box<dyn std::any::Any>, StoreError> {
+        fn lock_within(
+            &self,
+            owner: &Owner,
+            _: Duration,
+        ) -> Result<Box<dyn std::any::Any>, StoreError> {
             Err(StoreError::Busy(owner.uid))
         }
         fn load(&self, owner: &Owner) -> Result<(UserRecord, Revision), StoreError> {

@@ -9,6 +9,10 @@
 //! - On damaged files it returns errors of many kinds, and also panics. All of that is
 //!   [`DbError::Damaged`], apart from what the system refuses (a full disk, no more descriptors),
 //!   which says nothing about the db.
+//! - On a full file system (tmpfs, 0 to 8 pages left) opening, writing and flushing each fail with the
+//!   system's error; a copy of that is what every later call of the same db says, in words of its own
+//!   but of the same kind. Such a db is closed, and its lock is free again. No half-written one was ever
+//!   opened with a value that had not been put; without one it is made anew from the summary.
 //! - `flush` is `sync_file_range`, which does not sync metadata or the disk's own cache. What is
 //!   durable is the summary. It takes 80 to 110 µs, most of it for waking all seven of sled's threads in
 //!   turn: so a process that stays writes its dbs after it has answered.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
+use nix::libc;
 
 use super::StoreError;
 
@@ -81,8 +82,8 @@ pub(super) fn open(path: &Path, access: Access) -> Result<File, FileError> {
         .custom_flags(flags.bits())
         .open(path)
         .map_err(|source| match source.raw_os_error() {
-            Some(nix::libc::ELOOP) => FileError::foreign(path, "is a symbolic link"),
-            Some(nix::libc::ENXIO | nix::libc::EISDIR | nix::libc::ENODEV) => {
+            Some(libc::ELOOP) => FileError::foreign(path, "is a symbolic link"),
+            Some(libc::ENXIO | libc::EISDIR | libc::ENODEV) => {
                 FileError::foreign(path, "is not a regular file")
             }
             _ => FileError::io(path, source),
@@ -206,6 +207,27 @@ pub(super) fn try_lock(path: &Path, file: File) -> Result<Option<Flock<File>>, F
         // EINTR cannot happen to a call that does not wait, but costs nothing to try again.
         Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => Ok(None),
         Err((_, errno)) => Err(FileError::io(path, errno.into())),
+    }
+}
+
+/// Locks one byte of an open file against everybody else, until the file is closed, unless somebody has it.
+/// False then.
+///
+/// Of the open file, as `flock` is: a lock of the process would go with the first of its descriptors of
+/// that file, and keep no threads apart.
+pub(super) fn try_lock_byte(path: &Path, file: &File, byte: u32) -> Result<bool, FileError> {
+    #[expect(clippy::cast_possible_truncation, reason = "constants of a few bits")]
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: byte.into(),
+        l_len: 1,
+        l_pid: 0,
+    };
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) => Ok(false),
+        Err(errno) => Err(FileError::io(path, errno.into())),
     }
 }
 

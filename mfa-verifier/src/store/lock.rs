@@ -1,12 +1,13 @@
 //! Who may change a user's record: one thread of one process. And whose dbs stay open meanwhile.
 //!
 //! The lock is an `flock` on the permanent file `users/<uid>/lock`, or, while the user has no
-//! directory, on `users/` itself: then it keeps everybody from making one. `flock` belongs to an
-//! open file, so two threads of one process exclude each other as two processes do. The thread
-//! that has a lock may take it again.
+//! directory, one on the byte `<uid>` of the file `newcomers`: then it keeps others from making one. Either
+//! belongs to an open file, so two threads of one process exclude each other as two processes do. The
+//! thread that has a lock may take it again.
 //!
 //! The kernel releases it when its process dies, so nothing stale remains. A holder that is
-//! stopped makes others wait for [`LOCK_BOUND`].
+//! stopped makes others wait for [`LOCK_BOUND`] who want the same user's, and nobody else: there is no
+//! lock of all users, which somebody could have held who freezes their own control group.
 //!
 //! A resident verifier keeps a db open when it lets go of the lock, so many at most, and closes it as soon as another process wants it (`store::doorbell`).
 
@@ -24,6 +25,7 @@ use nix::fcntl::Flock;
 use super::db::Db;
 use super::doorbell::{Doorbell, Watch};
 use super::files::{self, Access, FileError, Patience};
+use super::room::PassedOver;
 use super::seal::Unsealed;
 use super::{LOCK_BOUND, Owner, StoreError};
 
@@ -36,9 +38,8 @@ pub(super) struct Tenure {
     watch: Option<Watch>,
     /// The user's db, once it had to be opened.
     pub(super) db: Option<Db>,
-    /// Whether another process has it open and does not give it up, so that only the summary can be
-    /// written.
-    pub(super) db_elsewhere: bool,
+    /// Why it is neither read nor written until the lock is released.
+    pub(super) passed_over: Option<PassedOver>,
     /// The summary, once it was looked at.
     pub(super) summary: Option<File>,
     /// What the copies hold, once they were looked at: nobody else writes meanwhile.
@@ -49,20 +50,50 @@ pub(super) struct Tenure {
 }
 
 /// A lock that is held until this is dropped.
-pub(super) struct Lock {
-    flock: Flock<File>,
-    /// The file; none for the lock of all users, which is the directory of users.
-    path: Option<PathBuf>,
+pub(super) enum Lock {
+    /// Of a user who has a directory: the file in it, and where that is.
+    User(Flock<File>, PathBuf),
+    /// Of one who has none.
+    Newcomer { _file: File },
 }
 
 impl Lock {
-    /// Whether it is that of the directory of users.
-    pub(super) fn is_of_all(&self) -> bool {
-        self.path.is_none()
+    /// Whether it is of a user who had no directory when it was taken.
+    pub(super) fn is_of_newcomer(&self) -> bool {
+        matches!(self, Self::Newcomer { .. })
     }
 }
 
 impl Tenure {
+    /// Does with the summary alone from here on. Whoever opens the db next brings it up to that first.
+    ///
+    /// It is closed: sled does not recover from an error of the system while it is open.
+    pub(super) fn pass_over_db(&mut self, why: PassedOver) {
+        self.db = None;
+        self.passed_over = Some(why);
+    }
+
+    /// Lets go of all that is in the user's directory, but for the lock.
+    pub(super) fn forget(&mut self) {
+        self.db = None;
+        self.summary = None;
+        self.newest = None;
+    }
+
+    /// What was done to the db, unless there was no room for it: then it is passed over.
+    pub(super) fn with_room<T>(
+        &mut self,
+        done: Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match done {
+            Err(error) if error.is_no_room() => {
+                self.pass_over_db(PassedOver::NoRoom);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
+
     /// At least a second from now, so that what follows a long decision is not refused at once.
     pub(super) fn until(&self) -> Instant {
         self.until.max(Instant::now() + Duration::from_secs(1))
@@ -127,16 +158,18 @@ impl Tenures {
         Self { entries: Mutex::default(), room, doorbell: Some(doorbell) }
     }
 
-    /// Waits for the user's lock, at most [`LOCK_BOUND`].
+    /// Waits for the user's lock, no longer than that.
     ///
     /// `attempt` takes it, by the file that was kept if there is one, or says that somebody has it.
     pub(super) fn hold(
         self: &Arc<Self>,
         uid: u32,
+        within: Duration,
         attempt: impl Fn(Option<File>) -> Result<Option<Lock>, StoreError>,
     ) -> Result<Held, StoreError> {
-        let until = Instant::now() + LOCK_BOUND;
-        let mut patience = Patience::new(Duration::from_millis(1), until);
+        let now = Instant::now();
+        let until = now + LOCK_BOUND;
+        let mut patience = Patience::new(Duration::from_millis(1), now + within);
         loop {
             if let Some(tenure) = self.enter(uid, until, &attempt)? {
                 let leave = Leave { all: Arc::clone(self), uid };
@@ -294,11 +327,12 @@ impl Tenures {
         let Tenure { watch, db, lock, .. } = tenure;
         // In this order, should one of them be missing: the db is closed before the lock is released.
         let (lock, db) = (lock, db?);
+        let Lock::User(flock, path) = lock else { return None };
         let watch = match watch {
             Some(watch) => watch,
-            None => doorbell.watch(lock.path.as_ref()?, self, uid)?,
+            None => doorbell.watch(&path, self, uid)?,
         };
-        let lock = lock.flock.unlock().ok()?;
+        let lock = flock.unlock().ok()?;
         Some(Kept { watch, db, lock, turn: 0 })
     }
 }
@@ -331,8 +365,8 @@ fn take(
         None => (None, None),
     };
     let Some(lock) = attempt(lock)? else { return Ok(None) };
-    let (watch, db) = open.filter(|(_, db)| !lock.is_of_all() && db.is_in_place()).unzip();
-    Ok(Some(Tenure { watch, db, db_elsewhere: false, summary: None, newest: None, lock, until }))
+    let (watch, db) = open.filter(|(_, db)| !lock.is_of_newcomer() && db.is_in_place()).unzip();
+    Ok(Some(Tenure { watch, db, passed_over: None, summary: None, newest: None, lock, until }))
 }
 
 impl Held {
@@ -368,11 +402,13 @@ pub(super) fn try_user(path: &Path, kept: Option<File>) -> Result<Option<Lock>, 
     let Some(now) = now else { return Ok(None) };
     // One that was kept is looked at as closely as one that is opened.
     files::own_file(path, &now)?;
-    Ok(Some(Lock { flock, path: Some(path.to_owned()) }))
+    Ok(Some(Lock::User(flock, path.to_owned())))
 }
 
-/// Locks the directory of users.
-pub(super) fn try_users(path: &Path) -> Result<Option<Lock>, FileError> {
-    let directory = File::open(path).map_err(|source| FileError::io(path, source))?;
-    Ok(files::try_lock(path, directory)?.map(|flock| Lock { flock, path: None }))
+/// Locks a user's byte of the file at `path`, made where it is missing. It stays empty: what is locked
+/// need not be there.
+pub(super) fn try_newcomer(path: &Path, uid: u32) -> Result<Option<Lock>, FileError> {
+    let file = files::open(path, Access::Create)?;
+    let locked = files::try_lock_byte(path, &file, uid)?;
+    Ok(locked.then_some(Lock::Newcomer { _file: file }))
 }

@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Glance, LOCK_BOUND, Owner, Revision, Saved, Store, StoreError, is_nobodys};
+use super::{Glance, Owner, Revision, Saved, Store, StoreError, is_nobodys};
 use crate::record::{RecordError, UserRecord};
 
 /// Records that live as long as the process. They are kept encoded, so that a test sees the limits
@@ -57,12 +58,12 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn lock(&self, owner: &Owner) -> Result<Box<dyn Any>, StoreError> {
+    fn lock_within(&self, owner: &Owner, bound: Duration) -> Result<Box<dyn Any>, StoreError> {
         let uid = owner.uid;
         let (mut held, waited) = self
             .locks
             .released
-            .wait_timeout_while(whole(&self.locks.held), LOCK_BOUND, |held| held.contains(&uid))
+            .wait_timeout_while(whole(&self.locks.held), bound, |held| held.contains(&uid))
             .unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return Err(StoreError::Busy(uid));

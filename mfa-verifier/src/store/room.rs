@@ -1,14 +1,14 @@
 //! One user's directory, and the db in it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::db::{self, Db, DbError, Handle};
 use super::doorbell::ring;
-use super::files;
-use super::lock::Tenure;
+use super::lock::{self, Lock, Tenure};
+use super::{files, summary};
 
 /// The directory of one user.
 pub(super) struct Room {
@@ -22,8 +22,36 @@ pub(super) enum NoValue {
     Missing,
     /// It cannot be read.
     Damaged(String),
+}
+
+/// Why a db is neither read nor written. The summary needs neither the db nor room: it is written in
+/// place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PassedOver {
     /// A process has it open that does not give it up: one that is stopped, or stuck.
     Elsewhere,
+    /// The file system is full, or a quota is used up. sled needs new blocks even to open a db.
+    NoRoom,
+}
+
+impl PassedOver {
+    /// Whether this error of [`Room::read`] is such a reason.
+    pub(super) fn because_of(error: &StoreError) -> Option<Self> {
+        match error {
+            StoreError::Busy(_) => Some(Self::Elsewhere),
+            error if error.is_no_room() => Some(Self::NoRoom),
+            _ => None,
+        }
+    }
+}
+
+impl Display for PassedOver {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Elsewhere => "its db is open in a process that is stopped or stuck",
+            Self::NoRoom => "there is no room to write its db",
+        })
+    }
 }
 
 /// How long another process is given to close a db. One that is well does so within milliseconds.
@@ -56,7 +84,6 @@ impl Room {
         match self.value(tenure) {
             Ok(Some(value)) => Ok(Ok(value)),
             Ok(None) => Ok(Err(NoValue::Missing)),
-            Err(DbError::Held) => Ok(Err(NoValue::Elsewhere)),
             Err(DbError::Damaged(how)) => {
                 tenure.db = None;
                 Ok(Err(NoValue::Damaged(how)))
@@ -88,7 +115,6 @@ impl Room {
                 self.remake(tenure, sealed).map(|()| Written::Remade)
             }
             Some(Err(error)) => {
-                // sled does not recover from an error of the system while it is open.
                 tenure.db = None;
                 Err(self.failed(error))
             }
@@ -102,6 +128,18 @@ impl Room {
             tenure.db = None;
             self.failed(error)
         })
+    }
+
+    /// Makes the directory with all that is in it, for a record's first revision. Gives its lock.
+    pub(super) fn furnish(&self, tenure: &mut Tenure, sealed: &[u8]) -> Result<Lock, StoreError> {
+        let lay = || {
+            files::make_directory(&self.path, files::DIRECTORY)?;
+            summary::create(&self.summary(), sealed)?;
+            lock::try_user(&self.lock(), None)
+        };
+        let lock = lay().map_err(|error| error.of(self.uid))?.ok_or(StoreError::Busy(self.uid))?;
+        self.remake(tenure, sealed)?;
+        Ok(lock)
     }
 
     /// Replaces the db by a new one with this value.

@@ -224,7 +224,7 @@ impl SealingKey {
 }
 
 /// One authentic copy of a record.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Unsealed {
     pub(super) revision: Revision,
     /// The record's encoding.

@@ -7,6 +7,7 @@
 //! users/<uid>/summary     the sealed record, twice (store::summary)
 //! users/.new-<uid>/       a user's directory that is being made
 //! users/.gone-<uid>/      one that is being removed
+//! newcomers               its byte <uid> is locked while a directory is made, or removed (store::lock)
 //! ```
 //!
 //! A user's directory is made aside and renamed, so where there is one, a record was in it: if none
@@ -19,7 +20,8 @@
 //! that. A process that keeps its dbs open leaves the flush to a thread of its own, which does it within
 //! two seconds, and when the db closes. One that is killed before that leaves a db that is older than the
 //! summary, from which the next opening makes it anew. Where such a process is stopped and keeps a db
-//! open, others do with the summary, which holds all that was ever answered. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
+//! open, others do with the summary, which holds all that was ever answered. So does everybody whose
+//! file system is full: sled needs new blocks even to open a db, the summary none. Measured on ext4 (600 updates each, interleaved, medians, November 2026, a virtual
 //! disk whose flush is cheap), a record of 300 / 3,975 bytes:
 //!
 //! | | µs |
@@ -43,6 +45,8 @@
 //! 2,000 processes killed at random moments lost none of 50,648 acknowledged updates, and the next
 //! update took at most 62 ms.
 
+mod newcomer;
+
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -51,10 +55,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::files::{self, Access, FileError, Patience};
-use super::lock::{self, Held, Lock, Tenure, Tenures};
+use super::files::{self, Access, FileError};
+use super::lock::{self, Held, Tenure, Tenures};
 use super::marker::{Found, Site};
-use super::room::{NoValue, Room, Written};
+use super::room::{NoValue, PassedOver, Room, Written};
 use super::seal::{NotAuthentic, SealingKey, Unsealed};
 use super::summary::{self, Summary};
 use super::{Glance, LOCK_BOUND, OpenDbs, Owner, Revision, Saved, Store, StoreError, is_nobodys};
@@ -199,38 +203,18 @@ impl SledStore {
     }
 
     fn hold(&self, uid: u32) -> Result<Held, StoreError> {
-        self.tenures.hold(uid, |kept| {
+        self.hold_within(uid, LOCK_BOUND)
+    }
+
+    fn hold_within(&self, uid: u32, bound: Duration) -> Result<Held, StoreError> {
+        self.tenures.hold(uid, bound, |kept| {
             if let Some(room) = self.room(uid)? {
                 return lock::try_user(&room.lock(), kept).map_err(|error| error.of(uid));
             }
-            let lock = lock::try_users(&self.users).map_err(|error| error.of(uid))?;
+            let lock = self.try_newcomer(uid)?;
             // The user may have got a directory just before the lock was had.
             Ok(lock.filter(|_| matches!(self.room(uid), Ok(None))))
         })
-    }
-
-    /// Makes the lock that of all users.
-    fn lock_all(&self, uid: u32, tenure: &mut Tenure) -> Result<(), StoreError> {
-        if !tenure.lock.is_of_all() {
-            let lock = self.wait_for_all(uid, tenure.until())?;
-            tenure.db = None;
-            tenure.summary = None;
-            tenure.newest = None;
-            tenure.lock = lock;
-        }
-        Ok(())
-    }
-
-    /// The lock of all users. It may be waited for while holding a user's, never the other way.
-    fn wait_for_all(&self, uid: u32, until: Instant) -> Result<Lock, StoreError> {
-        let mut patience = Patience::new(Duration::from_millis(1), until);
-        loop {
-            match lock::try_users(&self.users).map_err(|error| error.of(uid))? {
-                Some(lock) => return Ok(lock),
-                None if patience.wait() => {}
-                None => return Err(StoreError::Busy(uid)),
-            }
-        }
     }
 
     /// The newest state of a record, with db and summary brought up to it. Needs the user's lock.
@@ -263,32 +247,37 @@ impl SledStore {
             Summary::of(tenure.summary.as_ref(), &path, &self.key, owner)
         });
         let summary = summary.map_err(|error| error.of(uid))?;
-        let in_db = room.read(tenure)?.map(|value| self.key.unseal(owner, &value));
-        if matches!(in_db, Err(NoValue::Elsewhere)) {
-            // What is settled needs no db, and whoever has it brings it up before using it again.
-            tenure.db_elsewhere = true;
-            return summary.settled().cloned().ok_or(StoreError::Busy(uid));
-        }
+        let in_db = match room.read(tenure) {
+            Ok(in_db) => in_db.map(|value| self.key.unseal(owner, &value)),
+            Err(error) => {
+                // What is settled needs no db.
+                let (Some(why), Some(newest)) = (PassedOver::because_of(&error), summary.settled())
+                else {
+                    return Err(error);
+                };
+                tenure.pass_over_db(why);
+                return Ok(newest.clone());
+            }
+        };
         let db_copy = in_db.as_ref().ok().and_then(|copy| copy.as_ref().ok());
-        let newest = [summary.newest(), db_copy].into_iter().flatten().max_by_key(|c| c.revision);
+        // Of two of one revision the last, the summary's: it is what somebody was told of. The other is
+        // of a save whose summary could not be written, before one that passed the db over.
+        let newest = [db_copy, summary.newest()].into_iter().flatten().max_by_key(|c| c.revision);
         let Some(newest) = newest else {
             let why = in_db.ok().and_then(Result::err).max(summary.why_not());
             return Err(room.damaged(&why.unwrap_or(NotAuthentic::Broken)));
         };
-        let db_has_newest = db_copy.is_some_and(|copy| copy.revision == newest.revision);
+        let db_has_newest = db_copy.is_some_and(|copy| copy == newest);
         if summary.may_have_had_newer(newest.revision, db_has_newest) {
             return Err(room.damaged(&"its newest copy is damaged, and older ones do not count"));
         }
         if !db_has_newest {
             let sealed = self.key.seal(owner, newest.revision, &newest.plain)?;
-            room.remake(tenure, &sealed)?;
-            let what = match &in_db {
-                Err(NoValue::Missing | NoValue::Elsewhere) => "was gone".to_owned(),
-                Err(NoValue::Damaged(how)) => format!("was damaged ({how})"),
-                Ok(Err(_)) => "was damaged (its value is not authentic)".to_owned(),
-                Ok(Ok(_)) => "was older than the summary".to_owned(),
-            };
-            self.notice(uid, &format!("its db {what} and was made anew from the summary"));
+            let remade = room.remake(tenure, &sealed);
+            if tenure.with_room(remade)?.is_some() {
+                let what = what_was_wrong(&in_db);
+                self.notice(uid, &format!("its db {what} and was made anew from the summary"));
+            }
         }
         if !summary.is_right(newest.revision) {
             tenure.summary = None;
@@ -301,50 +290,18 @@ impl SledStore {
         Ok(newest.clone())
     }
 
-    /// Saves a record's first revision, in a directory that is made aside. Needs the lock of all
-    /// users.
-    fn create(
-        &self,
-        owner: &Owner,
-        record: &UserRecord,
-        tenure: &mut Tenure,
-    ) -> Result<(), StoreError> {
-        let uid = owner.uid;
-        let sealed = self.key.seal(owner, Revision(1), &record.encode()?)?;
-        self.sweep().map_err(|error| error.of(uid))?;
-        let aside = Room { uid, path: self.users.join(format!(".new-{uid}")) };
-        let lay = || {
-            files::make_directory(&aside.path, files::DIRECTORY)?;
-            summary::create(&aside.summary(), &sealed)?;
-            lock::try_user(&aside.lock(), None)
-        };
-        let lock = lay().map_err(|error| error.of(uid))?.ok_or(StoreError::Busy(uid))?;
-        aside.write(tenure, &sealed)?;
-        // sled remembers its path: it must be closed before that changes.
-        tenure.db = None;
-        files::sync_tree(&aside.path)
-            .and_then(|()| files::rename(&aside.path, &self.users.join(uid.to_string())))
-            .and_then(|()| files::sync_directory(&self.users))
-            .map_err(|error| error.of(uid))?;
-        tenure.lock = lock;
-        Ok(())
-    }
-
-    /// Removes what interrupted creations and removals left. Needs the lock of all users.
-    fn sweep(&self) -> Result<(), FileError> {
-        for entry in files::entries(&self.users)? {
-            let name = entry.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with(".new-") || name.starts_with(".gone-") {
-                files::remove_tree(&entry)?;
-            }
+    /// Brings the db to this value, in its file unless that is done later.
+    fn write_db(&self, room: &Room, tenure: &mut Tenure, sealed: &[u8]) -> Result<(), StoreError> {
+        if room.write(tenure, sealed)? == Written::Remade {
+            self.notice(room.uid, "its db could not be written and was made anew");
         }
-        Ok(())
+        if self.tenures.writes_behind() { Ok(()) } else { room.settle(tenure) }
     }
 }
 
 impl Store for SledStore {
-    fn lock(&self, owner: &Owner) -> Result<Box<dyn Any>, StoreError> {
-        Ok(Box::new(self.hold(owner.uid)?))
+    fn lock_within(&self, owner: &Owner, bound: Duration) -> Result<Box<dyn Any>, StoreError> {
+        Ok(Box::new(self.hold_within(owner.uid, bound)?))
     }
 
     fn load(&self, owner: &Owner) -> Result<(UserRecord, Revision), StoreError> {
@@ -386,14 +343,14 @@ impl Store for SledStore {
         let encoded = record.encode()?;
         let held = self.hold(uid)?;
         let tenure = &mut *held.tenure();
-        let mut room = self.room(uid)?;
-        if room.is_none() {
-            self.lock_all(uid, tenure)?;
-            room = self.room(uid)?;
-        }
-        let Some(room) = room else {
+        let Some(room) = self.room(uid)? else {
+            self.lock_as_newcomer(uid, tenure)?;
             if expected != Revision::NONE {
                 return Ok(Saved::Conflict);
+            }
+            if self.room(uid)?.is_some() {
+                // Removed and made anew before that lock was had, which is the wrong one now.
+                return Err(StoreError::Busy(uid));
             }
             return self.create(owner, record, tenure).map(|()| Saved::Saved);
         };
@@ -404,13 +361,9 @@ impl Store for SledStore {
         let sealed = self.key.seal(owner, revision, &encoded)?;
         // From here on it may be either.
         tenure.newest = None;
-        if tenure.db_elsewhere {
-            self.notice(uid, "its db is open in a process that is stopped or stuck; only the summary was written");
-        } else if room.write(tenure, &sealed)? == Written::Remade {
-            self.notice(uid, "its db could not be written and was made anew");
-        }
-        if !self.tenures.writes_behind() {
-            room.settle(tenure)?;
+        if tenure.passed_over.is_none() {
+            let written = self.write_db(&room, tenure, &sealed);
+            tenure.with_room(written)?;
         }
         let path = room.summary();
         let file = match tenure.summary.take() {
@@ -422,6 +375,9 @@ impl Store for SledStore {
             summary::write(file, &path, revision, &sealed)
         })
         .map_err(|error| error.of(uid))?;
+        if let Some(why) = tenure.passed_over {
+            self.notice(uid, &format!("{why}; only the summary was written"));
+        }
         tenure.newest = Some((owner.clone(), Unsealed { revision, plain: encoded }));
         Ok(Saved::Saved)
     }
@@ -471,12 +427,13 @@ impl Store for SledStore {
             // What stands in place of the lock or the directory can be no obstacle to removing it.
             Err(_) => None,
         };
-        let _all = match &held {
-            Some(held) => self.lock_all(uid, &mut held.tenure()).map(|()| None)?,
-            None => Some(self.wait_for_all(uid, Instant::now() + LOCK_BOUND)?),
+        let mut tenure = held.as_ref().map(Held::tenure);
+        let newcomer = match &tenure {
+            Some(tenure) if tenure.lock.is_of_newcomer() => None,
+            _ => Some(self.wait_for_newcomer(uid, Instant::now() + LOCK_BOUND)?),
         };
-        if let Some(held) = &held {
-            held.tenure().newest = None;
+        if let Some(tenure) = &mut tenure {
+            tenure.forget();
         }
         let path = self.users.join(uid.to_string());
         let gone = self.users.join(format!(".gone-{uid}"));
@@ -490,6 +447,20 @@ impl Store for SledStore {
             files::remove_tree(&gone)?;
             files::sync_directory(&self.users)
         };
-        remove().map_err(|error: FileError| error.of(uid))
+        remove().map_err(|error: FileError| error.of(uid))?;
+        if let (Some(tenure), Some(newcomer)) = (&mut tenure, newcomer) {
+            tenure.lock = newcomer;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a db that has not the newest value.
+fn what_was_wrong(in_db: &Result<Result<Unsealed, NotAuthentic>, NoValue>) -> String {
+    match in_db {
+        Err(NoValue::Missing) => "was gone".to_owned(),
+        Err(NoValue::Damaged(how)) => format!("was damaged ({how})"),
+        Ok(Err(_)) => "was damaged (its value is not authentic)".to_owned(),
+        Ok(Ok(_)) => "was older than the summary".to_owned(),
     }
 }

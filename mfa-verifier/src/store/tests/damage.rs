@@ -28,6 +28,28 @@ fn a_lost_or_older_db_is_healed_from_the_summary() {
     }
 }
 
+/// A save whose db was written and whose summary could not be is one that nobody was told of. Another one
+/// can follow that has no use of the db.
+#[test]
+fn a_db_of_a_save_that_was_given_up_yields_to_the_summary() {
+    let home = Home::with_alice();
+    let [before, given_up] = ["before", "given_up"].map(|name| home.0.join(name));
+    copy_tree(&home.room(), &before);
+    assert_eq!(save(&home.store(), &alice(), 60, 5), Saved::Saved);
+    copy_tree(&home.room().join("db"), &given_up);
+    fs::remove_dir_all(home.room()).unwrap();
+    copy_tree(&before, &home.room());
+    assert_eq!(save(&home.store(), &alice(), 6, 5), Saved::Saved);
+    fs::remove_dir_all(home.room().join("db")).unwrap();
+    copy_tree(&given_up, &home.room().join("db"));
+    for notices in [1, 0] {
+        let store = home.store();
+        let _lock = store.lock(&alice()).unwrap();
+        assert_eq!(number(&store, &alice()), (6, Revision(6)));
+        assert_eq!(store.notices().len(), notices);
+    }
+}
+
 #[test]
 fn a_lost_summary_is_healed_from_the_db() {
     let home = Home::with_alice();

@@ -8,7 +8,7 @@ use super::{Home, copy_tree, disk_usage, mode};
 use crate::record;
 use crate::store::contract::{alice, number, numbered, save};
 use crate::store::is_nobodys;
-use crate::store::{LOCK_BOUND, Owner, Revision, Saved, Store, StoreError};
+use crate::store::{Change, LOCK_BOUND, Owner, Revision, Saved, Store, StoreError, update};
 
 #[test]
 fn what_was_planted_among_the_files_is_refused_and_not_touched() {
@@ -96,6 +96,47 @@ fn a_lock_that_is_not_released_is_waited_for_within_bounds() {
     });
     let waited = begun.elapsed();
     assert!(waited >= LOCK_BOUND && waited < 2 * LOCK_BOUND, "{waited:?}");
+}
+
+/// A verifier that is frozen with somebody's lock, whom its owner may be.
+#[test]
+fn a_user_whose_first_record_is_not_made_to_the_end_keeps_nobody_else_waiting() {
+    let home = Home::with_alice();
+    let user = |uid| Owner { uid, name: format!("user{uid}") };
+    let frozen = home.store();
+    let _lock = frozen.lock(&user(1001)).unwrap();
+    let half_made = home.path().join("users/.new-1001");
+    copy_tree(&home.room(), &half_made);
+    let begun = Instant::now();
+    for uid in 1002..1010 {
+        assert_eq!(save(&home.store(), &user(uid), 1, 0), Saved::Saved);
+        home.store().remove(&user(uid)).unwrap();
+    }
+    assert!(begun.elapsed() < LOCK_BOUND, "{:?}", begun.elapsed());
+    assert!(half_made.exists(), "it is still being made");
+    assert_eq!(save(&frozen, &user(1001), 7, 0), Saved::Saved);
+    assert_eq!(number(&home.store(), &user(1001)), (7, Revision(1)));
+}
+
+#[test]
+fn a_decoy_that_somebody_holds_is_left_for_another_one() {
+    let home = Home::new();
+    let holder = home.store();
+    let all: Vec<_> = Owner::decoys().collect();
+    let mut held: Vec<_> = all[..15].iter().map(|decoy| holder.lock(decoy).unwrap()).collect();
+    let judge = |decoy: &Owner| {
+        update(&home.store(), decoy, |record| {
+            let number = record.next_id + 1;
+            Change::Save(numbered(number), number)
+        })
+    };
+    let begun = Instant::now();
+    for (at, decoy) in all.iter().enumerate() {
+        assert_eq!(judge(decoy).unwrap() as usize, at + 1, "each does its work on the last one");
+    }
+    assert!(begun.elapsed() < LOCK_BOUND, "{:?}", begun.elapsed());
+    held.clear();
+    assert_eq!(judge(&all[3]).unwrap(), 1);
 }
 
 #[test]

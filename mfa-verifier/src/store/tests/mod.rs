@@ -4,6 +4,7 @@
 
 mod damage;
 mod founding;
+mod full;
 mod housekeeping;
 mod kept;
 
