@@ -70,7 +70,8 @@ pub fn section(heading: &str) -> String {
 /// The command within the text that begins like this.
 pub fn quoted(command: &str) -> String {
     let (_, rest) = README.split_once(&format!("`{command}")).expect(command);
-    format!("{command}{}", rest.split('`').next().unwrap())
+    // It may go on in the next line.
+    format!("{command}{}", rest.split('`').next().unwrap()).replace('\n', " ")
 }
 
 /// What root types in the terminal blocks of a section.
