@@ -90,12 +90,7 @@ fn the_lines_for_fedora_and_rhel_give_a_second_factor_and_take_it_away() {
     confirm(&host, &selinux);
     asks(&host, &mut phone);
 
-    refuses(&host, &remove, "/etc/pam.d/sshd");
-    asks(&host, &mut phone);
-    type_all(&host, HERE, &sed);
-    type_all(&host, HERE, &ssh);
-    confirm(&host, &remove);
-    is_gone(&host);
+    leaves(&host, &mut phone, [&sed, &ssh, &remove], "/etc/pam.d/sshd");
 }
 
 #[test]
@@ -119,11 +114,7 @@ fn the_lines_for_authselect_give_a_second_factor_and_take_it_away() {
     at_once(&host, "/etc/authselect/password-auth");
     asks(&host, &mut phone);
 
-    refuses(&host, &remove, "authselect select");
-    type_all(&host, HERE, &local);
-    type_all(&host, HERE, &ssh);
-    confirm(&host, &remove);
-    is_gone(&host);
+    leaves(&host, &mut phone, [&local, &ssh, &remove], "authselect select");
 }
 
 #[test]
@@ -150,12 +141,7 @@ fn the_lines_for_arch_give_a_second_factor_and_take_it_away() {
     type_all(&host, HERE, &arch);
     asks(&host, &mut phone);
 
-    refuses(&host, &remove, "/etc/pam.d/sshd");
-    asks(&host, &mut phone);
-    type_all(&host, HERE, &sed);
-    type_all(&host, HERE, &ssh);
-    confirm(&host, &remove);
-    is_gone(&host);
+    leaves(&host, &mut phone, [&sed, &ssh, &remove], "/etc/pam.d/sshd");
 }
 
 /// What root types to install: by dnf, by pacman, the example, authselect, Arch's line; the policy for
@@ -272,6 +258,18 @@ fn asks(host: &Running, phone: &mut Device) {
     log_in(&code).refused();
     let shown = host.ssh("alice").open().answer(PASSWORD, "walrus").end().refused();
     assert!(!shown.contains(CODE), "{shown}");
+}
+
+/// It is not removed while it is asked, which is what its script says; and then it is, by these lines.
+#[track_caller]
+fn leaves(host: &Running, phone: &mut Device, lines: [&str; 3], why: &str) {
+    let [out_of_pam, sshd, remove] = lines;
+    refuses(host, remove, why);
+    asks(host, phone);
+    type_all(host, HERE, out_of_pam);
+    type_all(host, HERE, sshd);
+    confirm(host, remove);
+    is_gone(host);
 }
 
 /// Everybody logs in as before, and nothing looks for what was removed.
