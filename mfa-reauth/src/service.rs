@@ -153,11 +153,15 @@ mod tests {
         fs::write(Path::new(&vendors).join("both"), "auth x y\naccount x y\n").unwrap();
         fs::write(file(&vendors), "@include both\n").unwrap();
         let found = require(&both);
+        let of_su = "auth sufficient pam_rootok.so\nauth x y\naccount x y\n";
+        fs::write(file(&ours), of_su).unwrap();
+        let passes_root = require(&both).unwrap_err();
         fs::write(file(&ours), "").unwrap();
         let empty = require(&both).unwrap_err();
         fs::set_permissions(file(&ours), Permissions::from_mode(0o666)).unwrap();
         let foreign = require(&both).unwrap_err();
         fs::remove_dir_all(&root).unwrap();
+        assert!(passes_root.error.contains("lets everybody pass"), "{}", passes_root.error);
         assert_eq!(missing.kind, FailureKind::Unusable);
         assert!(missing.error.contains("/etc/pam.d/mfa-setup"), "{}", missing.error);
         found.unwrap();
