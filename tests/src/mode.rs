@@ -1,5 +1,10 @@
-//! How root's faces are served in the hosts of a whole run of tests: by verifiers that they start, or,
-//! with `PAM_MFA_TESTS_MODE=resident` in the environment, by one that is resident in each host.
+//! What holds for all tests of a run.
+//!
+//! With `PAM_MFA_TESTS_WHOLE=1` in the environment nothing is left out: where a run makes faults at every so
+//! many-th place, that one does at each.
+//!
+//! Root's faces are served by verifiers that they start, or, with `PAM_MFA_TESTS_MODE=resident` in the
+//! environment, by one that is resident in each host.
 //!
 //! A face that is not served by the resident starts a verifier of its own and logs in all the same,
 //! so a test that passes has not shown by whom. `Standing::look_back` does: of every decision in the
@@ -23,6 +28,16 @@ use crate::waiting::until;
 /// The services of logins that faces of users ask for, who have verifiers of their own: a screen is
 /// unlocked, the own record is changed.
 const OF_USERS: [&str; 2] = [SERVICE, REAUTH_SERVICE];
+
+/// Whether nothing is left out.
+pub fn is_whole() -> bool {
+    static WHOLE: OnceLock<bool> = OnceLock::new();
+    *WHOLE.get_or_init(|| match env::var("PAM_MFA_TESTS_WHOLE").as_deref() {
+        Err(VarError::NotPresent) => false,
+        Ok("1") => true,
+        other => panic!("PAM_MFA_TESTS_WHOLE is {other:?}"),
+    })
+}
 
 /// Whether each host has a resident verifier.
 pub fn is_resident() -> bool {

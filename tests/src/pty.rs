@@ -13,6 +13,10 @@ use nix::pty::{Winsize, openpty};
 /// How long something on the screen is waited for, where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Why nothing was found on the screen.
+const ENDED: &str = "the program ended";
+const TIME_RAN_OUT: &str = "time ran out";
+
 /// A program on a terminal, and who sits at it.
 #[derive(Debug)]
 pub struct Pty {
@@ -104,12 +108,31 @@ impl Pty {
         self.send(&format!("{text}\r"));
     }
 
+    /// Types `text` and Enter until the program shows something else than that. Some throw away what is typed
+    /// before they read, their question on the screen already (pacman does).
+    #[track_caller]
+    pub fn insist(&mut self, text: &str) {
+        let deadline = Instant::now() + self.patience;
+        let is_echo = |byte: &u8| b"\r\n".contains(byte) || text.as_bytes().contains(byte);
+        loop {
+            self.send_line(text);
+            let again = deadline.min(Instant::now() + Duration::from_millis(500));
+            match self.wait_until(again, |news| news.iter().any(|b| !is_echo(b)).then_some(())) {
+                Err(TIME_RAN_OUT) if again < deadline => {}
+                Err(TIME_RAN_OUT) => {
+                    panic!("{text:?} is not taken; the terminal:\n{}", self.text())
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Waits until the program has ended: its exit code, and what was shown since the last
     /// expectation.
     #[track_caller]
     pub fn end(&mut self) -> (Option<i32>, String) {
         match self.wait(|_| None::<()>) {
-            Err("the program ended") => {}
+            Err(ENDED) => {}
             _ => panic!("the program does not end; the terminal:\n{}", self.text()),
         }
         let rest = String::from_utf8_lossy(&self.unread()).into_owned();
@@ -126,8 +149,15 @@ impl Pty {
         self.screen.0.lock().unwrap().bytes[self.read..].to_vec()
     }
 
-    fn wait<T>(&self, mut look: impl FnMut(&[u8]) -> Option<T>) -> Result<T, &'static str> {
-        let deadline = Instant::now() + self.patience;
+    fn wait<T>(&self, look: impl FnMut(&[u8]) -> Option<T>) -> Result<T, &'static str> {
+        self.wait_until(Instant::now() + self.patience, look)
+    }
+
+    fn wait_until<T>(
+        &self,
+        deadline: Instant,
+        mut look: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T, &'static str> {
         let (screen, changed) = &*self.screen;
         let mut screen = screen.lock().unwrap();
         loop {
@@ -135,11 +165,11 @@ impl Pty {
                 return Ok(found);
             }
             if screen.ended {
-                return Err("the program ended");
+                return Err(ENDED);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err("time ran out");
+                return Err(TIME_RAN_OUT);
             }
             screen = changed.wait_timeout(screen, left).unwrap().0;
         }
@@ -170,4 +200,37 @@ fn watch(mut terminal: File, screen: Arc<(Mutex<Screen>, Condvar)>) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::Pty;
+
+    /// As pacman does: asks, throws away what has been typed, reads.
+    const FORGETFUL: &str = "
+        use POSIX;
+        $| = 1;
+        print '[Y/n] ';
+        vec(my $typed = '', 0, 1) = 1;
+        select($typed, undef, undef, undef);
+        tcflush(0, TCIFLUSH);
+        print 'taken: ', scalar <STDIN>;";
+
+    #[test]
+    fn who_insists_is_heard_by_a_program_that_throws_away_what_was_typed() {
+        let mut tty = Pty::spawn(Command::new("perl").args(["-e", FORGETFUL]));
+        tty.expect("[Y/n] ");
+        tty.insist("y");
+        tty.expect("taken: y");
+        assert_eq!(tty.end().0, Some(0));
+    }
+
+    #[test]
+    fn who_insists_ends_with_the_program() {
+        let mut tty = Pty::spawn(Command::new("sh").args(["-c", "read line; exit 3"]));
+        tty.insist("y");
+        assert_eq!(tty.end().0, Some(3));
+    }
 }

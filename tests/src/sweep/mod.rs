@@ -1,5 +1,5 @@
-//! Faults at every system call of a verifier: each call in its turn is the last one, and fails in each
-//! way in which it may.
+//! Faults at every system call of a verifier: each call in its turn is the last one, and fails. Of the ways
+//! in which its function may fail each comes at one of the calls at least.
 //!
 //! `fault-injector` runs in the host, starts the verifier and traces it ([`trace`]); how a call may
 //! fail is in [`calls`]. Here is what is done with that: a login with a fault in it, and those after
@@ -12,10 +12,10 @@
 //! A login with a backup code is one with a token's code up to the answer, so its calls up to there are
 //! left to that one. A spawned verifier for a backup code, and a resident one that was just started,
 //! are killed at each of theirs, but their calls do not fail: those of a spawned one for a token's code,
-//! and of a resident one with a backup code, do. With [`WHOLE`] set all is done.
+//! and of a resident one with a backup code, do. Of a whole run ([`crate::mode`]) nothing is left out, and each
+//! call fails in every way.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::env;
 use std::fs;
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use crate::cache;
 use crate::codes::Device;
 use crate::host::{Host, Running};
+use crate::mode::is_whole;
 use crate::pam::{Attempt, Report};
 use crate::traced::{MODULE, VERIFIER};
 use applicant::Applicant;
@@ -43,9 +44,6 @@ mod tally;
 
 /// Where root's faces look for the resident verifier.
 pub const ROOT_SOCKET: &str = "/run/pam_mfa/root.sock";
-
-/// The environment variable that has nothing left out.
-pub const WHOLE: &str = "PAM_MFA_TEST_WHOLE";
 
 /// With no counter looked ahead, a token's code is right only if the record holds exactly the
 /// counter before it: an update that is lost shows at the next login.
@@ -176,9 +174,9 @@ impl Sweep {
             let what = format!("how does function {} fail?", at.function);
             return self.tally.violations.push(what);
         };
-        let whole = env::var_os(WHOLE).is_some();
-        let before_answer = at.call < self.calls[&(at.who, at.function)].before_answer;
-        if self.given == Given::BackupCode && before_answer && !whole {
+        let calls = &self.calls[&(at.who, at.function)];
+        let (number, before_answer) = (calls.number(at.function), at.call < calls.before_answer);
+        if self.given == Given::BackupCode && before_answer && !is_whole() {
             return;
         }
         let fault = |error| Fault { at, error };
@@ -187,10 +185,12 @@ impl Sweep {
         }
         let repeats = self.verifier == Verifier::Fresh
             || (self.verifier, self.given) == (Verifier::Spawned, Given::BackupCode);
-        if repeats && !whole {
+        if repeats && !is_whole() {
             return;
         }
-        for error in (0..function.errors.len()).map(Some) {
+        let errors = function.errors.len();
+        let is_this_ones = |error: &usize| shares(at.call, number, *error, errors);
+        for error in (0..errors).filter(|error| is_whole() || is_this_ones(error)).map(Some) {
             if !self.comes(fault(error)) {
                 self.tally.absent.push(fault(error).to_string());
             }
@@ -316,6 +316,13 @@ impl Sweep {
     }
 }
 
+/// Whether a call, one of `calls`, fails in that way, one of `errors`: each does in one at least, and each way
+/// comes at one at least.
+fn shares(call: usize, calls: usize, error: usize, errors: usize) -> bool {
+    let turns = calls.min(errors);
+    call % turns == error % turns
+}
+
 fn attempt(service: &str, code: &str) -> Attempt {
     Attempt::new(service, "alice").answer(code)
 }
@@ -373,4 +380,21 @@ fn leftovers(directory: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shares;
+
+    #[test]
+    fn each_call_fails_and_each_way_comes() {
+        for (calls, errors) in [(1, 1), (1, 11), (3, 11), (11, 11), (40, 11), (40, 1)] {
+            let fails = |call| (0..errors).any(|error| shares(call, calls, error, errors));
+            let comes = |error| (0..calls).any(|call| shares(call, calls, error, errors));
+            assert!(
+                (0..calls).all(fails) && (0..errors).all(comes),
+                "{calls} calls, {errors} ways"
+            );
+        }
+    }
 }

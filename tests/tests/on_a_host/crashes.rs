@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mfa_tests::host::PAM_CLIENT;
+use mfa_tests::mode::is_whole;
 use mfa_tests::pam::{Attempt, Plan, Reaps, Report, Surroundings};
 use mfa_tests::traced::{MODULE, SOCKET, Traced};
 use mfa_tests::{Device, Host, Running};
@@ -296,7 +297,7 @@ fn an_enrolment_that_is_killed_at_a_system_call_is_whole_or_is_not() {
         host.run(&add_traced).ok();
         let calls = whole.end();
         let first_file = if founds { "store.key.new" } else { ".new-1001" };
-        let points = sample(&calls, first_file, 5, 40);
+        let points = sample(&calls, first_file, 5, if is_whole() { 40 } else { 20 });
         let [mut before, mut after, mut answered] = [0; 3];
         for point in &points {
             if founds {

@@ -216,7 +216,7 @@ fn start(host: Host, directory: &str) -> Running {
 fn confirm(host: &Running, line: &str) {
     let mut tty = host.pty(&["bash", "-c", &format!("cd {HERE} && {line}")]);
     tty.expect_any(&["[y/N]: ", "[Y/n] "]);
-    tty.send_line("y");
+    tty.insist("y");
     let (code, _) = tty.end();
     assert_eq!(code, Some(0), "{line}: {}", tty.text());
 }
@@ -226,7 +226,7 @@ fn confirm(host: &Running, line: &str) {
 fn refuses(host: &Running, line: &str, why: &str) {
     let mut tty = host.pty(&["bash", "-c", line]);
     tty.expect_any(&["[y/N]: ", "[Y/n] "]);
-    tty.send_line("y");
+    tty.insist("y");
     let (code, _) = tty.end();
     assert_ne!(code, Some(0), "{line}: {}", tty.text());
     assert!(tty.text().contains(why), "{line}: {}", tty.text());
