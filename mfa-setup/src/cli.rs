@@ -380,6 +380,11 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
                 "mfa-setup add email [--label LABEL]",
             ))
         }
+        Some(Command::Codes(Codes { command: Some(CodesCommand::New { output: Some(file) }) }))
+            if file.as_os_str() == "-" =>
+        {
+            Err(Problem::usage("--output is for a file", "without it the codes are shown"))
+        }
         Some(Command::Init) if cli.global.user.is_some() => {
             Err(Problem::usage("init is for no user", "leave --user out"))
         }
@@ -536,6 +541,7 @@ mod tests {
             "mfa-setup add email --qr a.png",
             "mfa-setup add email --no-confirm",
             "mfa-setup check --user alice",
+            "mfa-setup codes new --output -",
             "mfa-setup init --user alice",
             "mfa-setup users --user alice",
             "mfa-setup users alice",

@@ -530,7 +530,7 @@ fn kill_at_each_call(
     for (call, each) in CALLS {
         // Behind the first that is sent it is soon saved.
         let step = if call == "sendto" { each } else { each * sparing };
-        for number in (1..=100).step_by(step) {
+        for number in (1..=200).step_by(step) {
             let strace = format!("--inject={call}:signal=KILL:when={number}");
             let (ended, saved) = attempt(&strace);
             assert!(saved || ended.stdout.is_empty(), "{strace}: answered and lost");
@@ -538,7 +538,7 @@ fn kill_at_each_call(
                 assert!(saved, "{strace}: {ended:?}");
                 break;
             }
-            assert!(number + step <= 100, "{call} is the last call each time");
+            assert!(number + step <= 200, "{call} is the last call each time");
             (kills, kept) = (kills + 1, kept + usize::from(saved));
         }
     }
