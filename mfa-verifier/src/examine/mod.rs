@@ -295,7 +295,7 @@ fn say(fault: Fault, service: &str, place: &dyn Fn(&str) -> String) -> (Level, S
     match fault {
         Fault::NothingJudges(line) => (
             Level::Bad,
-            at(line, "pam_mfa.so with forward_pass takes the code off the password, and no line judges it"),
+            at(line, "everybody is refused, since no line judges the code that forward_pass takes off the password"),
             "put \"auth required pam_mfa.so\" behind the line that judges the password".to_owned(),
         ),
         Fault::WrongCodeLetsIn(line) => (

@@ -17,7 +17,7 @@ const MOST_PLACES: usize = 20_000;
 /// What is wrong with a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault<'a> {
-    /// The code is cut off the password, and no line judges it.
+    /// The code is cut off the password, and no line judges it: the module refuses that.
     NothingJudges(&'a Line),
     /// A wrong code keeps nobody out.
     WrongCodeLetsIn(&'a Line),
