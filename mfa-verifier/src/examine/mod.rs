@@ -213,11 +213,12 @@ impl Services {
             let lines = pam_service::read(&service, "auth", &|name| pam.read(name));
             stacks.insert(service, lines.unwrap_or_default());
         }
-        // What another one takes in is a part of that.
+        // What another one takes in is a part of that, but su of su-l and sudo of sudo-i, which are services.
         let taken_in: BTreeSet<String> = stacks
             .iter()
-            .flat_map(|(service, lines)| lines.iter().filter(move |line| line.file != *service))
-            .map(|line| line.file.clone())
+            .flat_map(|(service, lines)| lines.iter().map(move |line| (service, &line.file)))
+            .filter(|(service, file)| !service.starts_with(file.as_str()))
+            .map(|(_, file)| file.clone())
             .collect();
         stacks.retain(|service, lines| {
             let ours = |line: &Line| stacks::is_judge(line, &file) || stacks::splits(line);
