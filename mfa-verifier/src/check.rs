@@ -1,6 +1,6 @@
 //! `mfa-setup check`: what in a policy file that can be read may not be meant so.
 
-mod stacks;
+pub(crate) mod stacks;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -32,6 +32,13 @@ pub(crate) fn role(line: &Line, file: &str) -> Role {
         // There it counts what the lines before it have refused.
         "pam_faillock.so" if has("authfail") => Role::Other(&["auth_err"]),
         "pam_faillock.so" | "pam_permit.so" => Role::Other(&["success"]),
+        "pam_env.so" | "pam_faildelay.so" | "pam_group.so" | "pam_issue.so" | "pam_warn.so" => {
+            Role::Other(&["ignore"])
+        }
+        "pam_selinux_permit.so" | "pam_sepermit.so" => {
+            Role::Other(&["success", "ignore", "auth_err"])
+        }
+        "pam_nologin.so" if !has("successok") => Role::Other(&["ignore", "auth_err"]),
         name if pam_service::may_be_a_factor(name) => Role::Factor,
         _ => Role::Other(&["success", "auth_err"]),
     }
@@ -67,8 +74,22 @@ impl Place {
     }
 }
 
-/// Where a stack goes on.
-pub(crate) fn after(lines: &[Line], place: Place, action: Action) -> Place {
+/// Where a stack goes on when the module of the line there has returned that; nowhere where the line calls none.
+pub(crate) fn after(lines: &[Line], place: Place, returned: &str) -> Option<Place> {
+    let action = lines.get(place.at)?.action(returned)?;
+    // What a stack agrees to that is no success is what it ends with, and no later line mends that.
+    Some(go_on(
+        lines,
+        place,
+        match action {
+            Action::Ok if returned != "success" => Action::Bad,
+            Action::Done if returned != "success" => Action::Die,
+            action => action,
+        },
+    ))
+}
+
+fn go_on(lines: &[Line], place: Place, action: Action) -> Place {
     use Impression::{Negative, None, Positive};
     let level = lines.get(place.at).map_or(0, |line| line.level);
     let next = place.next();

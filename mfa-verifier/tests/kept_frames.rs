@@ -411,11 +411,11 @@ fn what_was_found_on_a_host_is_kept() {
         hint: hint.to_owned(),
     };
     let findings =
-        vec![finding(Level::Good, ""), finding(Level::Doubtful, "h"), finding(Level::Bad, "h")];
-    let asking = vec![Asking { service: "sshd".to_owned(), forward_pass: true }];
+        vec![finding(Level::Fine, ""), finding(Level::Warning, "h"), finding(Level::Problem, "h")];
+    let asking = vec![Asking { service: "sshd".to_owned(), forward_pass: true, code_alone: false }];
     is_kept(
         &ToFace::Done(Box::new(Reply::Examined(Examined { findings, asking }))),
-        b"\x02\x10\x03\x00\x05pam.d\x01f\x00\x01\x05pam.d\x01f\x01h\x02\x05pam.d\x01f\x01h\x01\x04sshd\x01",
+        b"\x02\x10\x03\x00\x05pam.d\x01f\x00\x01\x05pam.d\x01f\x01h\x02\x05pam.d\x01f\x01h\x01\x04sshd\x01\x00",
     );
 }
 

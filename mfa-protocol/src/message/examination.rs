@@ -18,6 +18,8 @@ pub struct Asking {
     pub service: String,
     /// Whether the code comes with the password, in one answer.
     pub forward_pass: bool,
+    /// Whether a code is enough for the stack, so that the first factor has to be somebody else's business.
+    pub code_alone: bool,
 }
 
 /// Something that was found.
@@ -37,11 +39,11 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
     /// As it should be.
-    Good,
+    Fine,
     /// It may be meant so.
-    Doubtful,
+    Warning,
     /// Somebody gets in who should not, or does not who should, or soon will.
-    Bad,
+    Problem,
 }
 
 impl Level {
@@ -49,9 +51,9 @@ impl Level {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Good => "ok",
-            Self::Doubtful => "warning",
-            Self::Bad => "problem",
+            Self::Fine => "ok",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
         }
     }
 }

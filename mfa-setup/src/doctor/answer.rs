@@ -59,8 +59,8 @@ pub fn text(findings: &[Finding]) -> Zeroizing<String> {
     let _ = writeln!(
         out,
         "\n{}, {}",
-        told(count(Level::Bad), "problem"),
-        told(count(Level::Doubtful), "warning")
+        told(count(Level::Problem), "problem"),
+        told(count(Level::Warning), "warning")
     );
     Zeroizing::new(out)
 }
@@ -77,8 +77,8 @@ mod tests {
             hint: hint.to_owned(),
         };
         [
-            finding(Level::Good, "policy", "/etc/p can be used", ""),
-            finding(Level::Bad, "pam.d", "nobody gets in \u{1b}[2J", "mend it"),
+            finding(Level::Fine, "policy", "/etc/p can be used", ""),
+            finding(Level::Problem, "pam.d", "nobody gets in \u{1b}[2J", "mend it"),
         ]
     }
 

@@ -7,8 +7,6 @@
 mod answer;
 mod sshd;
 
-use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -16,15 +14,27 @@ use std::time::Instant;
 use mfa_protocol::connect::Verifier;
 use mfa_protocol::conversation::Scripted;
 use mfa_protocol::message::{Action, Asking, Examined, Finding, Level, ManageRequest};
-use mfa_protocol::{JUDGE_SERVICE, Outcome, Reply, Request, Verdict, paths};
+use mfa_protocol::{JUDGE_SERVICE, Outcome, Reply, Request, Verdict, paths, trusted};
 
 use crate::judgement;
 use crate::problem::{DONE, Problem, REFUSED};
-use crate::session::Session;
+use crate::session::{self, Session};
 
 /// Where distributions have sshd, which wants to be called by its whole path.
 const SSHD: [&str; 4] =
     ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd", "/usr/lib/ssh/sshd"];
+
+/// The PAM service that sshd asks, unless it is told otherwise.
+const SSHD_SERVICE: &str = "sshd";
+
+/// Seconds for its settings.
+const SSHD_BOUND: &str = "10";
+
+/// What it says where it has never been started since the host was.
+const NOT_STARTED: [&str; 2] = ["privilege separation directory", "no hostkeys available"];
+
+/// What to do where the programs do not understand each other.
+const VERSIONS: &str = "install mfa-setup and mfa-verifier of one version";
 
 /// An answer that is no code of any kind: it is refused, and counts nowhere.
 const NO_CODE: &str = "no code";
@@ -38,8 +48,8 @@ impl Session<'_> {
                 findings.extend(examined.findings);
                 examined.asking
             }
-            Err(problem) => {
-                findings.push(bad("verifier", problem.error, problem.hint));
+            Err(error) => {
+                findings.push(problem("verifier", error.error, error.hint));
                 vec![]
             }
         };
@@ -50,7 +60,7 @@ impl Session<'_> {
         findings.push(clock());
         findings.extend(of_sshd(&asking));
         self.answer(&answer::Answer::new(&findings), || answer::text(&findings))?;
-        let is_bad = findings.iter().any(|finding| finding.level == Level::Bad);
+        let is_bad = findings.iter().any(|finding| finding.level == Level::Problem);
         Ok(if is_bad { REFUSED } else { DONE })
     }
 
@@ -64,7 +74,7 @@ impl Session<'_> {
         let reply = if self.is_private() {
             self.converse_with(&request, &mut nobody)
         } else {
-            crate::session::exchange(&started, &request, &mut nobody)
+            session::exchange(&started, &request, &mut nobody)
         };
         match reply? {
             Ok(Reply::Examined(examined)) => Ok(examined),
@@ -77,18 +87,40 @@ impl Session<'_> {
         const ABOUT: &str = "judgement";
         let request = judgement::login("root".as_ref(), JUDGE_SERVICE, None, None);
         let begun = Instant::now();
-        match self.converse_with(&request, &mut Scripted::new([NO_CODE])) {
-            Ok(Ok(Reply::Outcome(Outcome { verdict: Verdict::Unavailable, .. }))) => bad(
+        let verdict = match self.converse_with(&request, &mut Scripted::new([NO_CODE])) {
+            Ok(Ok(Reply::Outcome(Outcome { verdict, .. }))) => verdict,
+            // Whoever is asked once more was not let in by the first answer.
+            Ok(Err(_)) => Verdict::Denied,
+            Ok(Ok(_)) => return problem(ABOUT, "the verifier answered something else", VERSIONS),
+            Err(error) => return problem(ABOUT, error.error, error.hint),
+        };
+        let took = begun.elapsed().as_millis() + 1;
+        match verdict {
+            Verdict::Denied | Verdict::Locked => {
+                fine(ABOUT, format!("a code that is none was refused within {took} ms"))
+            }
+            Verdict::Exempt => fine(
+                ABOUT,
+                format!("policy asks root for nothing, which took {took} ms; no code was judged"),
+            ),
+            Verdict::Granted => {
+                problem(ABOUT, "what is no code was accepted", "report this: see SECURITY.md")
+            }
+            Verdict::Unavailable => problem(
                 ABOUT,
                 "a login could not be judged",
                 "look for lines of pam_mfa in the system log",
             ),
-            // Whoever is asked a second time was not let in by the first answer.
-            Ok(_) => {
-                let took = begun.elapsed().as_millis();
-                good(ABOUT, format!("a code that is none was judged within {} ms", took + 1))
-            }
-            Err(problem) => bad(ABOUT, problem.error, problem.hint),
+        }
+    }
+
+    /// Whether somebody serves those who come to a socket.
+    fn is_served(socket: &str) -> Result<(), Problem> {
+        let there = Verifier { socket: Some(socket.into()), ..Verifier::default() };
+        let request = Request::Manage(ManageRequest { user: None, action: Action::Status });
+        match session::exchange(&there, &request, &mut Scripted::new([""; 0]))? {
+            Ok(Reply::Status(_)) => Ok(()),
+            _ => Err(Problem::unexpected_reply()),
         }
     }
 }
@@ -102,41 +134,42 @@ fn finding(
     Finding { level, about: about.to_owned(), found: found.into(), hint: hint.into() }
 }
 
-fn good(about: &str, found: impl Into<String>) -> Finding {
-    finding(Level::Good, about, found, "")
+fn fine(about: &str, found: impl Into<String>) -> Finding {
+    finding(Level::Fine, about, found, "")
 }
 
-fn doubtful(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
-    finding(Level::Doubtful, about, found, hint)
+fn warning(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
+    finding(Level::Warning, about, found, hint)
 }
 
-fn bad(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
-    finding(Level::Bad, about, found, hint)
+fn problem(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
+    finding(Level::Problem, about, found, hint)
 }
 
-/// Whether somebody listens for root's logins, and for users.
+/// Whether root's logins are served by a verifier that stays, and users at all.
 fn listeners() -> [Finding; 2] {
-    let root = match UnixStream::connect(paths::ROOT_SOCKET) {
-        Ok(_) => good("listeners", format!("a verifier serves logins on {}", paths::ROOT_SOCKET)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            good("listeners", "each login starts a verifier of its own; one that stays is quicker")
+    const ABOUT: &str = "listeners";
+    let is_there = |socket| Path::new(socket).exists();
+    let root = match Session::is_served(paths::ROOT_SOCKET) {
+        Ok(()) => fine(ABOUT, format!("a verifier serves logins on {}", paths::ROOT_SOCKET)),
+        Err(_) if !is_there(paths::ROOT_SOCKET) => {
+            fine(ABOUT, "each login starts a verifier of its own; one that stays is quicker")
         }
-        Err(error) => doubtful(
-            "listeners",
-            format!("{}: {error}; each login starts a verifier of its own", paths::ROOT_SOCKET),
+        Err(error) => warning(
+            ABOUT,
+            format!("{}; each login starts a verifier of its own", error.error),
             "systemctl restart mfa-verifier.socket",
         ),
     };
-    let users = match UnixStream::connect(paths::USER_SOCKET) {
-        Ok(_) => good("listeners", format!("a verifier serves users on {}", paths::USER_SOCKET)),
-        Err(error) => doubtful(
-            "listeners",
-            format!(
-                "{}: {error}; who is not root can neither enrol nor unlock a screen",
-                paths::USER_SOCKET
-            ),
+    let users = match Session::is_served(paths::USER_SOCKET) {
+        Ok(()) => fine(ABOUT, format!("a verifier serves users on {}", paths::USER_SOCKET)),
+        Err(_) if !is_there(paths::USER_SOCKET) => warning(
+            ABOUT,
+            "nobody serves users: root enrols them, and what they run themselves, as screen lockers are, is \
+             refused",
             "systemctl enable --now mfa-verifier-users.service",
         ),
+        Err(error) => warning(ABOUT, error.error, error.hint),
     };
     [root, users]
 }
@@ -145,40 +178,61 @@ fn listeners() -> [Finding; 2] {
 fn clock() -> Finding {
     const ABOUT: &str = "clock";
     match mfa_sys::clock::is_kept_right() {
-        Ok(true) => good(ABOUT, "it is synchronised"),
-        Ok(false) => doubtful(
+        Ok(true) => fine(ABOUT, "it is synchronised"),
+        Ok(false) => warning(
             ABOUT,
-            "nobody keeps it right, and codes of apps are wrong once it is a minute off",
+            "the kernel is not told that anybody keeps it right, and codes of apps are wrong once it is a minute off",
             "timedatectl set-ntp true, or install chrony; in a container look at its host",
         ),
-        Err(error) => doubtful(ABOUT, format!("it cannot be asked about: {error}"), "timedatectl"),
+        Err(error) => warning(ABOUT, format!("it cannot be asked about: {error}"), "timedatectl"),
     }
 }
 
+/// What sshd's settings make of the stack that it asks.
 fn of_sshd(asking: &[Asking]) -> Vec<Finding> {
     const ABOUT: &str = "sshd";
-    let Some(asked) = asking.iter().find(|asking| asking.service == "sshd") else { return vec![] };
-    let Some(program) = SSHD.into_iter().find(|path| Path::new(path).exists()) else {
+    if !asking.iter().any(|asking| asking.service == SSHD_SERVICE) {
         return vec![];
+    }
+    // A program that somebody else can have put there is none of ours to run.
+    let is_roots = |path: &&str| trusted::open_program(Path::new(path)).is_ok();
+    let Some(program) = SSHD.into_iter().find(is_roots) else { return vec![] };
+    let settings = match settings(program) {
+        Ok(settings) => settings,
+        Err(finding) => return vec![finding],
     };
-    let settings = match Command::new(program).arg("-T").env_clear().output() {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        }
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let said = said.trim().lines().last().unwrap_or("no word why").to_owned();
-            let hint = format!("mend it before sshd is started again: {program} -t");
-            return vec![bad(ABOUT, format!("its settings cannot be read: {said}"), hint)];
-        }
-        Err(error) => {
-            return vec![doubtful(ABOUT, format!("{program} cannot be started: {error}"), "")];
-        }
+    let service = sshd::service(&settings).unwrap_or(SSHD_SERVICE);
+    let Some(asked) = asking.iter().find(|asking| asking.service == service) else {
+        let found = format!("it asks the PAM service \"{service}\", which asks for no code");
+        return vec![warning(ABOUT, found, "look at PAMServiceName in sshd_config(5)")];
     };
-    let faults = sshd::faults(&settings, asked.forward_pass);
+    let faults = sshd::faults(&settings, asked);
     if faults.is_empty() {
-        return vec![good(ABOUT, "every way in asks PAM; blocks of Match are not looked at")];
+        let found =
+            "every way in asks PAM, but for what Match says: sshd -T -C user=NAME,addr=ADDRESS";
+        return vec![fine(ABOUT, found)];
     }
     let faults = faults.into_iter();
     faults.map(|fault| finding(fault.level(), ABOUT, fault.found(), fault.hint())).collect()
+}
+
+/// What `sshd -T` prints, which may ask name servers; or why it prints nothing.
+fn settings(program: &str) -> Result<String, Finding> {
+    const ABOUT: &str = "sshd";
+    let mut bounded = Command::new("/usr/bin/timeout");
+    bounded.args([SSHD_BOUND, program, "-T"]).env_clear();
+    let output = bounded.output().map_err(|error| {
+        warning(ABOUT, format!("its settings cannot be read: {error}"), format!("{program} -T"))
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = said.trim().lines().last().unwrap_or("it does not say why").to_owned();
+    let found = format!("its settings cannot be read: {said}");
+    Err(if NOT_STARTED.iter().any(|words| said.contains(words)) {
+        warning(ABOUT, found, "start it, and look again")
+    } else {
+        problem(ABOUT, found, format!("mend that before sshd is started again: {program} -t"))
+    })
 }

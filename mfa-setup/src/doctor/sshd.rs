@@ -1,10 +1,12 @@
 //! sshd's settings, as `sshd -T` prints them: whether each way in asks PAM, and whether PAM can ask there.
 
-use mfa_protocol::message::Level;
+use mfa_protocol::message::{Asking, Level};
 
-/// The example that asks for a password and a code, among the documentation.
-const EXAMPLE: &str = "the examples sshd_config.d of pam_mfa's documentation have what it takes; then: \
-                       sshd -t, and reload sshd";
+/// What to do about most of it. A line behind one that sets the same has no effect, and distributions have
+/// files that are taken in first.
+const EXAMPLES: &str = "copy pam_mfa-password.conf, or pam_mfa-key.conf together with pam.d/sshd-key, of the examples \
+                        beside pam_mfa's documentation to /etc/ssh/sshd_config.d/10-pam_mfa.conf; then: sshd -t, and \
+                        reload sshd";
 
 /// Methods that PAM's `auth` is not asked about, and the settings that allow them.
 const WITHOUT_PAM: [(&str, &str); 3] = [
@@ -18,100 +20,115 @@ const WITHOUT_PAM: [(&str, &str); 3] = [
 pub(super) enum Fault {
     /// PAM is asked nothing at all.
     NoPam,
-    /// This method, or these, let in without PAM being asked.
-    LetsIn(String),
-    /// The method "password" can ask one question only, and the one that can ask more is not allowed.
+    /// These methods, each of them, let in without PAM being asked.
+    LetIn(Vec<String>),
+    /// This lets in who has nothing but a code.
+    CodeAlone(String),
+    /// The method "password" can ask one question only.
     OneQuestion,
-    /// These methods let nobody in, since this one of them is not allowed.
-    LetsNobodyIn(String, &'static str),
+    /// These methods let nobody in, since one of them is not allowed.
+    LetsNobodyIn(String),
 }
 
 impl Fault {
     pub(super) fn level(&self) -> Level {
         match self {
-            // Who has the key may be trusted without a code.
-            Self::LetsIn(_) => Level::Doubtful,
-            Self::NoPam | Self::OneQuestion | Self::LetsNobodyIn(..) => Level::Bad,
+            // Who has the key may be trusted without a code, and there may be other ways in.
+            Self::LetIn(_) | Self::LetsNobodyIn(_) => Level::Warning,
+            Self::NoPam | Self::CodeAlone(_) | Self::OneQuestion => Level::Problem,
         }
     }
 
     pub(super) fn found(&self) -> String {
         match self {
             Self::NoPam => "it asks PAM nothing, so nobody is asked for a code: UsePAM no".to_owned(),
-            Self::LetsIn(methods) => {
-                format!("\"{methods}\" lets in without a code, since PAM is not asked then")
+            Self::LetIn(methods) => {
+                format!("PAM is not asked, and no code is, of who comes by: {}", methods.join(" · "))
             }
+            Self::CodeAlone(methods) => format!(
+                "who comes by {methods} needs a code and nothing else: the stack asks for no password"
+            ),
             Self::OneQuestion => "whoever has enrolled and types a password is refused: the method \
-                                  \"password\" asks one question, and KbdInteractiveAuthentication is \
-                                  \"no\""
+                                  \"password\" can ask one question only, and no other is allowed to"
                 .to_owned(),
-            Self::LetsNobodyIn(methods, missing) => {
-                format!("AuthenticationMethods {methods} lets nobody in: {missing} is \"no\"")
-            }
+            Self::LetsNobodyIn(methods) => format!(
+                "AuthenticationMethods {methods} lets nobody in, since one of them is not allowed"
+            ),
         }
     }
 
     pub(super) fn hint(&self) -> String {
         match self {
-            Self::NoPam => {
-                "UsePAM yes in /etc/ssh/sshd_config; then: sshd -t, and reload sshd".to_owned()
-            }
-            Self::LetsIn(methods) if methods == "publickey" => {
-                "for key and code: AuthenticationMethods publickey,keyboard-interactive".to_owned()
-            }
-            Self::LetsIn(methods) => {
-                format!("for a code as well: AuthenticationMethods {methods},keyboard-interactive")
-            }
-            Self::OneQuestion => EXAMPLE.to_owned(),
-            Self::LetsNobodyIn(_, missing) => {
-                format!("{missing} yes in /etc/ssh/sshd_config; then: sshd -t, and reload sshd")
-            }
+            Self::NoPam => "UsePAM yes, in /etc/ssh/sshd_config.d/10-pam_mfa.conf; then: sshd -t, and reload sshd"
+                .to_owned(),
+            Self::CodeAlone(_) => "AuthenticationMethods publickey,keyboard-interactive, in \
+                                   /etc/ssh/sshd_config.d/10-pam_mfa.conf; or the example pam.d/sshd, whose stack asks \
+                                   for the password; then: sshd -t, and reload sshd"
+                .to_owned(),
+            Self::LetIn(_) | Self::OneQuestion | Self::LetsNobodyIn(_) => EXAMPLES.to_owned(),
         }
     }
 }
 
-/// Looks at the settings; `forward_pass`: the code comes with the password.
-pub(super) fn faults(settings: &str, forward_pass: bool) -> Vec<Fault> {
-    let setting = |name: &str| {
-        let lines = settings.lines().filter_map(|line| line.split_once(' '));
-        lines
-            .into_iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim())
-    };
-    let allows = |name: &str| setting(name) == Some("yes");
+/// The PAM service that it asks, where that is set: OpenSSH 9.8 and later.
+pub(super) fn service(settings: &str) -> Option<&str> {
+    setting(settings, "pamservicename").filter(|name| *name != "none")
+}
+
+/// The value of a setting.
+fn setting<'a>(settings: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = settings.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+/// Looks at the settings beside what the stack asks.
+pub(super) fn faults(settings: &str, asked: &Asking) -> Vec<Fault> {
+    let allows = |name: &str| setting(settings, name) == Some("yes");
     if !allows("usepam") {
         return vec![Fault::NoPam];
     }
     // Before 8.7 OpenSSH had two settings for it, and needs both.
-    let many_questions = allows("kbdinteractiveauthentication")
-        && setting("challengeresponseauthentication").is_none_or(|value| value == "yes");
+    let questions = allows("kbdinteractiveauthentication")
+        && setting(settings, "challengeresponseauthentication").is_none_or(|value| value == "yes");
     let passwords = allows("passwordauthentication");
-    let lists = setting("authenticationmethods").unwrap_or("any");
+    // Kerberos judges the password itself, before PAM.
+    let kerberos = passwords && allows("kerberosauthentication");
+    let lists = setting(settings, "authenticationmethods").unwrap_or("any");
+    let (mut faults, mut let_in) = (vec![], vec![]);
     if lists == "any" {
-        let mut faults = vec![];
-        if passwords && !many_questions && !forward_pass {
+        if passwords && !questions && !asked.forward_pass && !kerberos {
             faults.push(Fault::OneQuestion);
+        }
+        if questions && asked.code_alone {
+            faults.push(Fault::CodeAlone("keyboard-interactive".to_owned()));
         }
         let without = WITHOUT_PAM.into_iter().filter(|(_, allowed)| allows(allowed));
-        faults.extend(without.map(|(method, _)| Fault::LetsIn(method.to_owned())));
-        return faults;
-    }
-    let mut faults = vec![];
-    for list in lists.split_whitespace() {
-        // "keyboard-interactive:pam" names the device.
-        let methods = || list.split(',').map(|method| method.split(':').next().unwrap_or_default());
-        let has = |wanted: &str| methods().any(|method| method == wanted);
-        if has("keyboard-interactive") && !many_questions {
-            let missing = "KbdInteractiveAuthentication";
-            faults.push(Fault::LetsNobodyIn(list.to_owned(), missing));
-        } else if has("password") && !passwords {
-            faults.push(Fault::LetsNobodyIn(list.to_owned(), "PasswordAuthentication"));
-        } else if has("password") && !forward_pass {
-            faults.push(Fault::OneQuestion);
-        } else if !has("keyboard-interactive") && !has("password") {
-            faults.push(Fault::LetsIn(list.to_owned()));
+        let_in.extend(without.map(|(method, _)| method.to_owned()));
+        let_in.extend(kerberos.then(|| "password (of Kerberos)".to_owned()));
+    } else {
+        for list in lists.split_whitespace() {
+            // "keyboard-interactive:pam" names the device.
+            let methods =
+                list.split(',').map(|method| method.split(':').next().unwrap_or_default());
+            let methods: Vec<&str> = methods.collect();
+            let has = |wanted: &str| methods.contains(&wanted);
+            let (asks, types) = (has("keyboard-interactive"), has("password"));
+            let is_first = WITHOUT_PAM.iter().any(|(method, _)| has(method));
+            if asks && !questions || types && !passwords {
+                faults.push(Fault::LetsNobodyIn(list.to_owned()));
+            } else if !asks && (!types || kerberos) {
+                let_in.push(list.to_owned());
+            } else if !asks && !asked.forward_pass {
+                if !faults.contains(&Fault::OneQuestion) {
+                    faults.push(Fault::OneQuestion);
+                }
+            } else if asked.code_alone && !is_first && !(types && kerberos) {
+                faults.push(Fault::CodeAlone(list.to_owned()));
+            }
         }
+    }
+    if !let_in.is_empty() {
+        faults.push(Fault::LetIn(let_in));
     }
     faults
 }
@@ -120,12 +137,17 @@ pub(super) fn faults(settings: &str, forward_pass: bool) -> Vec<Fault> {
 mod tests {
     use super::*;
 
-    fn found(settings: &str) -> Vec<Fault> {
-        faults(&format!("port 22\nusepam yes\n{settings}"), false)
+    /// The stack of the example `sshd`.
+    fn asked() -> Asking {
+        Asking { service: "sshd".to_owned(), forward_pass: false, code_alone: false }
     }
 
-    fn lets_in(methods: &str) -> Fault {
-        Fault::LetsIn(methods.to_owned())
+    fn found(settings: &str) -> Vec<Fault> {
+        faults(&format!("port 22\nusepam yes\n{settings}"), &asked())
+    }
+
+    fn let_in<const N: usize>(methods: [&str; N]) -> Fault {
+        Fault::LetIn(methods.map(str::to_owned).to_vec())
     }
 
     const KEYS: &str = "pubkeyauthentication yes\n";
@@ -134,61 +156,80 @@ mod tests {
 
     #[test]
     fn the_examples_have_no_fault() {
-        for methods in ["keyboard-interactive", "publickey,keyboard-interactive:pam"] {
-            let settings = format!("{KEYS}{QUESTIONS}authenticationmethods {methods}\n");
-            assert_eq!(found(&settings), []);
-        }
+        let settings = format!("{KEYS}{QUESTIONS}authenticationmethods keyboard-interactive\n");
+        assert_eq!(found(&settings), []);
+        let methods = "authenticationmethods publickey,keyboard-interactive:pam\n";
+        let of_keys = Asking { code_alone: true, ..asked() };
+        assert_eq!(faults(&format!("usepam yes\n{KEYS}{QUESTIONS}{methods}"), &of_keys), []);
+        let forwards = Asking { forward_pass: true, ..asked() };
         let settings = format!("usepam yes\n{PASSWORDS}authenticationmethods password\n");
-        assert_eq!(faults(&settings, true), []);
+        assert_eq!(faults(&settings, &forwards), []);
     }
 
     #[test]
     fn debians_own_settings_refuse_passwords_and_let_keys_in() {
         let settings = format!("{KEYS}{PASSWORDS}kbdinteractiveauthentication no\n");
-        assert_eq!(found(&settings), [Fault::OneQuestion, lets_in("publickey")]);
+        assert_eq!(found(&settings), [Fault::OneQuestion, let_in(["publickey"])]);
         let with_any = format!("{settings}authenticationmethods any\n");
         assert_eq!(found(&with_any), found(&settings));
         // The code comes with the password.
-        let forwards = faults(&format!("usepam yes\n{settings}"), true);
-        assert_eq!(forwards, [lets_in("publickey")]);
+        let forwards = Asking { forward_pass: true, ..asked() };
+        assert_eq!(faults(&format!("usepam yes\n{settings}"), &forwards), [let_in(["publickey"])]);
     }
 
     #[test]
     fn a_method_that_pam_knows_nothing_of_lets_in() {
         let settings =
             format!("{QUESTIONS}{KEYS}gssapiauthentication yes\nhostbasedauthentication yes\n");
-        let all = ["publickey", "hostbased", "gssapi-with-mic"].map(lets_in);
-        assert_eq!(found(&settings), all);
-        let lists = format!(
-            "{settings}authenticationmethods publickey,publickey publickey,keyboard-interactive\n"
-        );
-        assert_eq!(found(&lists), [lets_in("publickey,publickey")]);
+        assert_eq!(found(&settings), [let_in(["publickey", "hostbased", "gssapi-with-mic"])]);
+        let lists =
+            "authenticationmethods publickey,publickey hostbased publickey,keyboard-interactive\n";
+        let found_in_lists = found(&format!("{settings}{lists}"));
+        assert_eq!(found_in_lists, [let_in(["publickey,publickey", "hostbased"])]);
+        // Kerberos judges a password before PAM does.
+        let kerberos = format!("{QUESTIONS}{PASSWORDS}kerberosauthentication yes\n");
+        assert_eq!(found(&kerberos), [let_in(["password (of Kerberos)"])]);
+        let lists = format!("{kerberos}authenticationmethods password\n");
+        assert_eq!(found(&lists), [let_in(["password"])]);
+    }
+
+    #[test]
+    fn a_stack_for_keys_without_keys_is_a_code_and_nothing_else() {
+        let of_keys = Asking { code_alone: true, ..asked() };
+        let code_alone = Fault::CodeAlone("keyboard-interactive".to_owned());
+        let lists = "authenticationmethods keyboard-interactive publickey,keyboard-interactive\n";
+        for settings in
+            [format!("usepam yes\n{QUESTIONS}"), format!("usepam yes\n{QUESTIONS}{KEYS}{lists}")]
+        {
+            assert_eq!(faults(&settings, &of_keys), std::slice::from_ref(&code_alone));
+        }
     }
 
     #[test]
     fn a_method_that_is_not_allowed_lets_nobody_in() {
-        let list = "authenticationmethods publickey,keyboard-interactive\n";
-        let nobody = |list: &str, missing| [Fault::LetsNobodyIn(list.to_owned(), missing)];
-        let missing = "KbdInteractiveAuthentication";
-        for settings in [
-            "kbdinteractiveauthentication no\n".to_owned(),
-            // OpenSSH 8.4.
-            format!("{QUESTIONS}challengeresponseauthentication no\n"),
-        ] {
-            let found = found(&format!("{settings}{KEYS}{list}"));
-            assert_eq!(found, nobody("publickey,keyboard-interactive", missing));
-        }
-        let settings =
-            format!("{QUESTIONS}passwordauthentication no\nauthenticationmethods password\n");
-        assert_eq!(found(&settings), nobody("password", "PasswordAuthentication"));
-        let settings = format!("{QUESTIONS}{PASSWORDS}authenticationmethods publickey,password\n");
-        assert_eq!(found(&settings), [Fault::OneQuestion]);
+        let nobody = |list: &str| Fault::LetsNobodyIn(list.to_owned());
+        // OpenSSH 8.4, which looks at one of the two alone.
+        let of_old = "challengeresponseauthentication no\n\
+                      authenticationmethods publickey,keyboard-interactive\n";
+        let found_in_old = found(&format!("{KEYS}{QUESTIONS}{of_old}"));
+        assert_eq!(found_in_old, [nobody("publickey,keyboard-interactive")]);
+        let lists = "authenticationmethods password keyboard-interactive\n";
+        let without = found(&format!("{QUESTIONS}passwordauthentication no\n{lists}"));
+        assert_eq!(without, [nobody("password")]);
+        let lists = "authenticationmethods publickey,password password\n";
+        assert_eq!(found(&format!("{QUESTIONS}{PASSWORDS}{lists}")), [Fault::OneQuestion]);
     }
 
     #[test]
     fn without_pam_nothing_else_matters() {
-        assert_eq!(faults(&format!("usepam no\n{KEYS}{PASSWORDS}"), false), [Fault::NoPam]);
+        assert_eq!(faults(&format!("usepam no\n{KEYS}{PASSWORDS}"), &asked()), [Fault::NoPam]);
         // Built without it, sshd has no such setting.
-        assert_eq!(faults(KEYS, false), [Fault::NoPam]);
+        assert_eq!(faults(KEYS, &asked()), [Fault::NoPam]);
+    }
+
+    #[test]
+    fn the_service_may_have_another_name() {
+        assert_eq!(service("port 22\n"), None);
+        assert_eq!(service("port 22\npamservicename ssh-outside\n"), Some("ssh-outside"));
     }
 }

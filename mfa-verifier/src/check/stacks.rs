@@ -62,8 +62,16 @@ pub(super) fn warnings(world: &World) -> Vec<String> {
     warnings
 }
 
+/// The line by which who gives a wrong password gets as far as the question for a code, and what to write there.
+pub(crate) fn lets_pass<'a>(lines: &'a [Line], file: &str) -> Option<(&'a Line, String)> {
+    match before(lines, file) {
+        Before::GoesOn(line) => Some((line, advice(line))),
+        Before::Ends | Before::Nothing => None,
+    }
+}
+
 /// Whether somebody may enrol at a login of this service.
-fn enrols(config: &Config, service: &str) -> bool {
+pub(crate) fn enrols(config: &Config, service: &str) -> bool {
     let enrols = |policy: &PolicyConfig| policy.enrol_at_login != EnrolAtLogin::Off;
     let rules = config.rules.iter();
     let mut rules = rules.filter(|rule| {
@@ -144,10 +152,11 @@ fn passed<'a>(lines: &'a [Line], judge: usize, file: &str) -> Option<&'a Line> {
             Role::Judges | Role::Unknown => continue,
         };
         for returned in returns {
-            if let Some(action) = line.action(returned) {
-                let is_refused = role(line, file) == Role::Factor && action == Action::Bad;
+            if let Some(next) = after(lines, place, returned) {
+                let is_bad = line.action(returned) == Some(Action::Bad);
+                let is_refused = role(line, file) == Role::Factor && is_bad;
                 let first = refused.or(is_refused.then_some(place.at));
-                left.push((after(lines, place, action), first));
+                left.push((next, first));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod stacks;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -9,10 +10,10 @@ use mfa_protocol::REAUTH_SERVICE;
 use mfa_protocol::frame::MAX_FRAME;
 use mfa_protocol::message::{Asking, Examined, Failure, Finding, Level};
 use mfa_protocol::pam_service::{self, Line, Part};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use postcard::experimental::serialized_size;
 
-use crate::check;
+use crate::check::{self, stacks as stacks_of_check};
 use crate::config::{Config, EnrolAtLogin, Mode};
 use crate::failure::of_store;
 use crate::policy::needs_local_time;
@@ -33,17 +34,8 @@ const TOO_FEW_FILES: u64 = 100;
 /// Services that are named in one finding.
 const MOST_SERVICES: usize = 4;
 
-/// Modules that judge a password: who has it right is to be asked for a code. Of others it may be meant that
-/// they stand in for one.
-const OF_PASSWORDS: [&str; 7] = [
-    "pam_krb5.so",
-    "pam_ldap.so",
-    "pam_sss.so",
-    "pam_systemd_home.so",
-    "pam_unix.so",
-    "pam_userdb.so",
-    "pam_winbind.so",
-];
+/// What a finding about stacks is about.
+const PAM_D: &str = "pam.d";
 
 /// The policy file has been read, or nobody would be here.
 pub(crate) fn examine(world: &World) -> Result<Examined, Failure> {
@@ -58,13 +50,19 @@ pub(crate) fn examine(world: &World) -> Result<Examined, Failure> {
 /// As much of it as fits into an answer, the worst first to stay.
 fn bounded(mut examined: Examined) -> Examined {
     let size = |examined: &Examined| serialized_size(examined).unwrap_or(usize::MAX);
+    let mut left_out = 0;
     while size(&examined) > MOST_BYTES {
+        left_out += 1;
         let mildest = examined.findings.iter().map(|finding| finding.level).min();
         let at = examined.findings.iter().rposition(|finding| Some(finding.level) == mildest);
         match at {
             Some(at) => drop(examined.findings.remove(at)),
             None => examined.asking.truncate(examined.asking.len() / 2),
         }
+    }
+    if left_out > 0 {
+        let found = format!("{left_out} findings more are left out");
+        examined.findings.push(warning("all", found, "mend these, and look again"));
     }
     examined
 }
@@ -78,21 +76,24 @@ fn finding(
     Finding { level, about: about.to_owned(), found: found.into(), hint: hint.into() }
 }
 
-fn good(about: &str, found: impl Into<String>) -> Finding {
-    finding(Level::Good, about, found, "")
+fn fine(about: &str, found: impl Into<String>) -> Finding {
+    finding(Level::Fine, about, found, "")
+}
+
+fn warning(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
+    finding(Level::Warning, about, found, hint)
 }
 
 fn of_policy(world: &World) -> Result<Vec<Finding>, Failure> {
     const ABOUT: &str = "policy";
     let path = world.policy_file.display();
     let mut findings = vec![if world.policy_file.exists() {
-        good(ABOUT, format!("{path} can be used"))
+        fine(ABOUT, format!("{path} can be used"))
     } else {
-        good(ABOUT, format!("{path} is not there: the built-in policy holds, which asks everybody"))
+        fine(ABOUT, format!("{path} is not there: the built-in policy holds, which asks everybody"))
     }];
     if asks_nobody(world.config) {
-        findings.push(finding(
-            Level::Doubtful,
+        findings.push(warning(
             ABOUT,
             format!("{path} asks nobody for a code: mode is \"off\""),
             "make mode \"optional\" or \"required\" there",
@@ -102,15 +103,15 @@ fn of_policy(world: &World) -> Result<Vec<Finding>, Failure> {
         && let Err(error) = (world.zone)()
     {
         findings.push(finding(
-            Level::Bad,
+            Level::Problem,
             ABOUT,
             format!("{error}: whoever is asked by a time or a date is refused"),
             "timedatectl set-timezone ZONE",
         ));
     }
-    for warning in check::of_policy_file(world)? {
+    for text in check::of_policy_file(world)? {
         let hint = format!("mend {path}, and see: mfa-setup check");
-        findings.push(finding(Level::Doubtful, ABOUT, warning, hint));
+        findings.push(warning(ABOUT, text, hint));
     }
     Ok(findings)
 }
@@ -135,7 +136,7 @@ fn of_store_and_key(world: &World) -> Vec<Finding> {
     let (store, key) = (world.config.store.path.display(), world.config.store.key_file.display());
     let unusable = |failure: Failure| {
         let found = format!("{}: whoever is asked is refused", failure.error);
-        vec![finding(Level::Bad, ABOUT, found, failure.hint)]
+        vec![finding(Level::Problem, ABOUT, found, failure.hint)]
     };
     let uids = match world.archive.open() {
         Err(error) => return unusable(of_store(&error)),
@@ -146,15 +147,14 @@ fn of_store_and_key(world: &World) -> Vec<Finding> {
         },
     };
     let mut findings = vec![match (world.archive.open(), uids.len()) {
-        (Ok(None), _) => good(ABOUT, format!("{store} and {key} are made when somebody enrols")),
-        (_, 1) => good(ABOUT, format!("{store} has the record of 1 user, and {key} opens it")),
+        (Ok(None), _) => fine(ABOUT, format!("{store} and {key} are made when somebody enrols")),
+        (_, 1) => fine(ABOUT, format!("{store} has the record of 1 user, and {key} opens it")),
         (_, users) => {
-            good(ABOUT, format!("{store} has the records of {users} users, and {key} opens it"))
+            fine(ABOUT, format!("{store} has the records of {users} users, and {key} opens it"))
         }
     }];
     if uids.is_empty() && refuses_who_has_not_enrolled(world.config) {
-        findings.push(finding(
-            Level::Doubtful,
+        findings.push(warning(
             ABOUT,
             "nobody has enrolled, and policy requires it: whoever is asked is refused",
             "mfa-setup --user NAME, before you log out",
@@ -172,9 +172,15 @@ fn of_space(store: &Path) -> Option<Finding> {
         Err(error) => {
             let found = format!("free space below {} is not known: {error}", there.display());
             let hint = format!("df {}", there.display());
-            return Some(finding(Level::Doubtful, ABOUT, found, hint));
+            return Some(warning(ABOUT, found, hint));
         }
     };
+    if left.flags().contains(FsFlags::ST_RDONLY) {
+        let found =
+            format!("nothing can be written below {}: no code is accepted", there.display());
+        let hint = "look at what the kernel says (dmesg), and then: mount -o remount,rw";
+        return Some(finding(Level::Problem, ABOUT, found, hint));
+    }
     let bytes = left.blocks_available().saturating_mul(left.fragment_size());
     // Some file systems have no number of files.
     let files = Some(left.files_available()).filter(|_| left.files() > 0);
@@ -190,18 +196,24 @@ fn space(store: &str, bytes: u64, files: Option<u64>) -> Finding {
         None => format!("{mebibytes} MiB are free below {store}"),
     };
     let level = match bytes {
-        _ if few_files.is_some() => Level::Bad,
-        ..TOO_FULL => Level::Bad,
-        TOO_FULL..ALMOST_FULL => Level::Doubtful,
-        _ => return good(ABOUT, found),
+        _ if few_files.is_some() => Level::Problem,
+        ..TOO_FULL => Level::Problem,
+        TOO_FULL..ALMOST_FULL => Level::Warning,
+        _ => return fine(ABOUT, found),
     };
     finding(level, ABOUT, found, format!("make room; df and df -i {store} say how much there is"))
 }
 
 /// The services of this host that have to do with codes.
 struct Services {
+    /// Those that ask for one.
     asking: Vec<Asking>,
+    /// Those that name the module, with their lines.
     stacks: BTreeMap<String, Vec<Line>>,
+    /// All of them, parts of others among them, of which something cannot be read.
+    unreadable: Vec<String>,
+    /// Those that ask, with the policy of another file.
+    otherwise: Vec<String>,
 }
 
 impl Services {
@@ -209,132 +221,215 @@ impl Services {
         let pam = world.pam_services;
         let file = world.policy_file.display().to_string();
         let mut stacks: BTreeMap<String, Vec<Line>> = BTreeMap::new();
-        for service in pam.names() {
-            let lines = pam_service::read(&service, "auth", &|name| pam.read(name));
-            stacks.insert(service, lines.unwrap_or_default());
+        let mut unreadable = vec![];
+        for service in pam.names().into_iter().filter(|name| !is_kept_copy(name)) {
+            match pam_service::read(&service, "auth", &|name| pam.read(name)) {
+                Some(lines) => drop(stacks.insert(service, lines)),
+                None => unreadable.push(service),
+            }
         }
-        // What another one takes in is a part of that, but su of su-l and sudo of sudo-i, which are services.
-        let taken_in: BTreeSet<String> = stacks
-            .iter()
-            .flat_map(|(service, lines)| lines.iter().map(move |line| (service, &line.file)))
-            .filter(|(service, file)| !service.starts_with(file.as_str()))
-            .map(|(_, file)| file.clone())
-            .collect();
-        stacks.retain(|service, lines| {
-            let ours = |line: &Line| stacks::is_judge(line, &file) || stacks::splits(line);
+        let is_ours = |line: &Line| stacks::is_judge(line, &file) || stacks::splits(line);
+        let is_named =
+            |line: &Line| matches!(&line.part, Part::Module { name, .. } if name == "pam_mfa.so");
+        let is_asked = |service: &String| {
             service != REAUTH_SERVICE
-                && !taken_in.contains(service)
+                && !is_part(service)
                 && world.config.policy.services.include(service)
-                && lines.iter().any(ours)
-        });
+        };
+        let otherwise = stacks
+            .iter()
+            .filter(|(service, lines)| {
+                is_asked(service) && lines.iter().any(is_named) && !lines.iter().any(is_ours)
+            })
+            .map(|(service, _)| service.clone())
+            .collect();
+        stacks.retain(|service, lines| is_asked(service) && lines.iter().any(is_ours));
+        let taking_in = stacks
+            .iter()
+            .filter(|(_, lines)| lines.iter().any(|line| line.part == Part::Unreadable));
+        unreadable.extend(taking_in.map(|(service, _)| service.clone()));
         let asking = stacks
             .iter()
             .filter(|(_, lines)| lines.iter().any(|line| stacks::is_judge(line, &file)))
             .map(|(service, lines)| Asking {
                 service: service.clone(),
                 forward_pass: lines.iter().any(stacks::splits),
+                code_alone: stacks::code_alone(lines, &file).is_some(),
             });
-        Self { asking: asking.collect(), stacks }
+        Self { asking: asking.collect(), stacks, unreadable, otherwise }
     }
 
     fn findings(&self, world: &World) -> Vec<Finding> {
-        const ABOUT: &str = "pam.d";
-        let file = world.policy_file.display().to_string();
-        let mut findings = vec![];
-        if self.stacks.is_empty() {
-            findings.push(finding(
-                Level::Doubtful,
-                ABOUT,
-                "no service asks pam_mfa.so, so nobody is asked for a code",
-                "see STACKS in pam_mfa(8) for the line that a service needs",
+        let mut findings = vec![self.asked()];
+        let places = |names: &[String]| {
+            let place =
+                |name: &String| world.pam_services.place(name).unwrap_or_else(|| name.into());
+            let places: Vec<_> =
+                names.iter().map(|name| place(name).display().to_string()).collect();
+            places.join(", ")
+        };
+        if !self.otherwise.is_empty() {
+            findings.push(warning(
+                PAM_D,
+                format!("these ask with the policy of another file: {}", self.otherwise.join(", ")),
+                "mfa-setup doctor --config FILE, with the one of config= there",
             ));
-        } else {
-            let names: Vec<_> = self.asking.iter().map(|asking| asking.service.as_str()).collect();
-            findings.push(good(ABOUT, format!("these ask for a code: {}", names.join(", "))));
+        }
+        if !self.unreadable.is_empty() {
+            findings.push(warning(
+                PAM_D,
+                format!("not looked at, since they, or what they take in, are missing or not root's alone to write: {}",
+                    places(&self.unreadable)),
+                "ls -lL, and for a file that others can write: chmod go-w FILE",
+            ));
         }
         for named in world.config.policy.services.named() {
             let is_there = world.pam_services.place(named).is_some();
-            if is_there && !self.stacks.contains_key(named) {
-                findings.push(finding(
-                    Level::Doubtful,
-                    ABOUT,
+            if is_there
+                && !self.stacks.contains_key(named)
+                && !self.unreadable.iter().any(|it| it == named)
+            {
+                findings.push(warning(
+                    PAM_D,
                     format!("policy names \"{named}\", whose stack has no pam_mfa.so"),
                     "see STACKS in pam_mfa(8) for the line that it needs",
                 ));
             }
         }
-        // One line may be in many stacks.
-        let mut found: BTreeMap<(Level, String, String), Vec<&str>> = BTreeMap::new();
+        findings.extend(self.faults(world));
+        findings
+    }
+
+    fn asked(&self) -> Finding {
+        if self.stacks.is_empty() {
+            return warning(
+                PAM_D,
+                "no service asks pam_mfa.so, so nobody is asked for a code",
+                "on Debian: pam-auth-update --enable mfa; on Fedora: authselect select PROFILE with-mfa; \
+                 else the line of STACKS in pam_mfa(8)",
+            );
+        }
+        let names: Vec<_> = self.asking.iter().map(|asking| asking.service.as_str()).collect();
+        fine(PAM_D, format!("these ask for a code: {}", names.join(", ")))
+    }
+
+    /// What is wrong with their stacks, each line once, though it may be in many.
+    fn faults(&self, world: &World) -> Vec<Finding> {
+        let file = world.policy_file.display().to_string();
+        let place = |name: &str| {
+            let place = world.pam_services.place(name).unwrap_or_else(|| name.into());
+            place.display().to_string()
+        };
+        let mut found: BTreeMap<(Reverse<Level>, String, String), Vec<&str>> = BTreeMap::new();
         for (service, lines) in &self.stacks {
+            let mut find = |(level, text, hint): (Level, String, String)| {
+                found.entry((Reverse(level), text, hint)).or_default().push(service);
+            };
+            let has_factor = stacks::has_first_factor(lines, &file);
             for fault in stacks::faults(lines, &file) {
-                // sshd asks for keys itself, before PAM is asked for anything.
-                if service == "sshd" && matches!(fault, Fault::CodeAlone(_)) {
-                    continue;
+                // sshd asks for keys itself, before PAM is asked for anything: its settings say whether it does.
+                if service != "sshd" || !matches!(fault, Fault::CodeAlone(_)) {
+                    find(say(fault, service, has_factor, &place));
                 }
-                let (level, text, hint) = say(fault, service, &|name| {
-                    let place = world.pam_services.place(name).unwrap_or_else(|| name.into());
-                    place.display().to_string()
-                });
-                found.entry((level, text, hint)).or_default().push(service);
+            }
+            // Where policy enrols at login a check warns of it already.
+            if let Some((line, advice)) = stacks_of_check::lets_pass(lines, &file)
+                && !stacks_of_check::enrols(world.config, service)
+            {
+                let text = format!(
+                    "{}: who gives a wrong password is let pass to the question for a code, and can use up \
+                     the owner's tries",
+                    place(&line.file)
+                );
+                find((Level::Warning, text, advice));
             }
         }
-        findings.extend(found.into_iter().rev().map(|((level, text, hint), services)| {
+        let findings = found.into_iter().map(|((Reverse(level), text, hint), services)| {
             let count = services.len();
             let shown: Vec<_> = services.into_iter().take(MOST_SERVICES).collect();
             let more = if count > shown.len() { ", …" } else { "" };
-            finding(level, ABOUT, format!("{text} ({}{more})", shown.join(", ")), hint)
-        }));
-        findings
+            finding(level, PAM_D, format!("{text} ({}{more})", shown.join(", ")), hint)
+        });
+        findings.collect()
     }
 }
 
+/// Whether a file is there to be taken in by others, and is no service: Debian's, Fedora's, Arch's.
+fn is_part(name: &str) -> bool {
+    name.starts_with("common-")
+        || name.ends_with("-auth")
+        || [
+            "postlogin",
+            "system-login",
+            "system-local-login",
+            "system-remote-login",
+            "system-services",
+        ]
+        .contains(&name)
+}
+
+/// Whether a file is an old or a new copy that a package manager, an editor or `pam-auth-update` has left.
+fn is_kept_copy(name: &str) -> bool {
+    const ENDS: [&str; 9] = [
+        "~", ".bak", ".orig", ".pacnew", ".pacsave", ".pam-old", ".rpmnew", ".rpmorig", ".rpmsave",
+    ];
+    ENDS.iter().any(|end| name.ends_with(end)) || name.contains(".dpkg-") || name.contains(".ucf-")
+}
+
 /// How bad a fault of a service's stack is, what it is, and what to do.
-fn say(fault: Fault, service: &str, place: &dyn Fn(&str) -> String) -> (Level, String, String) {
-    const REQUIRED: &str = "write \"auth required pam_mfa.so\" in its place";
+fn say(
+    fault: Fault,
+    service: &str,
+    has_factor: bool,
+    place: &dyn Fn(&str) -> String,
+) -> (Level, String, String) {
+    const REQUIRED: &str = "make its control \"required\", and keep its arguments";
+    const EXAMPLES: &str = "compare it with the examples pam.d beside pam_mfa's documentation, and keep a shell of \
+                            root's open until a login works";
     let at = |line: &Line, what: &str| format!("{}: {what}", place(&line.file));
     let whole = |what: &str| format!("{}: {what}", place(service));
     match fault {
         Fault::NothingJudges(line) => (
-            Level::Bad,
-            at(line, "everybody is refused, since no line judges the code that forward_pass takes off the password"),
+            Level::Problem,
+            at(
+                line,
+                "everybody is refused, since no line judges the code that forward_pass takes off the password",
+            ),
             "put \"auth required pam_mfa.so\" behind the line that judges the password".to_owned(),
         ),
         Fault::WrongCodeLetsIn(line) => (
-            Level::Bad,
+            Level::Problem,
             at(line, &format!("a wrong code keeps nobody out at {}", written(line))),
             REQUIRED.to_owned(),
         ),
         Fault::UnjudgedLetsIn(line) => (
-            Level::Bad,
+            Level::Problem,
             at(line, &format!("where no code can be judged, {} lets everybody in", written(line))),
             REQUIRED.to_owned(),
         ),
         Fault::PassesBy(line) => {
-            let is_password = matches!(&line.part, Part::Module { name, .. }
-                if OF_PASSWORDS.contains(&name.as_str()));
-            let level = if is_password { Level::Bad } else { Level::Doubtful };
-            let what =
-                format!("who is let pass by {} is never asked for a code", written(line));
-            let hint = "put pam_mfa.so where that line leads; a file in which \"sufficient\" ends the \
-                        stack is taken in by \"substack\"";
-            (level, at(line, &what), hint.to_owned())
+            // Another factor may be meant to stand in for the code.
+            let stands_in = stacks::is_factor_beside(line);
+            let level = if stands_in { Level::Warning } else { Level::Problem };
+            let what = format!("who gets past {} is never asked for a code", written(line));
+            (level, at(line, &what), EXAMPLES.to_owned())
         }
         Fault::CodeAlone(line) => (
-            Level::Bad,
-            at(line, &format!("a code alone lets in at {}, without the first factor", written(line))),
-            format!("{REQUIRED}, behind the line that judges the password"),
+            // Where nothing else is asked for at all it may be meant so.
+            if has_factor { Level::Problem } else { Level::Warning },
+            at(line, &format!("a code alone lets in at {}, without a first factor", written(line))),
+            "have a line before it judge the password, as \"requisite\"".to_owned(),
         ),
         Fault::NobodyGetsIn => (
-            Level::Bad,
+            Level::Problem,
             whole("nobody gets in, not with everything right"),
-            "compare it with the examples beside pam_mfa's documentation, and keep a session open until \
-             a login works"
-                .to_owned(),
+            EXAMPLES.to_owned(),
         ),
         Fault::ExemptRefused => (
-            Level::Doubtful,
+            Level::Warning,
             whole("whom policy asks for nothing is refused, since nothing else there says yes"),
-            "put \"auth required pam_permit.so\" behind pam_mfa.so".to_owned(),
+            "put \"auth required pam_permit.so\" behind pam_mfa.so, and have that be \"required\""
+                .to_owned(),
         ),
     }
 }
@@ -356,26 +451,28 @@ mod tests {
 
     #[test]
     fn room_for_records_is_bytes_and_files() {
-        assert_eq!(level(0, None), Level::Bad);
-        assert_eq!(level(TOO_FULL - 1, Some(1_000)), Level::Bad);
-        assert_eq!(level(TOO_FULL, Some(1_000)), Level::Doubtful);
-        assert_eq!(level(ALMOST_FULL, Some(TOO_FEW_FILES)), Level::Good);
-        assert_eq!(level(u64::MAX, Some(TOO_FEW_FILES - 1)), Level::Bad);
-        assert_eq!(level(u64::MAX, None), Level::Good);
+        assert_eq!(level(0, None), Level::Problem);
+        assert_eq!(level(TOO_FULL - 1, Some(1_000)), Level::Problem);
+        assert_eq!(level(TOO_FULL, Some(1_000)), Level::Warning);
+        assert_eq!(level(ALMOST_FULL, Some(TOO_FEW_FILES)), Level::Fine);
+        assert_eq!(level(u64::MAX, Some(TOO_FEW_FILES - 1)), Level::Problem);
+        assert_eq!(level(u64::MAX, None), Level::Fine);
     }
 
     #[test]
     fn what_does_not_fit_into_an_answer_is_left_out_and_the_worst_last() {
         let long = "x".repeat(1_000);
-        let mut findings: Vec<_> = (0..100).map(|_| good("a", &long)).collect();
-        findings.insert(50, finding(Level::Bad, "b", &long, &long));
-        let asking = vec![Asking { service: "sshd".to_owned(), forward_pass: false }];
+        let mut findings: Vec<_> = (0..100).map(|_| fine("a", &long)).collect();
+        findings.insert(50, finding(Level::Problem, "b", &long, &long));
+        let asking =
+            vec![Asking { service: "sshd".to_owned(), forward_pass: false, code_alone: false }];
         let bounded = bounded(Examined { findings, asking });
         assert!(bounded.findings.len() > 50 && bounded.findings.len() < 70);
-        assert!(bounded.findings.iter().any(|finding| finding.level == Level::Bad));
+        assert!(bounded.findings.iter().any(|finding| finding.level == Level::Problem));
         assert_eq!(bounded.asking.len(), 1);
         // No service has such a name, but the loop ends.
-        let asking = vec![Asking { service: "x".repeat(100_000), forward_pass: false }];
+        let asking =
+            vec![Asking { service: "x".repeat(100_000), forward_pass: false, code_alone: false }];
         assert_eq!(super::bounded(Examined { findings: vec![], asking }).asking, []);
     }
 }
