@@ -3,12 +3,14 @@
 //!
 //! Times are seconds since the Unix epoch, UTC.
 
+mod examination;
 mod instead;
 mod policy;
 mod users;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::examination::{Asking, Examined, Finding, Level};
 pub use self::instead::{MadeToken, NewToken, RememberedLogin, Tie, TokenStatus};
 pub use self::policy::{Checked, Explained, ExplainedRule, Supposed};
 pub use self::users::{ListedDevice, ListedUser, Standing, UserList};
@@ -166,6 +168,9 @@ pub enum Action {
         /// Those whose uid is greater; `None`: from the first one on.
         after: Option<u32>,
     },
+    /// Since version 3: what is wrong with this host as far as logins are concerned (root). Answered by
+    /// [`Reply::Examined`].
+    Examine,
 }
 
 /// The kind of a device.
@@ -367,6 +372,8 @@ pub enum Reply {
     Initialised(Initialised),
     /// Of [`Action::Users`].
     Users(UserList),
+    /// Of [`Action::Examine`].
+    Examined(Examined),
 }
 
 impl Reply {
@@ -391,7 +398,8 @@ impl Reply {
             | Self::Tokens { .. }
             | Self::Remembered { .. }
             | Self::Initialised(_)
-            | Self::Users(_) => 3,
+            | Self::Users(_)
+            | Self::Examined(_) => 3,
         }
     }
 }

@@ -28,7 +28,7 @@ const MAX_LINES: usize = 1000;
 const MAX_NAME: usize = 64;
 
 /// Modules of libpam that ask for nothing that only the user has: nobody shows by them who they are.
-const NO_FACTOR: [&str; 25] = [
+const NO_FACTOR: [&str; 27] = [
     "pam_access.so",
     "pam_cap.so",
     "pam_debug.so",
@@ -48,6 +48,8 @@ const NO_FACTOR: [&str; 25] = [
     "pam_permit.so",
     "pam_rootok.so",
     "pam_securetty.so",
+    "pam_selinux_permit.so",
+    "pam_sepermit.so",
     "pam_shells.so",
     "pam_succeed_if.so",
     "pam_time.so",
@@ -55,6 +57,24 @@ const NO_FACTOR: [&str; 25] = [
     "pam_warn.so",
     "pam_wheel.so",
 ];
+
+/// Modules that judge a password.
+const OF_PASSWORDS: [&str; 8] = [
+    "pam_krb5.so",
+    "pam_ldap.so",
+    "pam_pwdfile.so",
+    "pam_sss.so",
+    "pam_systemd_home.so",
+    "pam_unix.so",
+    "pam_userdb.so",
+    "pam_winbind.so",
+];
+
+/// Whether a module judges a password, and not something that may stand in for a code.
+#[must_use]
+pub fn judges_passwords(module: &str) -> bool {
+    OF_PASSWORDS.contains(&module)
+}
 
 /// Whether a module may judge something that only the user has. Of one that is not known it is assumed.
 #[must_use]

@@ -81,6 +81,9 @@ pub enum Command {
     Judge(Judge),
     /// Read the policy file as a login does, and warn of what may not be meant so (root)
     Check,
+    /// Look at policy, store, clock, PAM's stacks and sshd for what keeps people out or lets them in; exit 1
+    /// where something has to be mended (root)
+    Doctor,
     /// Say what policy asks of a user, and by which rule (root)
     Explain(Explain),
     /// Show who has enrolled, with what, when they last got in, and who has to wait (root)
@@ -302,6 +305,7 @@ impl Command {
                 | Self::Invite(_)
                 | Self::Judge(_)
                 | Self::Check
+                | Self::Doctor
                 | Self::Explain(_)
                 | Self::Users
                 | Self::Show(_)
@@ -318,6 +322,7 @@ impl Command {
             | Self::Invite(_)
             | Self::Judge(_)
             | Self::Check
+            | Self::Doctor
             | Self::Explain(_)
             | Self::Users
             | Self::Show(_) => true,
@@ -390,6 +395,10 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
         }
         Some(Command::Check) if cli.global.user.is_some() => Err(Problem::usage(
             "check is for no user",
+            "leave --user out, or see: mfa-setup explain NAME --service sshd",
+        )),
+        Some(Command::Doctor) if cli.global.user.is_some() => Err(Problem::usage(
+            "doctor is for no user",
             "leave --user out, or see: mfa-setup explain NAME --service sshd",
         )),
         Some(Command::Invite(_)) if cli.global.user.is_some() => {
@@ -484,6 +493,7 @@ mod tests {
             "mfa-setup reset",
             "mfa-setup judge --user alice --service sshd --from 192.0.2.7",
             "mfa-setup check --config policy.toml --json",
+            "mfa-setup doctor --json",
             "mfa-setup explain alice --service sshd --from 192.0.2.7",
             "mfa-setup explain alice --service login --tty tty1 --at 2026-12-01",
             "mfa-setup users --json",
@@ -542,6 +552,7 @@ mod tests {
             "mfa-setup add email --no-confirm",
             "mfa-setup check --user alice",
             "mfa-setup codes new --output -",
+            "mfa-setup doctor --user alice",
             "mfa-setup init --user alice",
             "mfa-setup users --user alice",
             "mfa-setup users alice",

@@ -63,7 +63,12 @@ impl Session<'_> {
     }
 }
 
-fn login(user: &OsStr, service: &str, rhost: Option<String>, tty: Option<String>) -> Request {
+pub(crate) fn login(
+    user: &OsStr,
+    service: &str,
+    rhost: Option<String>,
+    tty: Option<String>,
+) -> Request {
     Request::Unseen(Box::new(LoginRequest {
         user: user.as_bytes().to_vec(),
         service: service.to_owned(),

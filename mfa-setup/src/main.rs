@@ -5,13 +5,14 @@
 //! its own and reads no configuration.
 //!
 //! From the command line downward: [`cli`] (what may be said) → [`run`] (which command) →
-//! [`enrol`], [`manage`], [`judgement`], [`policy`] (what is asked of the verifier) → [`terminal`] (the
+//! [`enrol`], [`manage`], [`judgement`], [`policy`], [`doctor`] (what is asked of the verifier) → [`terminal`] (the
 //! conversation) → [`text`] or [`json`] (the answer).
 #![forbid(unsafe_code)]
 
 mod cli;
 #[cfg(test)]
 mod completions;
+mod doctor;
 #[cfg(test)]
 mod documented;
 mod drawing;

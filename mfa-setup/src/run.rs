@@ -47,6 +47,7 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
         }
         Some(Command::Judge(judge)) => session.judge(judge),
         Some(Command::Check) => session.check(),
+        Some(Command::Doctor) => session.doctor(),
         Some(Command::Explain(explain)) => session.explain(explain),
         Some(Command::Users) => session.users(),
         Some(Command::Show(show)) => session.show(&show.name),

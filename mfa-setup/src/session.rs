@@ -63,6 +63,12 @@ impl<'a> Session<'a> {
         Ok(Self { global, verifier, terminal: TerminalConversation::open(global.yes) })
     }
 
+    /// Whether another verifier than the one that serves logins was named, or another policy.
+    pub fn is_private(&self) -> bool {
+        let Verifier { program, config, socket } = &self.verifier;
+        program.is_some() || config.is_some() || socket.is_some()
+    }
+
     /// Whose record it is about, by name.
     pub fn user(&self) -> Result<OsString, Problem> {
         if let Some(user) = &self.global.user {
@@ -142,7 +148,8 @@ impl<'a> Session<'a> {
     }
 }
 
-fn exchange(
+/// One request to that verifier.
+pub(crate) fn exchange(
     verifier: &Verifier,
     request: &Request,
     conversation: &mut dyn Conversation,

@@ -1,6 +1,7 @@
 //! The one small room for system calls: what the privileged programs need of the kernel and no
 //! well-kept crate offers as a safe function, and what all of them do with it first ([`process`]).
 
+pub mod clock;
 pub mod groups;
 pub mod process;
 

@@ -1,6 +1,6 @@
 //! `mfa-setup check`: what in a policy file that can be read may not be meant so.
 
-mod stacks;
+pub(crate) mod stacks;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -37,7 +37,19 @@ const LOGIN_SHELLS: [(&str, &str, &str); 2] =
 /// The policy file has been read, or nobody would be here.
 pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     let mut warnings = of_host(world);
-    warnings.extend(of_policy(world.config));
+    warnings.extend(of_policy_file(world)?);
+    warnings.truncate(MAX_WARNINGS);
+    Ok(Checked {
+        path: world.policy_file.display().to_string(),
+        exists: world.policy_file.exists(),
+        rules: u32::try_from(world.config.rules.len()).unwrap_or(u32::MAX),
+        warnings,
+    })
+}
+
+/// The same without what a login needs beside the file; as many as fit into an answer.
+pub(crate) fn of_policy_file(world: &World) -> Result<Vec<String>, Failure> {
+    let mut warnings = of_policy(world.config);
     warnings.extend(of_enrolment(world.config));
     warnings.extend(of_rules(world.config));
     warnings.extend(of_services(world.config, world.pam_services));
@@ -45,15 +57,8 @@ pub(crate) fn check(world: &World) -> Result<Checked, Failure> {
     warnings.extend(of_mail(world.config));
     warnings.extend(of_names(world.config, world.users).map_err(|error| of_users(&error))?);
     warnings.truncate(MAX_WARNINGS);
-    Ok(Checked {
-        path: world.policy_file.display().to_string(),
-        exists: world.policy_file.exists(),
-        rules: u32::try_from(world.config.rules.len()).unwrap_or(u32::MAX),
-        warnings: warnings
-            .iter()
-            .map(|text| text.chars().take(LONGEST_WARNING).collect())
-            .collect(),
-    })
+    let short = |text: &String| text.chars().take(LONGEST_WARNING).collect();
+    Ok(warnings.iter().map(short).collect())
 }
 
 /// What a login needs of this host beside the file, and would be refused for.

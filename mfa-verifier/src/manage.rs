@@ -11,6 +11,7 @@ use crate::audit::{Line, Severity};
 use crate::change::{alter, change, change_notes, done, load};
 use crate::check::check;
 use crate::enrol::{self, key};
+use crate::examine::examine;
 use crate::explain::explain;
 use crate::factor::codes;
 use crate::factor::mail_code::MailCodes;
@@ -98,6 +99,7 @@ fn act(
         Action::Initialise => initialise(world).map(Reply::Initialised),
         Action::Users { after } => overview::list(world, *after).map(Reply::Users),
         Action::Check => check(world).map(Reply::Checked),
+        Action::Examine => examine(world).map(Reply::Examined),
         Action::Explain(supposed) => {
             explain(world, owner, supposed).map(|explained| Reply::Explained(Box::new(explained)))
         }
@@ -175,6 +177,7 @@ fn is_roots(action: &Action) -> bool {
         | Action::Initialise
         | Action::Check
         | Action::Explain(_)
+        | Action::Examine
         | Action::Users { .. } => true,
         // A key that is known elsewhere, or a device that nobody has shown to work.
         Action::Add(wanted) => wanted.secret.is_some() || !wanted.confirm,
@@ -326,6 +329,7 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         | Action::Explain(_)
         | Action::Tokens
         | Action::Remembered
+        | Action::Examine
         | Action::Users { .. } => return,
         Action::Add(_) => match result {
             Ok(Reply::Added(added)) => ("add", Some(&added.label)),

@@ -12,10 +12,10 @@ mod connection;
 use std::fmt::Debug;
 
 use mfa_protocol::message::{
-    Action, Added, Algorithm, Checked, CodeStatus, DeviceKind, DeviceStatus, Explained,
-    ExplainedRule, Failure, FailureKind, FromFace, GaveUp, Initialised, Key, ListedDevice,
-    ListedUser, LoginRequest, MadeToken, ManageRequest, NewDevice, NewToken, Outcome,
-    RememberedLogin, Reply, Request, Standing, Status, Supposed, Terminal, Tie, ToFace,
+    Action, Added, Algorithm, Asking, Checked, CodeStatus, DeviceKind, DeviceStatus, Examined,
+    Explained, ExplainedRule, Failure, FailureKind, Finding, FromFace, GaveUp, Initialised, Key,
+    Level, ListedDevice, ListedUser, LoginRequest, MadeToken, ManageRequest, NewDevice, NewToken,
+    Outcome, RememberedLogin, Reply, Request, Standing, Status, Supposed, Terminal, Tie, ToFace,
     TokenStatus, UserList, Verdict,
 };
 use mfa_protocol::relay::{decode, encode};
@@ -78,7 +78,7 @@ fn requests_about_a_record_are_kept() {
         networks: vec!["::1".to_owned()],
         services: vec!["sshd".to_owned()],
     };
-    let rows: [(Action, &[u8]); 21] = [
+    let rows: [(Action, &[u8]); 22] = [
         (Action::Status, b"\x01"),
         (Action::Remove { label: label() }, b"\x02\x05phone"),
         (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
@@ -100,6 +100,7 @@ fn requests_about_a_record_are_kept() {
         (Action::Initialise, b"\x12"),
         (Action::Users { after: None }, b"\x13\x00"),
         (Action::Users { after: Some(1_000) }, b"\x13\x01\xe8\x07"),
+        (Action::Examine, b"\x14"),
     ];
     for (action, bytes) in rows {
         let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
@@ -398,6 +399,23 @@ fn a_list_of_users_is_kept() {
         b"\x02\x0f\x02\xe8\x07\x01\x05alice\x00\x01\x05phone\x00\x01\x00\x01\x05\
           \x09\x02\x01\xac\x02\x01\x05local\x04\x00\
           \xe9\x07\x00\x01\x02\x02no\x04look\x01\xe9\x07",
+    );
+}
+
+#[test]
+fn what_was_found_on_a_host_is_kept() {
+    let finding = |level, hint: &str| Finding {
+        level,
+        about: "pam.d".to_owned(),
+        found: "f".to_owned(),
+        hint: hint.to_owned(),
+    };
+    let findings =
+        vec![finding(Level::Fine, ""), finding(Level::Warning, "h"), finding(Level::Problem, "h")];
+    let asking = vec![Asking { service: "sshd".to_owned(), forward_pass: true, code_alone: false }];
+    is_kept(
+        &ToFace::Done(Box::new(Reply::Examined(Examined { findings, asking }))),
+        b"\x02\x10\x03\x00\x05pam.d\x01f\x00\x01\x05pam.d\x01f\x01h\x02\x05pam.d\x01f\x01h\x01\x04sshd\x01\x00",
     );
 }
 

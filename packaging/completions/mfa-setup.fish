@@ -48,6 +48,7 @@ complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "init" -d 'Make 
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "invite" -d 'Make a one-time code by which a user without a password can enrol (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "judge" -d 'Judge the code on standard input as a login would: exit 0 accepted, or exempt where policy asks for none; 1 refused (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "check" -d 'Read the policy file as a login does, and warn of what may not be meant so (root)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "doctor" -d 'Look at policy, store, clock, PAM\'s stacks and sshd for what keeps people out or lets them in; exit 1 where something has to be mended (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "explain" -d 'Say what policy asks of a user, and by which rule (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "users" -d 'Show who has enrolled, with what, when they last got in, and who has to wait (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "show" -d 'Show the devices, the backup codes left and the lockout of a user (root)'
@@ -214,6 +215,13 @@ complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand check" -l user -d 'A
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand check" -l json -d 'Answer with one JSON object'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand check" -l yes -d 'Answer yes to questions; does not replace a first code'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand check" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand doctor" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand doctor" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand doctor" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand doctor" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand doctor" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand doctor" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand explain" -l service -d 'The PAM service' -r -f
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand explain" -l from -d 'The remote host, as PAM would have it; without it, this host itself' -r -f
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand explain" -l tty -d 'The terminal, as PAM would have it: tty1, pts/0, :0' -r -f

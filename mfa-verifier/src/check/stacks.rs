@@ -8,6 +8,7 @@ use mfa_protocol::REAUTH_SERVICE;
 use mfa_protocol::pam_service::{self, Action, Line, Part};
 
 use crate::config::{Config, EnrolAtLogin, PolicyConfig};
+use crate::stack::{Place, Role, after, role};
 use crate::world::World;
 
 /// Services that are named in one warning.
@@ -61,8 +62,16 @@ pub(super) fn warnings(world: &World) -> Vec<String> {
     warnings
 }
 
+/// The line by which who gives a wrong password gets as far as the question for a code, and what to write there.
+pub(crate) fn lets_pass<'a>(lines: &'a [Line], file: &str) -> Option<(&'a Line, String)> {
+    match before(lines, file) {
+        Before::GoesOn(line) => Some((line, advice(line))),
+        Before::Ends | Before::Nothing => None,
+    }
+}
+
 /// Whether somebody may enrol at a login of this service.
-fn enrols(config: &Config, service: &str) -> bool {
+pub(crate) fn enrols(config: &Config, service: &str) -> bool {
     let enrols = |policy: &PolicyConfig| policy.enrol_at_login != EnrolAtLogin::Off;
     let rules = config.rules.iter();
     let mut rules = rules.filter(|rule| {
@@ -103,8 +112,7 @@ enum Before<'a> {
     Nothing,
 }
 
-/// Looks at the `auth` lines of a service. The line that judges may name the policy `file` or none; one
-/// that names another is not for this one to say.
+/// Looks at the `auth` lines of a service, with that policy `file`.
 fn before<'a>(lines: &'a [Line], file: &str) -> Before<'a> {
     let Some(judge) = lines.iter().position(|line| role(line, file) == Role::Judges) else {
         return Before::Ends;
@@ -116,125 +124,43 @@ fn before<'a>(lines: &'a [Line], file: &str) -> Before<'a> {
     passed(lines, judge, file).map_or(Before::Ends, Before::GoesOn)
 }
 
-/// What an `auth` line is to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// `pam_mfa.so`, where it judges a code.
-    Judges,
-    /// A module that judges something else that somebody gives.
-    Factor,
-    /// A module that returns one of these.
-    Other(&'static [&'static str]),
-    /// No module: a substack begins.
-    Skipped,
-    /// A file that is taken in, and is not known.
-    Unknown,
-}
-
-fn role(line: &Line, file: &str) -> Role {
-    let Part::Module { name, arguments, .. } = &line.part else {
-        return if line.part == Part::Unreadable { Role::Unknown } else { Role::Skipped };
-    };
-    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    let mut configs = arguments.iter().filter_map(|argument| argument.strip_prefix("config="));
-    match name.as_str() {
-        "pam_mfa.so" if has("forward_pass") => Role::Other(&["ignore"]),
-        "pam_mfa.so" if configs.all(|config| config == file) => Role::Judges,
-        "pam_deny.so" => Role::Other(&["auth_err"]),
-        // There it counts what the lines before it have refused.
-        "pam_faillock.so" if has("authfail") => Role::Other(&["auth_err"]),
-        "pam_faillock.so" | "pam_permit.so" => Role::Other(&["success"]),
-        name if pam_service::may_be_a_factor(name) => Role::Factor,
-        _ => Role::Other(&["success", "auth_err"]),
-    }
-}
-
-/// What a stack has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Impression {
-    None,
-    Positive,
-    Negative,
-}
-
-/// Somewhere in a stack.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    /// The line that is next.
-    at: usize,
-    impression: Impression,
-    /// The first factor that the stack did not leave to others.
-    refused: Option<usize>,
-}
-
-/// Goes through the lines as libpam does (`pam_dispatch.c`), with every factor wrong, by each way that
+/// Goes through the lines with every factor wrong, by each way that
 /// other modules leave open. The line that let them pass, if they get as far as `judge`.
 fn passed<'a>(lines: &'a [Line], judge: usize, file: &str) -> Option<&'a Line> {
     // Behind the last one it is known that none was right.
     let mut before = lines.iter().take(judge);
     let last = before.rposition(|line| role(line, file) == Role::Factor);
     let mut seen = Vec::new();
-    let mut left = vec![Place { at: 0, impression: Impression::None, refused: None }];
-    while let Some(place) = left.pop() {
+    // With each place the first factor that the stack did not leave to others.
+    let mut left = vec![(Place::START, None)];
+    while let Some((place, refused)) = left.pop() {
         if place.at == judge {
-            return lines.get(place.refused.or(last)?);
+            return lines.get(refused.or(last)?);
         }
         let Some(line) = lines.get(place.at) else { continue };
-        if seen.contains(&(place.at, place.impression)) {
+        if seen.contains(&place) {
             continue;
         }
-        seen.push((place.at, place.impression));
+        seen.push(place);
         let returns: &[&str] = match role(line, file) {
             Role::Factor => &["auth_err"],
             Role::Other(returns) => returns,
             Role::Skipped => {
-                left.push(Place { at: place.at + 1, ..place });
+                left.push((place.next(), refused));
                 continue;
             }
             Role::Judges | Role::Unknown => continue,
         };
         for returned in returns {
-            if let Some(action) = line.action(returned) {
-                let refused = role(line, file) == Role::Factor && action == Action::Bad;
-                let refused = place.refused.or(refused.then_some(place.at));
-                left.push(Place { refused, ..after(lines, place, action) });
+            if let Some(next) = after(lines, place, returned) {
+                let is_bad = line.action(returned) == Some(Action::Bad);
+                let is_refused = role(line, file) == Role::Factor && is_bad;
+                let first = refused.or(is_refused.then_some(place.at));
+                left.push((next, first));
             }
         }
     }
     None
-}
-
-/// Where a stack goes on.
-fn after(lines: &[Line], place: Place, action: Action) -> Place {
-    use Impression::{Negative, None, Positive};
-    let level = lines.get(place.at).map_or(0, |line| line.level);
-    let next = Place { at: place.at + 1, ..place };
-    // What ends a substack ends no more.
-    let outside = || {
-        let within = lines.iter().skip(next.at).take_while(|line| line.level >= level).count();
-        Place { at: next.at + within, ..place }
-    };
-    let agreed = if place.impression == None { Positive } else { place.impression };
-    match action {
-        Action::Done if agreed == Positive => Place { impression: agreed, ..outside() },
-        Action::Ok => Place { impression: agreed, ..next },
-        Action::Ignore | Action::Done => next,
-        Action::Bad => Place { impression: Negative, ..next },
-        Action::Die => Place { impression: Negative, ..outside() },
-        Action::Reset => Place { impression: None, ..next },
-        Action::Jump(count) => {
-            let mut at = next.at;
-            for _ in 0..count {
-                // A substack is one line; and no jump leads out of one.
-                let Some(line) = lines.get(at).filter(|line| line.level >= level) else {
-                    return Place { at, impression: Negative, ..place };
-                };
-                let inner = lines.iter().skip(at + 1);
-                at += 1 + inner.take_while(|other| other.level > line.level).count();
-            }
-            Place { at, ..place }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,12 @@ fn on_debian_11_it_comes_is_upgraded_and_goes_and_somebody_can_always_log_in() {
     live_on("bullseye");
 }
 
+/// What is found in all the stacks that a Debian has; nothing is wrong with them.
+#[track_caller]
+fn doctor(host: &Running) -> String {
+    host.run(&["mfa-setup", "doctor"]).ok()
+}
+
 fn live_on(release: &'static str) {
     let packages = Packages::released();
     let next = packages.version("0.2", "echo '# As it is now.' >>etc/pam.d/mfa-setup");
@@ -38,8 +44,15 @@ fn live_on(release: &'static str) {
     by_password(&host).let_in("alice");
     assert_eq!(host.logged_by_now("service=sshd"), [""; 0], "nothing uses the module yet");
     let mut phone = host.enrol("alice").device;
+    assert!(doctor(&host).contains("no service asks pam_mfa.so"));
     type_all(&host, PACKAGES, enabled);
     everything_asks(&host, &mut phone);
+    let found = doctor(&host);
+    assert!(
+        found.contains(", sshd, su, su-l, sudo, sudo-i\n") && found.contains("\n0 problems, "),
+        "{found}"
+    );
+    println!("{release}\n{found}");
     by_password_of_bob(&host).let_in("bob");
 
     // An upgrade, in the middle of a login.

@@ -23,6 +23,7 @@ mod debian_orders;
 mod debian_package;
 mod debian_scripts;
 mod demo;
+mod doctor;
 mod durability;
 mod enrolment;
 mod enrolment_at_login;

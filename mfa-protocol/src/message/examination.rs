@@ -1,0 +1,59 @@
+//! What `mfa-setup doctor` is told by the verifier.
+
+use serde::{Deserialize, Serialize};
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examined {
+    /// In the order in which it was looked at.
+    pub findings: Vec<Finding>,
+    /// The services whose stacks ask for a code, and are not left out by policy.
+    pub asking: Vec<Asking>,
+}
+
+/// A service that asks for a code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// Its name.
+    pub service: String,
+    /// Whether the code comes with the password, in one answer.
+    pub forward_pass: bool,
+    /// Whether a code is enough for the stack, so that the first factor has to be somebody else's business.
+    pub code_alone: bool,
+}
+
+/// Something that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is about, in a word or two.
+    pub about: String,
+    /// What was found.
+    pub found: String,
+    /// What to do about it; empty where there is nothing to do.
+    pub hint: String,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Level {
+    /// As it should be.
+    Fine,
+    /// It may be meant so.
+    Warning,
+    /// Somebody gets in who should not, or does not who should, or soon will.
+    Problem,
+}
+
+impl Level {
+    /// The name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fine => "ok",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        }
+    }
+}
