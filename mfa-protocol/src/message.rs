@@ -3,12 +3,14 @@
 //!
 //! Times are seconds since the Unix epoch, UTC.
 
+mod helpdesk;
 mod instead;
 mod policy;
 mod users;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::helpdesk::{BypassStatus, FullStatus, MadeBypass};
 pub use self::instead::{MadeToken, NewToken, RememberedLogin, Tie, TokenStatus};
 pub use self::policy::{Checked, Explained, ExplainedRule, Supposed};
 pub use self::users::{ListedDevice, ListedUser, Standing, UserList};
@@ -165,6 +167,35 @@ pub enum Action {
     Users {
         /// Those whose uid is greater; `None`: from the first one on.
         after: Option<u32>,
+    },
+    /// Since version 3: all that [`Action::Status`] does not say, too. Answered by [`Reply::FullStatus`].
+    FullStatus,
+    /// Since version 3: make a bypass code in place of the one before (root; audited). Answered by
+    /// [`Reply::BypassMade`].
+    MakeBypass {
+        /// Seconds for which it is good.
+        lifetime: u64,
+        /// For how many logins.
+        uses: u32,
+    },
+    /// Since version 3: end the bypass code (root; audited). Answered by [`Reply::Done`].
+    RevokeBypass,
+    /// Since version 3: refuse a device's codes until it is enabled again (root; audited). Answered by
+    /// [`Reply::Disabled`].
+    Disable {
+        /// The device's label.
+        label: String,
+    },
+    /// Since version 3: take that back (root; audited). Answered by [`Reply::Done`].
+    Enable {
+        /// The device's label.
+        label: String,
+    },
+    /// Since version 3: whether a second factor is required of the user, whatever policy says of all (root;
+    /// audited). Answered by [`Reply::Done`].
+    Require {
+        /// Whether it is.
+        required: bool,
     },
 }
 
@@ -367,6 +398,17 @@ pub enum Reply {
     Initialised(Initialised),
     /// Of [`Action::Users`].
     Users(UserList),
+    /// Of [`Action::FullStatus`].
+    FullStatus(Box<FullStatus>),
+    /// Of [`Action::MakeBypass`].
+    BypassMade(Box<MadeBypass>),
+    /// Of [`Action::Disable`].
+    Disabled {
+        /// Whose.
+        user: String,
+        /// How many devices are left that are not disabled.
+        enabled: u32,
+    },
 }
 
 impl Reply {
@@ -391,7 +433,10 @@ impl Reply {
             | Self::Tokens { .. }
             | Self::Remembered { .. }
             | Self::Initialised(_)
-            | Self::Users(_) => 3,
+            | Self::Users(_)
+            | Self::FullStatus(_)
+            | Self::BypassMade(_)
+            | Self::Disabled { .. } => 3,
         }
     }
 }
@@ -403,8 +448,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The user's name as the system has it, if there is such a user.
     pub user: Option<String>,
-    /// The factor that was given: `totp`, `hotp`, `email`, `backup_code`, `token`; `otp` where it could be
-    /// any of the first three.
+    /// The factor that was given: `totp`, `hotp`, `email`, `backup_code`, `bypass`, `token`; `otp` where it
+    /// could be any of the first three.
     pub factor: Option<String>,
     /// The label of the device that was used, or the name of the access token.
     pub label: Option<String>,

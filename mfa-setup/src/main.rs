@@ -5,7 +5,7 @@
 //! its own and reads no configuration.
 //!
 //! From the command line downward: [`cli`] (what may be said) → [`run`] (which command) →
-//! [`enrol`], [`manage`], [`judgement`], [`policy`] (what is asked of the verifier) → [`terminal`] (the
+//! [`enrol`], [`manage`], [`helpdesk`], [`judgement`], [`policy`] (what is asked of the verifier) → [`terminal`] (the
 //! conversation) → [`text`] or [`json`] (the answer).
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod completions;
 mod documented;
 mod drawing;
 mod enrol;
+mod helpdesk;
 mod input;
 mod json;
 mod judgement;
