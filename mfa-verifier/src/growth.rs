@@ -295,6 +295,25 @@ mod tests {
     }
 
     #[test]
+    fn what_has_room_has_it_for_a_bypass_code_to_which_remembered_logins_give_way() {
+        let mut record = UserRecord { bypass: None, ..full() };
+        while record.has_room() {
+            record.tokens[0].name.push('x');
+        }
+        record.tokens[0].name.pop();
+        let bypass = largest().bypass.unwrap();
+        let grown = UserRecord { bypass: Some(bypass.clone()), ..grown(&record) };
+        assert_eq!(size(&grown), MAX_ENCODED);
+        record.remembered = vec![remembered(); MAX_REMEMBERED];
+        assert!(record.grant(bypass.clone()));
+        assert!(size(&record) <= MAX_ENCODED);
+        assert_eq!(record.tokens, grown.tokens);
+        // Into a record that was filled otherwise it does not go; that one is not to be saved.
+        record.tokens = vec![large_token(); MAX_TOKENS];
+        assert!(!record.grant(bypass));
+    }
+
+    #[test]
     fn a_record_that_was_filled_otherwise_loses_what_can_be_had_again_but_no_factor() {
         let mut record = full();
         let key = |record: &UserRecord| record.devices[7].key.expose().to_vec();
