@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backup_code;
+pub mod bypass_code;
 pub mod connect;
 pub mod conversation;
 pub mod escape;

@@ -4,6 +4,7 @@
 //! Times are seconds since the Unix epoch, UTC.
 
 mod examination;
+mod helpdesk;
 mod instead;
 mod policy;
 mod users;
@@ -11,6 +12,7 @@ mod users;
 use serde::{Deserialize, Serialize};
 
 pub use self::examination::{Asking, Examined, Finding, Level};
+pub use self::helpdesk::{BypassStatus, FullStatus, MadeBypass};
 pub use self::instead::{MadeToken, NewToken, RememberedLogin, Tie, TokenStatus};
 pub use self::policy::{Checked, Explained, ExplainedRule, Supposed};
 pub use self::users::{ListedDevice, ListedUser, Standing, UserList};
@@ -167,6 +169,35 @@ pub enum Action {
     Users {
         /// Those whose uid is greater; `None`: from the first one on.
         after: Option<u32>,
+    },
+    /// Since version 3: all that [`Action::Status`] does not say, too. Answered by [`Reply::FullStatus`].
+    FullStatus,
+    /// Since version 3: make a bypass code in place of the one before (root; audited). Answered by
+    /// [`Reply::BypassMade`].
+    MakeBypass {
+        /// Seconds for which it is good.
+        lifetime: u64,
+        /// For how many logins.
+        uses: u32,
+    },
+    /// Since version 3: end the bypass code (root; audited). Answered by [`Reply::Done`].
+    RevokeBypass,
+    /// Since version 3: refuse a device's codes until it is enabled again (root; audited). Answered by
+    /// [`Reply::Disabled`].
+    Disable {
+        /// The device's label.
+        label: String,
+    },
+    /// Since version 3: take that back (root; audited). Answered by [`Reply::Done`].
+    Enable {
+        /// The device's label.
+        label: String,
+    },
+    /// Since version 3: whether a second factor is required of the user, whatever policy says of all (root;
+    /// audited). Answered by [`Reply::Done`].
+    Require {
+        /// Whether it is.
+        required: bool,
     },
     /// Since version 3: what is wrong with this host as far as logins are concerned (root). Answered by
     /// [`Reply::Examined`].
@@ -372,6 +403,17 @@ pub enum Reply {
     Initialised(Initialised),
     /// Of [`Action::Users`].
     Users(UserList),
+    /// Of [`Action::FullStatus`].
+    FullStatus(Box<FullStatus>),
+    /// Of [`Action::MakeBypass`].
+    BypassMade(Box<MadeBypass>),
+    /// Of [`Action::Disable`].
+    Disabled {
+        /// Whose.
+        user: String,
+        /// How many devices are left that are not disabled.
+        enabled: u32,
+    },
     /// Of [`Action::Examine`].
     Examined(Examined),
 }
@@ -399,6 +441,9 @@ impl Reply {
             | Self::Remembered { .. }
             | Self::Initialised(_)
             | Self::Users(_)
+            | Self::FullStatus(_)
+            | Self::BypassMade(_)
+            | Self::Disabled { .. }
             | Self::Examined(_) => 3,
         }
     }
@@ -411,8 +456,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The user's name as the system has it, if there is such a user.
     pub user: Option<String>,
-    /// The factor that was given: `totp`, `hotp`, `email`, `backup_code`, `token`; `otp` where it could be
-    /// any of the first three.
+    /// The factor that was given: `totp`, `hotp`, `email`, `backup_code`, `bypass`, `token`; `otp` where it
+    /// could be any of the first three.
     pub factor: Option<String>,
     /// The label of the device that was used, or the name of the access token.
     pub label: Option<String>,

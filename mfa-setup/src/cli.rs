@@ -90,6 +90,15 @@ pub enum Command {
     Users,
     /// Show the devices, the backup codes left and the lockout of a user (root)
     Show(Show),
+    /// Make a code that stands in for a device's, for a user who has neither that nor a backup code at hand; or
+    /// end it (root; audited)
+    Bypass(Bypass),
+    /// Refuse a device's codes until it is enabled again (root; audited)
+    Disable(Label),
+    /// Judge the codes of a disabled device again (root; audited)
+    Enable(Label),
+    /// Require a second factor of a user where policy makes it optional, or no longer (root; audited)
+    Require(Require),
 }
 
 #[derive(Debug, Args)]
@@ -263,6 +272,35 @@ pub struct Invite {
 }
 
 #[derive(Debug, Args)]
+pub struct Bypass {
+    /// The user
+    pub name: OsString,
+    /// How long the code is good: 30m, 1h, 7d, up to 31 days
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        default_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
+    pub lifetime: Duration,
+    /// For how many logins and changes it is good, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub uses: u32,
+    /// End the code that there is, and make none
+    #[arg(long, conflicts_with_all = ["lifetime", "uses"])]
+    pub revoke: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Require {
+    /// The user
+    pub name: OsString,
+    /// No longer
+    #[arg(long)]
+    pub off: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Judge {
     /// The PAM service whose policy holds
     #[arg(long, default_value = JUDGE_SERVICE, value_parser = service)]
@@ -309,6 +347,8 @@ impl Command {
                 | Self::Explain(_)
                 | Self::Users
                 | Self::Show(_)
+                | Self::Bypass(_)
+                | Self::Require(_)
         )
     }
 
@@ -325,7 +365,11 @@ impl Command {
             | Self::Doctor
             | Self::Explain(_)
             | Self::Users
-            | Self::Show(_) => true,
+            | Self::Show(_)
+            | Self::Bypass(_)
+            | Self::Disable(_)
+            | Self::Enable(_)
+            | Self::Require(_) => true,
             Self::Add(add) => add.secret_file.is_some() || add.no_confirm,
             Self::Status
             | Self::Remove(_)
@@ -415,6 +459,12 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
         Some(Command::Show(_)) if cli.global.user.is_some() => {
             Err(Problem::usage("show takes the user without --user", "mfa-setup show NAME"))
         }
+        Some(Command::Bypass(_)) if cli.global.user.is_some() => {
+            Err(Problem::usage("bypass takes the user without --user", "mfa-setup bypass NAME"))
+        }
+        Some(Command::Require(_)) if cli.global.user.is_some() => {
+            Err(Problem::usage("require takes the user without --user", "mfa-setup require NAME"))
+        }
         Some(Command::Judge(_)) if cli.global.user.is_none() => {
             Err(Problem::usage("judge needs --user", "say whose code it is: --user NAME"))
         }
@@ -498,6 +548,13 @@ mod tests {
             "mfa-setup explain alice --service login --tty tty1 --at 2026-12-01",
             "mfa-setup users --json",
             "mfa-setup show alice",
+            "mfa-setup bypass alice",
+            "mfa-setup bypass alice --for 30m --uses 2 --json",
+            "mfa-setup bypass alice --revoke",
+            "mfa-setup disable phone --user alice",
+            "mfa-setup enable phone",
+            "mfa-setup require alice",
+            "mfa-setup require --off alice",
         ] {
             assert!(parsed(line).is_ok(), "{line}");
         }
@@ -575,6 +632,17 @@ mod tests {
             "mfa-setup invite",
             "mfa-setup invite bob --for ever",
             "mfa-setup invite bob --user bob",
+            "mfa-setup bypass",
+            "mfa-setup bypass bob --user bob",
+            "mfa-setup bypass bob --for ever",
+            "mfa-setup bypass bob --uses many",
+            "mfa-setup bypass bob --uses -1",
+            "mfa-setup bypass bob --revoke --uses 2",
+            "mfa-setup bypass bob --revoke --for 1h",
+            "mfa-setup disable",
+            "mfa-setup enable",
+            "mfa-setup require",
+            "mfa-setup require bob --user bob",
             "mfa-setup status extra",
             "mfa-setup check policy.toml",
             "mfa-setup explain alice",

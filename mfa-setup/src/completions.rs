@@ -94,7 +94,7 @@ fn bash(line: &str) -> Vec<String> {
 fn bash_completes_commands_options_values_and_files() {
     for (line, offered) in [
         ("mfa-setup co", &["codes"][..]),
-        ("mfa-setup re", &["remove", "remembered", "reset"]),
+        ("mfa-setup re", &["remove", "remembered", "reset", "require"]),
         ("mfa-setup codes n", &["new"]),
         ("mfa-setup token re", &["revoke"]),
         ("mfa-setup add ho", &["hotp"]),

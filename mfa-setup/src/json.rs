@@ -1,15 +1,18 @@
 //! The answers for programs: one object each, as scripts rely on them.
 
+pub mod helpdesk;
+
 use std::borrow::Cow;
 
 use mfa_protocol::Secret;
 use mfa_protocol::message::{
-    Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, Initialised, Key,
-    ListedDevice, ListedUser, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
+    Added, Checked, CodeStatus, DeviceStatus, Explained, ExplainedRule, FullStatus, Initialised,
+    Key, ListedDevice, ListedUser, MadeToken, Outcome, RememberedLogin, TokenStatus,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use self::helpdesk::Bypass;
 use crate::text::{self, shown};
 use crate::time::rfc3339;
 
@@ -237,6 +240,8 @@ pub struct StatusAnswer<'a> {
     devices: Vec<EnrolledDevice<'a>>,
     backup_codes_left: u32,
     lockout: Lockout,
+    bypass: Option<Bypass>,
+    required: bool,
 }
 
 #[derive(Serialize)]
@@ -259,8 +264,9 @@ struct Lockout {
     locked_until: Option<String>,
 }
 
-impl<'a> From<&'a Status> for StatusAnswer<'a> {
-    fn from(status: &'a Status) -> Self {
+impl<'a> From<&'a FullStatus> for StatusAnswer<'a> {
+    fn from(all: &'a FullStatus) -> Self {
+        let FullStatus { status, bypass, required } = all;
         Self {
             user: &status.user,
             uid: status.uid,
@@ -271,6 +277,8 @@ impl<'a> From<&'a Status> for StatusAnswer<'a> {
                 failures: status.failures,
                 locked_until: status.locked_until.map(rfc3339),
             },
+            bypass: bypass.map(Bypass::from),
+            required: *required,
         }
     }
 }
@@ -309,6 +317,8 @@ struct Listed<'a> {
     last_used: Option<String>,
     last_from: Option<&'a str>,
     lockout: Option<Lockout>,
+    bypass: Option<Bypass>,
+    required: Option<bool>,
     problem: Option<String>,
 }
 
@@ -343,6 +353,8 @@ impl<'a> From<&'a ListedUser> for Listed<'a> {
             last_used: known.and_then(|known| known.last_used).map(rfc3339),
             last_from: known.and_then(|known| known.last_from.as_deref()),
             lockout,
+            bypass: known.and_then(|known| known.bypass).map(Bypass::from),
+            required: known.map(|known| known.required),
             problem: listed.standing.as_ref().err().map(text::problem),
         }
     }
@@ -381,7 +393,8 @@ impl<'a> OutcomeAnswer<'a> {
     }
 }
 
-/// Of `remove`, `default`, `token revoke`, `forget`, `unlock` and `reset`.
+/// Of `remove`, `default`, `token revoke`, `forget`, `unlock`, `reset`, `bypass --revoke`, `disable`, `enable` and
+/// `require`.
 #[derive(Serialize)]
 pub struct DoneAnswer<'a> {
     user: &'a str,
@@ -430,6 +443,7 @@ pub struct ExplainedAnswer<'a> {
     methods: &'a [String],
     outside: bool,
     remember: u64,
+    required: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -477,23 +491,26 @@ impl<'a> From<&'a Explained> for ExplainedAnswer<'a> {
             methods: &it.methods,
             outside: it.outside,
             remember: it.remember,
+            required: it.required,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::manual::{entries, under};
     use mfa_protocol::Verdict;
-    use mfa_protocol::message::{DeviceKind, Failure, FailureKind, Standing, Tie};
+    use mfa_protocol::message::{
+        BypassStatus, DeviceKind, Failure, FailureKind, Standing, Status, Tie,
+    };
     use serde_json::Value;
     use std::collections::BTreeSet;
 
     const MANUAL: &str = include_str!("../../doc/man/mfa-setup.1");
 
     /// The answer of `command`, whose keys are those that the manual page has.
-    fn written(command: &str, answer: &impl Serialize) -> String {
+    pub(crate) fn written(command: &str, answer: &impl Serialize) -> String {
         let written = String::from_utf8(line(answer).unwrap().to_vec()).unwrap();
         let entries = entries(under(MANUAL, ".SH JSON"));
         let of_command = |tag: &str| tag.split(", ").any(|name| name == command);
@@ -537,13 +554,16 @@ mod tests {
             failures: 3,
             locked_until: Some(0),
         };
+        let bypass = Some(BypassStatus { uses_left: 2, expires: 60 });
+        let status = FullStatus { status, bypass, required: true };
         assert_eq!(
             written("status", &StatusAnswer::from(&status)),
             "{\"user\":\"alice\",\"uid\":1000,\"enrolled\":true,\"devices\":[{\"id\":1,\
              \"label\":\"phone\",\"kind\":\"totp\",\"default\":true,\
              \"added\":\"2026-11-22T02:31:28Z\",\"last_used\":null,\"last_from\":null,\
              \"drift\":-1,\"failures\":0,\"disabled\":false}],\"backup_codes_left\":10,\
-             \"lockout\":{\"failures\":3,\"locked_until\":\"1970-01-01T00:00:00Z\"}}\n"
+             \"lockout\":{\"failures\":3,\"locked_until\":\"1970-01-01T00:00:00Z\"},\
+             \"bypass\":{\"uses_left\":2,\"expires\":\"1970-01-01T00:01:00Z\"},\"required\":true}\n"
         );
     }
 
@@ -564,6 +584,8 @@ mod tests {
             last_from: Some("local".into()),
             failures: 3,
             locked_until: Some(1_795_314_688),
+            bypass: Some(BypassStatus { uses_left: 1, expires: 60 }),
+            required: true,
         };
         let failure =
             Failure { kind: FailureKind::Unusable, error: "no".into(), hint: "look".into() };
@@ -578,9 +600,10 @@ mod tests {
              \"last_used\":\"1970-01-01T00:00:00Z\"}],\"backup_codes_left\":9,\"tokens\":2,\
              \"last_used\":\"1970-01-01T00:01:00Z\",\"last_from\":\"local\",\
              \"lockout\":{\"failures\":3,\"locked_until\":\"2026-11-22T02:31:28Z\"},\
+             \"bypass\":{\"uses_left\":1,\"expires\":\"1970-01-01T00:01:00Z\"},\"required\":true,\
              \"problem\":null},{\"user\":null,\"uid\":1001,\"devices\":null,\
              \"backup_codes_left\":null,\"tokens\":null,\"last_used\":null,\"last_from\":null,\
-             \"lockout\":null,\"problem\":\"no; look\"}]}\n"
+             \"lockout\":null,\"bypass\":null,\"required\":null,\"problem\":\"no; look\"}]}\n"
         );
         let nobody = String::from_utf8(line(&UsersAnswer::new(&[])).unwrap().to_vec()).unwrap();
         assert_eq!(nobody, "{\"users\":[]}\n");
@@ -733,6 +756,7 @@ mod tests {
             methods: vec!["totp".into()],
             outside: false,
             remember: 60,
+            required: Some(true),
         };
         assert_eq!(
             written("explain", &ExplainedAnswer::from(&it)),
@@ -741,7 +765,8 @@ mod tests {
              \"local\":null,\"rule\":{\"number\":2,\"name\":null,\"line\":7},\
              \"passed_over\":[{\"number\":1,\"name\":null,\"line\":7,\"mismatch\":\"from\"}],\
              \"requirement\":\"challenge\",\"reason\":null,\"notice\":null,\
-             \"prompt\":\"Code: \",\"methods\":[\"totp\"],\"outside\":false,\"remember\":60}\n"
+             \"prompt\":\"Code: \",\"methods\":[\"totp\"],\"outside\":false,\"remember\":60,\
+             \"required\":true}\n"
         );
     }
 }

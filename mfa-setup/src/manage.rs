@@ -24,9 +24,9 @@ impl Session<'_> {
     }
 
     fn status_of(&mut self, user: Option<&OsStr>) -> Result<u8, Problem> {
-        match self.manage_for(user, Action::Status, "use a terminal")? {
-            Reply::Status(status) => {
-                self.answer(&json::StatusAnswer::from(&status), || text::status(&status))?;
+        match self.manage_for(user, Action::FullStatus, "use a terminal")? {
+            Reply::FullStatus(status) => {
+                self.answer(&json::StatusAnswer::from(&*status), || text::status(&status))?;
                 Ok(DONE)
             }
             _ => Err(Problem::unexpected_reply()),
@@ -187,21 +187,28 @@ impl Session<'_> {
         }
     }
 
-    /// `remove`, `default`, `token revoke`, `forget`, `unlock`, `reset` and `test --resync`: what is answered by no more than
-    /// that it is done. `what` is to be confirmed first.
+    /// `remove`, `default`, `token revoke`, `forget`, `unlock`, `reset`, `enable` and `test --resync`: what is answered by no more
+    /// than that it is done. `what` is to be confirmed first.
     pub fn change(&mut self, what: Option<&str>, action: Action) -> Result<u8, Problem> {
         if let Some(what) = what {
             let whose = printed(&self.user()?);
             self.terminal.confirm(&format!("{what} of {whose}?"))?;
         }
-        match self.manage(action, "use a terminal")? {
-            Reply::Done { user } => {
-                self.answer(&json::DoneAnswer::new(&user), || {
-                    Zeroizing::new(format!("{}: done\n", printed(user.as_ref())))
-                })?;
-                Ok(DONE)
-            }
-            _ => Err(Problem::unexpected_reply()),
-        }
+        let reply = self.manage(action, "use a terminal")?;
+        self.done(reply)
+    }
+
+    /// The answer where there is no more to be said.
+    pub fn done(&mut self, reply: Reply) -> Result<u8, Problem> {
+        let Reply::Done { user } = reply else { return Err(Problem::unexpected_reply()) };
+        self.say_done(&user)
+    }
+
+    /// The same, of what was done for `user`.
+    pub fn say_done(&mut self, user: &str) -> Result<u8, Problem> {
+        self.answer(&json::DoneAnswer::new(user), || {
+            Zeroizing::new(format!("{}: done\n", printed(user.as_ref())))
+        })?;
+        Ok(DONE)
     }
 }

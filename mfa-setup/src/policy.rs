@@ -90,6 +90,12 @@ fn explanation(it: &Explained) -> Zeroizing<String> {
     if it.rules.last().is_none_or(|rule| rule.mismatch.is_some()) {
         row("Policy:", "no rule holds, so it is [policy] alone");
     }
+    if it.required == Some(true) {
+        row(
+            "Required:",
+            "of this user by name: mode counts as \"required\", and nullok for nothing",
+        );
+    }
     row("Asked:", &asked(it));
     if it.remember > 0 {
         let time = humantime::format_duration(Duration::from_secs(it.remember));

@@ -51,5 +51,11 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
         Some(Command::Explain(explain)) => session.explain(explain),
         Some(Command::Users) => session.users(),
         Some(Command::Show(show)) => session.show(&show.name),
+        Some(Command::Bypass(bypass)) => session.bypass(bypass),
+        Some(Command::Disable(disable)) => session.disable(&disable.label),
+        Some(Command::Enable(enable)) => {
+            session.change(None, Action::Enable { label: enable.label.clone() })
+        }
+        Some(Command::Require(require)) => session.require(require),
     }
 }

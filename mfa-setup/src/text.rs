@@ -1,16 +1,19 @@
 //! The answers for people.
 
+pub mod helpdesk;
+
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use mfa_protocol::Secret;
 use mfa_protocol::escape::escape;
 use mfa_protocol::message::{
-    Added, CodeStatus, DeviceKind, DeviceStatus, Failure, Initialised, Key, ListedDevice,
-    ListedUser, MadeToken, Outcome, RememberedLogin, Status, TokenStatus,
+    Added, CodeStatus, DeviceKind, DeviceStatus, Failure, FullStatus, Initialised, Key,
+    ListedDevice, ListedUser, MadeToken, Outcome, RememberedLogin, Standing, Status, TokenStatus,
 };
 use zeroize::Zeroizing;
 
+use self::helpdesk::bypass;
 use crate::drawing::printable;
 use crate::time::short;
 
@@ -116,13 +119,23 @@ pub fn codes(user: &str, codes: &[CodeStatus]) -> Zeroizing<String> {
 }
 
 /// Of `status`.
-pub fn status(status: &Status) -> Zeroizing<String> {
+pub fn status(all: &FullStatus) -> Zeroizing<String> {
     let mut out = roomy();
+    let status = &all.status;
     let enrolled = if status.devices.is_empty() { "no" } else { "yes" };
     line(&mut out, format_args!("User:          {} (uid {})", escape(&status.user), status.uid));
     line(&mut out, format_args!("Enrolled:      {enrolled}"));
     line(&mut out, format_args!("Backup codes:  {} left", status.backup_codes_left));
     line(&mut out, format_args!("Lockout:       {}", lockout(status)));
+    if let Some(code) = all.bypass {
+        line(&mut out, format_args!("Bypass code:   {}", bypass(code)));
+    }
+    if all.required {
+        line(
+            &mut out,
+            format_args!("Required:      of this user, also where policy makes it optional"),
+        );
+    }
     if !status.devices.is_empty() {
         out.push('\n');
         out.push_str(&devices(&status.devices));
@@ -221,7 +234,7 @@ fn user(listed: &ListedUser) -> [String; 10] {
             known.last_from.as_deref().map_or("-".to_owned(), escape),
             known.failures.to_string(),
             known.locked_until.map_or("-".to_owned(), short),
-            String::new(),
+            notes(known),
         ],
         Err(failure) => {
             let unknown = || "?".to_owned();
@@ -232,6 +245,13 @@ fn user(listed: &ListedUser) -> [String; 10] {
             [name, uid, devices, codes, tokens, used, from, failures, locked, why]
         }
     }
+}
+
+/// What root has set, and the helpdesk has given.
+fn notes(known: &Standing) -> String {
+    let code = known.bypass.map(|code| format!("bypass code {}", bypass(code)));
+    let required = known.required.then(|| "required".to_owned());
+    required.into_iter().chain(code).collect::<Vec<_>>().join(", ")
 }
 
 /// How many there are of each kind: `totp`, `2 totp, hotp`.
@@ -353,7 +373,7 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use mfa_protocol::Verdict;
-    use mfa_protocol::message::Standing;
+    use mfa_protocol::message::BypassStatus;
 
     fn device(label: &str) -> DeviceStatus {
         DeviceStatus {
@@ -393,10 +413,14 @@ mod tests {
             failures: 3,
             locked_until: Some(1_795_314_718),
         };
+        let bypass = Some(BypassStatus { uses_left: 2, expires: 1_795_314_718 });
+        let all = FullStatus { status: all, bypass, required: true };
         let expected = r"User:          alice (uid 1000)
 Enrolled:      yes
 Backup codes:  8 left
 Lockout:       3 failures, locked until 2026-11-22 02:31 UTC
+Bypass code:   good 2 times until 2026-11-22 02:31 UTC
+Required:      of this user, also where policy makes it optional
 
 LABEL                KIND  ADDED             LAST USED (UTC)   FROM       DRIFT  FAILURES
 phone                totp  2026-11-22 02:31  2026-11-22 02:31  192.0.2.7  +1     0         default
@@ -415,6 +439,7 @@ to\u{1b}[2J\u{a}ken  hotp  2026-11-22 02:31  never             -          0     
             failures: 0,
             locked_until: None,
         };
+        let none = FullStatus { status: none, bypass: None, required: false };
         assert!(
             status(&none).ends_with(
                 "Enrolled:      no\nBackup codes:  0 left\nLockout:       no failures\n"
@@ -465,6 +490,8 @@ to\u{1b}[2J\u{a}ken  hotp  2026-11-22 02:31  never             -          0     
             last_from: Some("192.0.2.7".into()),
             failures: 12,
             locked_until: Some(1_795_314_718),
+            bypass: Some(BypassStatus { uses_left: 1, expires: 1_795_314_718 }),
+            required: true,
         };
         let of_nobody = Standing {
             devices: Vec::new(),
@@ -474,6 +501,8 @@ to\u{1b}[2J\u{a}ken  hotp  2026-11-22 02:31  never             -          0     
             last_from: None,
             failures: 0,
             locked_until: None,
+            bypass: None,
+            required: false,
         };
         let failure = Failure {
             kind: mfa_protocol::message::FailureKind::Unusable,
@@ -491,7 +520,7 @@ to\u{1b}[2J\u{a}ken  hotp  2026-11-22 02:31  never             -          0     
             listed(70_000, None, Err(failure)),
         ];
         let expected = r"USER         UID    DEVICES                  CODES  TOKENS  LAST USED (UTC)   FROM       FAILURES  LOCKED UNTIL
-al\u{1b}ice  1000   2 totp, hotp (disabled)  10     1       2026-11-22 02:31  192.0.2.7  12        2026-11-22 02:31
+al\u{1b}ice  1000   2 totp, hotp (disabled)  10     1       2026-11-22 02:31  192.0.2.7  12        2026-11-22 02:31  required, bypass code good once until 2026-11-22 02:31 UTC
 bob          1001   none                     0      0       never             -          0         -
 -            70000  ?                        ?      ?       ?                 ?          ?         ?                 its summary was\u{a}da\u{1b}maged; look
 ";

@@ -15,7 +15,8 @@ use std::time::Duration;
 use mfa_protocol::frame::{receive, transmit};
 use mfa_protocol::message::{
     Action, Added, Checked, DeviceKind, Explained, ExplainedRule, Failure, FailureKind, FromFace,
-    GaveUp, ListedUser, LoginRequest, ManageRequest, Standing, Status, Supposed, ToFace, UserList,
+    FullStatus, GaveUp, ListedUser, LoginRequest, ManageRequest, Standing, Status, Supposed,
+    ToFace, UserList,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Outcome, Prompt, Reply, Request, Style, Verdict};
@@ -194,26 +195,31 @@ fn a_status_is_one_object_and_nothing_else() {
     let place = Place::new("status");
     let verifier = place.verifier(vec![
         ToFace::Tell(Style::Info, "by the way\x07".into()),
-        done(Reply::Status(Status {
-            user: "alice".into(),
-            uid: 1000,
-            devices: Vec::new(),
-            backup_codes_left: 0,
-            failures: 0,
-            locked_until: None,
-        })),
+        done(Reply::FullStatus(Box::new(FullStatus {
+            status: Status {
+                user: "alice".into(),
+                uid: 1000,
+                devices: Vec::new(),
+                backup_codes_left: 0,
+                failures: 0,
+                locked_until: None,
+            },
+            bypass: None,
+            required: false,
+        }))),
     ]);
     let ran = place.run("status --json --user alice");
     assert_eq!(ran.exit, 0, "{ran:?}");
     assert_eq!(
         ran.stdout,
         "{\"user\":\"alice\",\"uid\":1000,\"enrolled\":false,\"devices\":[],\
-         \"backup_codes_left\":0,\"lockout\":{\"failures\":0,\"locked_until\":null}}\n"
+         \"backup_codes_left\":0,\"lockout\":{\"failures\":0,\"locked_until\":null},\
+         \"bypass\":null,\"required\":false}\n"
     );
     assert_eq!(ran.stderr, "mfa-setup: hint: by the way\\u{7}\n");
     let request = managed(verifier.join().unwrap().0);
     assert_eq!(request.user.as_deref(), Some(&b"alice"[..]));
-    assert!(matches!(request.action, Action::Status));
+    assert!(matches!(request.action, Action::FullStatus));
 }
 
 fn page(uids: &[u32], next: Option<u32>) -> Reply {
@@ -225,6 +231,8 @@ fn page(uids: &[u32], next: Option<u32>) -> Reply {
         last_from: None,
         failures: 0,
         locked_until: None,
+        bypass: None,
+        required: false,
     };
     let user = |uid: &u32| ListedUser {
         uid: *uid,
@@ -328,6 +336,7 @@ fn explained() -> Explained {
         methods: vec!["backup_code".to_owned()],
         outside: true,
         remember: 43_200,
+        required: Some(false),
     }
 }
 
@@ -372,7 +381,7 @@ fn an_explanation_is_a_table_or_one_object() {
          {\"number\":2,\"name\":null,\"line\":20,\"mismatch\":\"from\"}],\
          \"requirement\":\"challenge\",\"reason\":null,\"notice\":null,\
          \"prompt\":\"Verification code: \",\"methods\":[\"backup_code\"],\"outside\":true,\
-         \"remember\":43200}\n"
+         \"remember\":43200,\"required\":false}\n"
     );
     verifier.join().unwrap();
 }

@@ -37,8 +37,9 @@ impl UserRecord {
         let since = match accepted {
             Accepted::Device { label, .. } => self.device(label).map(|device| device.added),
             Accepted::BackupCode { .. } => self.backup_codes.as_ref().map(|batch| batch.made),
-            // Nobody has read it.
-            Accepted::Token { .. } => None,
+            // Who talked the helpdesk into one must not make it unseen by it; and what a script is told nobody
+            // has read.
+            Accepted::Bypass { .. } | Accepted::Token { .. } => None,
         };
         let oldest = news.iter().map(|alteration| alteration.at).min();
         if since.zip(oldest).is_some_and(|(since, oldest)| since < oldest) {
@@ -94,6 +95,12 @@ pub fn what_was(altered: Altered, label: &str) -> String {
         Altered::NewCodes => "new backup codes were made".to_owned(),
         Altered::TokenMade => format!("{token} was made"),
         Altered::TokenRevoked => format!("{token} was revoked"),
+        Altered::BypassMade => "a bypass code was made".to_owned(),
+        Altered::BypassRevoked => "the bypass code was revoked".to_owned(),
+        Altered::Disabled => format!("{device} was disabled"),
+        Altered::Enabled => format!("{device} was enabled again"),
+        Altered::Required => "a second factor was made a requirement".to_owned(),
+        Altered::NotRequired => "the requirement of a second factor was taken back".to_owned(),
     }
 }
 
@@ -151,6 +158,19 @@ mod tests {
         record.backup_codes.as_mut().unwrap().made = NOW - 1;
         assert_eq!(record.take_news(&used, NOW + 60).len(), 1);
         assert_eq!(record.take_news(&used, NOW + 60).len(), 0);
+    }
+
+    #[test]
+    fn a_bypass_code_settles_nothing() {
+        let mut record = record();
+        let made = Alteration { what: Altered::BypassMade, by_root: true, ..added("", NOW - 50) };
+        record.note(made);
+        for _ in 0..2 {
+            let news = record.take_news(&Accepted::Bypass { uses_left: 0 }, NOW + 60);
+            assert_eq!(news.len(), 2);
+        }
+        assert_eq!(record.take_news(&by("phone"), NOW + 90).len(), 2);
+        assert_eq!(record.alterations, []);
     }
 
     #[test]

@@ -120,6 +120,7 @@ pub(crate) fn answered(
         Typed::OneTimeCode(code) => Code::OneTime(code),
         // Slow, so it is done before the lock is taken.
         Typed::BackupCode(plain) => hash(&plain, &subject.record)?,
+        Typed::Bypass(plain) => hash_bypass(&plain, &subject.record)?,
         Typed::Token(plain) => Code::Token(GivenToken {
             hash: tokens::hash(&plain),
             from: situation.address,
@@ -165,6 +166,12 @@ fn hash(plain: &str, record: &UserRecord) -> Result<Code, CodesError> {
     let batch = record.backup_codes.as_ref();
     let salt = batch.map_or([0; 16], |batch| batch.salt);
     Ok(Code::Backup { batch: batch.map(|batch| batch.batch), hash: codes::hash(plain, &salt)? })
+}
+
+/// As much work, whether there is a bypass code or not.
+fn hash_bypass(plain: &str, record: &UserRecord) -> Result<Code, CodesError> {
+    let salt = record.bypass.as_ref().map(|bypass| bypass.salt);
+    Ok(Code::Bypass { salt, hash: codes::hash(plain, &salt.unwrap_or([0; 16]))? })
 }
 
 /// Why an answer could not be judged.

@@ -232,7 +232,7 @@ fn choose<'a>(
         return Ok(Choice::Way(way));
     }
     match Typed::of(text.expose()) {
-        Typed::OneTimeCode(_) | Typed::BackupCode(_) | Typed::Token(_) => {
+        Typed::OneTimeCode(_) | Typed::BackupCode(_) | Typed::Bypass(_) | Typed::Token(_) => {
             Ok(Choice::Answer(answer))
         }
         Typed::Empty | Typed::NotAscii | Typed::Misshapen => {

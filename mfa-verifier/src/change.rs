@@ -5,7 +5,7 @@ use mfa_protocol::message::{Failure, Reply};
 use crate::failure::{not_enrolled, of_store};
 use crate::record::{Altered, UserRecord};
 use crate::self_service::Authority;
-use crate::store::{self, Change, Owner};
+use crate::store::{self, Change, Owner, Store};
 use crate::world::World;
 
 /// [`change`]s a record so that its owner learns of it.
@@ -45,9 +45,18 @@ fn change_where(
     is_one: impl Fn(&UserRecord) -> bool,
     world: &World,
     owner: &Owner,
-    mut decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+    decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
     let Some(store) = world.managed_store()? else { return Err(not_enrolled(owner)) };
+    change_in(store, is_one, owner, decide)
+}
+
+fn change_in(
+    store: &dyn Store,
+    is_one: impl Fn(&UserRecord) -> bool,
+    owner: &Owner,
+    mut decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
     store::update(store, owner, |mut record| {
         if !is_one(&record) {
             return Change::Keep(Err(not_enrolled(owner)));
@@ -59,6 +68,15 @@ fn change_where(
     })
     .map_err(|error| of_store(&error))??;
     Ok(done(owner))
+}
+
+/// Changes the record of anybody, which is made where there is none.
+pub(crate) fn change_or_make(
+    world: &World,
+    owner: &Owner,
+    decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
+    change_in(world.store_to_enrol_in()?, |_| true, owner, decide)
 }
 
 /// The record as it stands; an empty one where there is none.

@@ -96,6 +96,8 @@ impl Decision {
                 Refusal::Barred(Barred::Until(_)) => Reason::Locked,
                 Refusal::Barred(Barred::Disabled) => Reason::TooManyFailures,
                 Refusal::AnotherBatch => Reason::ReplacedBatch,
+                Refusal::Disabled => Reason::DeviceDisabled,
+                Refusal::BypassEnded => Reason::BypassExpired,
                 Refusal::NotAccepted => Reason::Method,
                 Refusal::OutOfScope { why: OutOfScope::Expired, .. } => Reason::TokenExpired,
                 Refusal::OutOfScope { why: OutOfScope::Source, .. } => Reason::TokenSource,
@@ -155,6 +157,9 @@ pub(crate) fn write_down(
             line = line
                 .value("number", Some(&number.to_string()))
                 .value("left", codes_left.map(|left| left.to_string()).as_deref());
+        }
+        Decision::Granted { accepted: Accepted::Bypass { uses_left }, .. } => {
+            line = line.value("left", Some(&uses_left.to_string()));
         }
         Decision::Granted {
             accepted: Accepted::Device { learned_drift: Some(drift), .. }, ..
@@ -219,6 +224,7 @@ impl Given {
         let digits = match code {
             Code::OneTime(digits) => digits,
             Code::Backup { .. } => return Self::unlabelled(Method::BackupCode),
+            Code::Bypass { .. } => return Self::unlabelled(Method::Bypass),
             Code::Token(_) => return Self::unlabelled(Method::Token),
         };
         let mut devices = record.devices.iter().filter(|d| usize::from(d.digits) == digits.len());

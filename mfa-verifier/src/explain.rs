@@ -63,9 +63,9 @@ pub(crate) fn explain(
     let record = record.map(|(record, _)| record).unwrap_or_default();
     let lends = || policy::lent(&ruling.config, &situation, &owner.name, &record);
     let lent = opened.and_then(|_| lends());
-    let has_factor = record.is_enrolled() || lent.is_some();
+    let known = policy::Known::of(&record, lent.as_ref());
     let there = policy::from_there(&ruling.config, &situation, &record, lent.as_ref());
-    let requirement = policy::requirement(&there.policy, &situation, has_factor);
+    let requirement = policy::requirement(&there.policy, &situation, known);
     let for_want_of_a_device = matches!(
         requirement,
         Requirement::Exempt(exemption) if exemption.is_for_want_of_a_device()
@@ -90,7 +90,7 @@ pub(crate) fn explain(
         _ => None,
     };
     let asks = requirement == Requirement::Challenge;
-    let methods = if asks && has_factor {
+    let methods = if asks && known.has_factor {
         right(&there, lent.is_some() && !record.is_enrolled())
     } else {
         Methods::NONE
@@ -114,11 +114,12 @@ pub(crate) fn explain(
         prompt: asks.then(|| prompt(&shown, &request).text),
         methods: methods.names().into_iter().map(str::to_owned).collect(),
         outside: ruling.outside,
-        remember: if asks && has_factor {
+        remember: if asks && known.has_factor {
             lifetime(policy, &request.service, situation.source)
         } else {
             0
         },
+        required: looked_at.then_some(record.required),
     })
 }
 

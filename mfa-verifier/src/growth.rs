@@ -6,7 +6,7 @@
 
 use crate::factor::mail_code::MailCodes;
 use crate::record::{
-    Alteration, Altered, BackupCode, Invitation, MAX_ALTERATIONS, MAX_LABEL, MAX_SOURCES,
+    Alteration, Altered, BackupCode, Bypass, Invitation, MAX_ALTERATIONS, MAX_LABEL, MAX_SOURCES,
     MovingFactor, RecordError, SourceState, TimeCandidate, Use, UserRecord,
 };
 use crate::source::Source;
@@ -32,8 +32,15 @@ impl UserRecord {
         self.invitation.is_some()
     }
 
+    /// The same of a bypass code.
+    pub fn grant(&mut self, bypass: Bypass) -> bool {
+        self.bypass = Some(bypass);
+        self.fit();
+        self.bypass.is_some()
+    }
+
     /// Drops what is worth least until it can be kept: remembered logins, the oldest first; then an
-    /// invitation, which root can make anew; then sources, those that were silent longest first; then
+    /// invitation and a bypass code, which root can make anew; then sources, those that were silent longest first; then
     /// notices, the latest first. Never devices, codes or tokens. Of a record that
     /// [`Self::has_room`] nothing is dropped but remembered logins.
     pub fn fit(&mut self) {
@@ -46,7 +53,7 @@ impl UserRecord {
             let sources = &mut self.lockout.sources;
             if !self.remembered.is_empty() {
                 self.remembered.remove(0);
-            } else if self.invitation.take().is_some() {
+            } else if self.invitation.take().is_some() || self.bypass.take().is_some() {
                 // Gone.
             } else if let Some(silent) = longest_silent(sources) {
                 sources.remove(silent);
@@ -70,6 +77,13 @@ fn grown(record: &UserRecord) -> UserRecord {
         remembered: Vec::new(),
         forgotten: u32::MAX,
         mail_codes: MailCodes::longest(),
+        bypass: Some(Bypass {
+            salt: [0; 16],
+            hash: [0; 16],
+            made: SOME_TIME,
+            expires: SOME_TIME,
+            uses_left: u8::MAX,
+        }),
         ..record.clone()
     };
     for device in &mut grown.devices {
@@ -278,6 +292,25 @@ mod tests {
         pad(&mut record);
         assert!(!record.invite(invitation()));
         assert_eq!(record.lockout.sources.len(), MAX_SOURCES);
+    }
+
+    #[test]
+    fn what_has_room_has_it_for_a_bypass_code_to_which_remembered_logins_give_way() {
+        let mut record = UserRecord { bypass: None, ..full() };
+        while record.has_room() {
+            record.tokens[0].name.push('x');
+        }
+        record.tokens[0].name.pop();
+        let bypass = largest().bypass.unwrap();
+        let grown = UserRecord { bypass: Some(bypass.clone()), ..grown(&record) };
+        assert_eq!(size(&grown), MAX_ENCODED);
+        record.remembered = vec![remembered(); MAX_REMEMBERED];
+        assert!(record.grant(bypass.clone()));
+        assert!(size(&record) <= MAX_ENCODED);
+        assert_eq!(record.tokens, grown.tokens);
+        // Into a record that was filled otherwise it does not go; that one is not to be saved.
+        record.tokens = vec![large_token(); MAX_TOKENS];
+        assert!(!record.grant(bypass));
     }
 
     #[test]

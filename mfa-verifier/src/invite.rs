@@ -1,9 +1,10 @@
 //! An invitation: root's one-time code for somebody who has no password that could be asked for.
 
+use mfa_protocol::backup_code;
 use mfa_protocol::message::{Failure, Reply};
 
 use crate::access_tokens::no_room;
-use crate::factor::codes;
+use crate::factor::codes::{self, SingleCode};
 use crate::failure::{of_codes, of_store, usage};
 use crate::record::Invitation;
 use crate::store::{self, Change, Owner};
@@ -18,7 +19,7 @@ pub(crate) fn invite(world: &World, owner: &Owner, lifetime: u64) -> Result<Repl
         return Err(usage("that is no time for an invitation", "choose up to 31 days: --for 24h"));
     }
     // Argon2: before the lock.
-    let (code, salt, hash) = codes::new_code().map_err(|error| of_codes(&error))?;
+    let SingleCode { plain, salt, hash } = codes::new_code().map_err(|error| of_codes(&error))?;
     let expires = (world.now)().saturating_add(lifetime);
     let invitation = Invitation { salt, hash, expires };
     store::update(world.store_to_enrol_in()?, owner, |mut record| {
@@ -29,5 +30,6 @@ pub(crate) fn invite(world: &World, owner: &Owner, lifetime: u64) -> Result<Repl
         }
     })
     .map_err(|error| of_store(&error))??;
+    let code = backup_code::as_shown(&plain);
     Ok(Reply::Invited { user: owner.name.clone(), code, expires })
 }

@@ -1,11 +1,14 @@
 //! Judging an attempt. Pure: a record, an attempt and the time go in; a judgement and the record to
 //! save come out.
 
+mod bypass;
+
 use std::net::IpAddr;
 
 use mfa_protocol::message::DeviceKind;
 use zeroize::Zeroizing;
 
+use self::bypass::judge_bypass;
 use crate::config::Config;
 use crate::factor::mail_code::{self, MailCodes, Sources};
 use crate::factor::otp::{self, Finding};
@@ -35,6 +38,13 @@ pub enum Code {
         /// The batch.
         batch: Option<u64>,
         /// Argon2id of the code.
+        hash: [u8; 16],
+    },
+    /// The hash of a bypass code, and the salt that it was made with; `None` where the user has none.
+    Bypass {
+        /// The salt, which tells for which code it was hashed.
+        salt: Option<[u8; 16]>,
+        /// Argon2id of what is behind the prefix.
         hash: [u8; 16],
     },
     /// An access token.
@@ -78,6 +88,11 @@ pub enum Accepted {
         /// Its number in the batch, from 1.
         number: usize,
     },
+    /// By a bypass code.
+    Bypass {
+        /// How often it can still be used.
+        uses_left: u8,
+    },
     /// By an access token.
     Token {
         /// Its name.
@@ -92,6 +107,7 @@ impl Accepted {
         match self {
             Self::Device { kind, .. } => Method::from(*kind),
             Self::BackupCode { .. } => Method::BackupCode,
+            Self::Bypass { .. } => Method::Bypass,
             Self::Token { .. } => Method::Token,
         }
     }
@@ -111,7 +127,7 @@ pub enum Refusal {
     NewAddress,
     /// A code that was accepted before, or is older than one that was: not charged.
     Used {
-        /// The device it belongs to; `None` for a backup code.
+        /// The device it belongs to; `None` for a backup code or a bypass code.
         label: Option<String>,
     },
     /// A right code of a device that was last used at a time that has not come yet: not charged.
@@ -121,8 +137,13 @@ pub enum Refusal {
     },
     /// Too many were wrong before: neither compared nor charged.
     Barred(Barred),
-    /// The batch of backup codes was replaced while this one was typed: not charged.
+    /// The batch of backup codes, or the bypass code, was replaced while this one was typed: not charged.
     AnotherBatch,
+    /// It could only be of a device that is disabled: compared in vain, and not charged.
+    Disabled,
+    /// A right bypass code whose time is over. Charged like a wrong one, since it is to be told from it by
+    /// the log alone.
+    BypassEnded,
     /// Policy does not accept this factor here: compared in vain, and not charged.
     NotAccepted,
     /// A right access token that is not good here and now. Charged like a wrong one, since it is to
@@ -151,6 +172,9 @@ pub fn judge(
         Code::Backup { batch, hash } => {
             judge_backup(record, *batch, hash, attempt.source, now, config)
         }
+        Code::Bypass { salt, hash } => {
+            judge_bypass(record, *salt, hash, attempt.source, now, config)
+        }
         Code::Token(given) => judge_token(record, given, attempt.source, now, config),
     }
 }
@@ -168,11 +192,10 @@ fn judge_one_time(
     let sent = examine_sent(&record, code, from, now);
     findings.extend(sent.findings);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
-    let compared = !findings.is_empty();
+    let in_vain = refusal_of_all(&record, &findings, config);
     findings
         .retain(|(index, _)| record.devices.get(*index).is_some_and(|d| is_accepted(d, config)));
-    if compared && findings.is_empty() {
-        let refusal = if config.policy.unseen { Refusal::NewAddress } else { Refusal::NotAccepted };
+    if let (Some(refusal), true) = (in_vain, findings.is_empty()) {
         return refused(refusal, record);
     }
     if let Err(barred) = admitted {
@@ -244,14 +267,33 @@ fn examine_sent(record: &UserRecord, code: &str, from: Sources, now: u64) -> Sen
     Sent { findings: findings.collect(), codes, refusal }
 }
 
-/// The devices that have codes of this length, by their places.
+/// Why a code is refused that was held against devices, where none of them may let in.
+fn refusal_of_all(
+    record: &UserRecord,
+    findings: &[(usize, Finding)],
+    config: &Config,
+) -> Option<Refusal> {
+    let mut devices =
+        findings.iter().filter_map(|(index, _)| record.devices.get(*index)).peekable();
+    devices.peek()?;
+    Some(if devices.all(|device| device.disabled) {
+        Refusal::Disabled
+    } else if config.policy.unseen {
+        Refusal::NewAddress
+    } else {
+        Refusal::NotAccepted
+    })
+}
+
+/// The devices that have codes of this length, by their places; also those that are disabled, so that nobody
+/// can tell by the time who has one.
 fn of_length<'a>(
     record: &'a UserRecord,
     code: &str,
 ) -> impl Iterator<Item = (usize, &'a Device)> + use<'a> {
     let length = code.len();
     let devices = record.devices.iter().enumerate();
-    devices.filter(move |(_, device)| !device.disabled && usize::from(device.digits) == length)
+    devices.filter(move |(_, device)| usize::from(device.digits) == length)
 }
 
 /// What the code is to each device that makes codes of its length, by the device's place; also to those
@@ -269,7 +311,7 @@ fn examine_all(
 }
 
 fn is_accepted(device: &Device, config: &Config) -> bool {
-    config.policy.methods.accept(device.kind().into())
+    !device.disabled && config.policy.methods.accept(device.kind().into())
 }
 
 fn accept_device(

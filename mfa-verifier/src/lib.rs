@@ -25,6 +25,7 @@ mod explain;
 pub mod factor;
 mod failure;
 pub mod growth;
+mod helpdesk;
 mod invite;
 pub mod judge;
 pub mod listen;

@@ -80,8 +80,8 @@ impl Login<'_> {
         let lent = opened.and_then(|_| self.lent(&own));
         let config = policy::from_there(self.world.config, self.situation, &own, lent.as_ref());
         let here = Login { world: &World { config: &config, ..*self.world }, ..*self };
-        let has_factor = own.is_enrolled() || lent.is_some();
-        let requirement = policy::requirement(&config.policy, self.situation, has_factor);
+        let known = policy::Known::of(&own, lent.as_ref());
+        let requirement = policy::requirement(&config.policy, self.situation, known);
         self.debug(requirement);
         match requirement {
             Requirement::Exempt(exemption) => {

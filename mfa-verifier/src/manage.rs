@@ -1,21 +1,22 @@
 //! What is asked for beside logging in.
 
 use mfa_protocol::message::{
-    Action, CodeStatus, DeviceStatus, Failure, FailureKind, Initialised, Key, ManageRequest, Reply,
-    Status,
+    Action, CodeStatus, DeviceStatus, Failure, FailureKind, FullStatus, Initialised, Key,
+    ManageRequest, Reply, Status,
 };
 use mfa_protocol::{Conversation, Secret, escape};
 
 use crate::access_tokens;
-use crate::audit::{Line, Severity};
-use crate::change::{alter, change, change_notes, done, load};
+use crate::audit::{Line, Severity, timestamp};
+use crate::change::{alter, change, change_notes, load};
 use crate::check::check;
 use crate::enrol::{self, key};
 use crate::examine::examine;
 use crate::explain::explain;
 use crate::factor::codes;
 use crate::factor::mail_code::MailCodes;
-use crate::failure::{failure, not_enrolled, of_codes, of_store, of_users, usage};
+use crate::failure::{failure, not_enrolled, of_codes, of_users, usage};
+use crate::helpdesk;
 use crate::invite::invite;
 use crate::notices;
 use crate::overview;
@@ -80,6 +81,10 @@ fn act(
             let record = load(world, owner)?;
             Ok(Reply::Status(status(&record, owner, (world.now)())))
         }
+        Action::FullStatus => {
+            let record = load(world, owner)?;
+            Ok(Reply::FullStatus(Box::new(full_status(&record, owner, (world.now)()))))
+        }
         Action::Codes => {
             let record = load(world, owner)?;
             Ok(Reply::Codes { user: owner.name.clone(), codes: code_list(&record) })
@@ -89,12 +94,14 @@ fn act(
             unlock(record, (world.now)(), i64::from(world.config.widest_window()));
             Ok(())
         }),
-        Action::Reset => {
-            if let Some(store) = world.managed_store()? {
-                store.remove(owner).map_err(|error| of_store(&error))?;
-            }
-            Ok(done(owner))
+        Action::Reset => helpdesk::reset(world, owner, conversation),
+        Action::MakeBypass { lifetime, uses } => {
+            helpdesk::make_bypass(world, owner, *lifetime, *uses)
         }
+        Action::RevokeBypass => helpdesk::revoke_bypass(world, owner),
+        Action::Disable { label } => helpdesk::disable(world, owner, label),
+        Action::Enable { label } => helpdesk::enable(world, owner, label),
+        Action::Require { required } => helpdesk::require(world, owner, *required),
         Action::Invite { lifetime } => invite(world, owner, *lifetime),
         Action::Initialise => initialise(world).map(Reply::Initialised),
         Action::Users { after } => overview::list(world, *after).map(Reply::Users),
@@ -177,11 +184,17 @@ fn is_roots(action: &Action) -> bool {
         | Action::Initialise
         | Action::Check
         | Action::Explain(_)
-        | Action::Examine
-        | Action::Users { .. } => true,
+        | Action::Users { .. }
+        | Action::MakeBypass { .. }
+        | Action::RevokeBypass
+        | Action::Disable { .. }
+        | Action::Enable { .. }
+        | Action::Require { .. }
+        | Action::Examine => true,
         // A key that is known elsewhere, or a device that nobody has shown to work.
         Action::Add(wanted) => wanted.secret.is_some() || !wanted.confirm,
         Action::Status
+        | Action::FullStatus
         | Action::Codes
         | Action::Remove { .. }
         | Action::MakeDefault { .. }
@@ -219,6 +232,7 @@ fn remove(record: &mut UserRecord, label: &str) -> Result<(), Failure> {
         record.backup_codes = None;
         record.tokens.clear();
         record.remembered.clear();
+        record.bypass = None;
     }
     Ok(())
 }
@@ -268,7 +282,8 @@ fn unlock(record: &mut UserRecord, now: u64, window: i64) {
     }
 }
 
-fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> {
+/// The device of this label.
+pub(crate) fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> {
     record.device(label).ok_or_else(|| {
         let known: Vec<String> =
             record.devices.iter().map(|d| format!("\"{}\"", escape::escape(&d.label))).collect();
@@ -308,6 +323,15 @@ fn status(record: &UserRecord, owner: &Owner, now: u64) -> Status {
     }
 }
 
+/// What root has set, too, and the helpdesk has given.
+fn full_status(record: &UserRecord, owner: &Owner, now: u64) -> FullStatus {
+    FullStatus {
+        status: status(record, owner, now),
+        bypass: record.bypass.as_ref().and_then(|bypass| bypass.status(now)),
+        required: record.required,
+    }
+}
+
 fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
     let codes = record.backup_codes.iter().flat_map(|batch| &batch.codes);
     codes
@@ -324,6 +348,7 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
     let (name, label) = match action {
         // Looking changes nothing and shows no secret.
         Action::Status
+        | Action::FullStatus
         | Action::Codes
         | Action::Check
         | Action::Explain(_)
@@ -350,6 +375,12 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         Action::NewToken(asked) => ("new_token", Some(&asked.name)),
         Action::Forget { .. } => ("forget", None),
         Action::RevokeToken { name } => ("revoke_token", Some(name)),
+        Action::MakeBypass { .. } => ("bypass", None),
+        Action::RevokeBypass => ("revoke_bypass", None),
+        Action::Disable { label } => ("disable", Some(label)),
+        Action::Enable { label } => ("enable", Some(label)),
+        Action::Require { required: true } => ("require", None),
+        Action::Require { required: false } => ("require_off", None),
     };
     let outcome = if result.is_ok() { "done" } else { "failed" };
     let mut line = Line::new()
@@ -362,6 +393,11 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
     if let Some(label) = label {
         line = line.quoted("device", label);
     }
+    if let Ok(Reply::BypassMade(made)) = result {
+        line = line
+            .value("left", Some(&made.bypass.uses_left.to_string()))
+            .value("until", Some(&timestamp(made.bypass.expires)));
+    }
     if let Err(failure) = result {
         line = line.quoted("error", &failure.error);
     }
@@ -373,6 +409,7 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::factor::bypass;
     use crate::factor::otp::Finding;
     use crate::factor::otp::examine;
     use crate::factor::otp::tests::{code, device};
@@ -404,6 +441,7 @@ mod tests {
             default: 1,
             backup_codes: Some(codes::new_batch(1, 0).unwrap().0),
             tokens: vec![token([0; 20])],
+            bypass: Some(bypass::new_code().unwrap().1.made(0, 60, 1)),
             ..UserRecord::default()
         };
         record.devices[1].id = 2;
@@ -411,9 +449,10 @@ mod tests {
         remove(&mut record, "phone").unwrap();
         assert_eq!(record.default, 2);
         assert!(record.backup_codes.is_some() && !record.tokens.is_empty());
+        assert!(record.bypass.is_some());
         assert!(remove(&mut record, "phone").is_err());
         remove(&mut record, "tablet").unwrap();
         assert!(!record.is_enrolled());
-        assert_eq!((record.backup_codes, record.tokens), (None, vec![]));
+        assert_eq!((record.backup_codes, record.tokens, record.bypass), (None, vec![], None));
     }
 }

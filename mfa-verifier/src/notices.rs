@@ -83,6 +83,12 @@ fn in_words(action: &Action, reply: &Reply) -> Option<String> {
         (Action::NewToken(asked), _) => what_was(Altered::TokenMade, &asked.name),
         (Action::RevokeToken { name }, _) => what_was(Altered::TokenRevoked, name),
         (Action::Reset, _) => "everything was reset".to_owned(),
+        (Action::MakeBypass { .. }, _) => what_was(Altered::BypassMade, ""),
+        (Action::RevokeBypass, _) => what_was(Altered::BypassRevoked, ""),
+        (Action::Disable { label }, _) => what_was(Altered::Disabled, label),
+        (Action::Enable { label }, _) => what_was(Altered::Enabled, label),
+        (Action::Require { required: true }, _) => what_was(Altered::Required, ""),
+        (Action::Require { required: false }, _) => what_was(Altered::NotRequired, ""),
         _ => return None,
     };
     Some(words)
@@ -100,5 +106,10 @@ pub(crate) fn is_told(action: &Action) -> bool {
             | Action::NewToken(_)
             | Action::RevokeToken { .. }
             | Action::Reset
+            | Action::MakeBypass { .. }
+            | Action::RevokeBypass
+            | Action::Disable { .. }
+            | Action::Enable { .. }
+            | Action::Require { .. }
     )
 }

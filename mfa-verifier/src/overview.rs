@@ -134,6 +134,8 @@ fn standing(record: &UserRecord, now: u64) -> Standing {
         last_from: last.map(|used| used.from.to_string()),
         failures: record.lockout.all_failures(now),
         locked_until: Some(record.lockout.last_wait()).filter(|until| *until > now),
+        bypass: record.bypass.as_ref().and_then(|bypass| bypass.status(now)),
+        required: record.required,
     }
 }
 

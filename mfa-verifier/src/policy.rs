@@ -2,8 +2,8 @@
 //!
 //! A *ruling* is the configuration that holds, with what a rule changes in it; everything behind it
 //! takes that for the configuration. It does not depend on what the user has enrolled, so that no
-//! record is looked at where none matters. A *requirement* is what is asked under it. Only what
-//! `mailbox` adds looks at the record.
+//! record is looked at where none matters. A *requirement* is what is asked under it, where two things
+//! are [`Known`] of the user. Only what `mailbox` adds looks at the record itself.
 
 mod mailbox;
 
@@ -15,6 +15,7 @@ use jiff::civil::DateTime;
 use mfa_protocol::{JUDGE_SERVICE, REAUTH_SERVICE, TEST_SERVICE};
 
 use crate::config::{Config, EnrolAtLogin, Methods, Mode, PolicyConfig, RequiredFrom, Rule};
+use crate::record::{Device, UserRecord};
 use crate::source::Source;
 
 pub use mailbox::{LENT, from_there, lent};
@@ -50,6 +51,25 @@ impl Situation<'_> {
     #[must_use]
     pub fn from_where(&self) -> String {
         self.address.map_or_else(|| self.source.to_string(), |address| address.to_string())
+    }
+}
+
+/// What a record says of its user, as far as it decides what is asked. By default nothing, as of nobody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Whether there is something to give a code of.
+    pub has_factor: bool,
+    /// Whether root requires a second factor of this user: `optional` counts as `required` then, and neither a
+    /// day nor `nullok` changes that. Where nobody's record is looked at, it changes nothing: there everything else
+    /// may be broken, and a service may be unable to ask.
+    pub required: bool,
+}
+
+impl Known {
+    /// Of a record, and what policy lends to its user.
+    #[must_use]
+    pub fn of(record: &UserRecord, lent: Option<&Device>) -> Self {
+        Self { has_factor: record.is_enrolled() || lent.is_some(), required: record.required }
     }
 }
 
@@ -206,7 +226,7 @@ fn holds(config: &Config, rule: &Rule, situation: &Situation) -> bool {
         return false;
     }
     let policy = rule.applied_to_policy(&config.policy);
-    requirement(&policy, situation, false) == Requirement::Challenge
+    requirement(&policy, situation, Known::default()) == Requirement::Challenge
 }
 
 /// By what a rule that asks nothing is passed over for a user whom the system does not know.
@@ -302,7 +322,7 @@ pub fn needs_local_time(config: &Config) -> bool {
 
 /// The requirement for one login, where `policy` is that of its [`ruling`].
 #[must_use]
-pub fn requirement(policy: &PolicyConfig, situation: &Situation, enrolled: bool) -> Requirement {
+pub fn requirement(policy: &PolicyConfig, situation: &Situation, known: Known) -> Requirement {
     if situation.service == REAUTH_SERVICE {
         return exempt(Exemption::ReAuthentication, situation);
     }
@@ -312,11 +332,11 @@ pub fn requirement(policy: &PolicyConfig, situation: &Situation, enrolled: bool)
     if is_trusted(policy, situation) {
         return exempt(Exemption::Trusted, situation);
     }
-    let days = days_left(policy, situation);
+    let days = days_left(policy, situation).filter(|_| !known.required);
     // Who comes from outside is not let in by having nothing to give.
-    let unenrolled = situation.user.is_some() && !enrolled;
+    let unenrolled = situation.user.is_some() && !known.has_factor;
     let unasked = unenrolled && !is_outside(policy, situation);
-    match effective_mode(policy, situation) {
+    match effective_mode(policy, situation, known) {
         Mode::Off => exempt(Exemption::ModeOff, situation),
         Mode::Optional if unasked => exempt(
             days.map_or(Exemption::NotEnrolled, |days| Exemption::NotRequiredYet { days }),
@@ -375,9 +395,11 @@ fn days_left(policy: &PolicyConfig, situation: &Situation) -> Option<u32> {
     days.filter(|_| policy.mode == Mode::Required && !situation.nullok)
 }
 
-/// `required` is `optional` until it begins, and in a stack with `nullok`.
-fn effective_mode(policy: &PolicyConfig, situation: &Situation) -> Mode {
+/// `required` is `optional` until it begins, and in a stack with `nullok`; of who is required to by name,
+/// neither is.
+fn effective_mode(policy: &PolicyConfig, situation: &Situation, known: Known) -> Mode {
     match policy.mode {
+        Mode::Optional | Mode::Required if known.required => Mode::Required,
         Mode::Required if situation.nullok || days_left(policy, situation).is_some() => {
             Mode::Optional
         }

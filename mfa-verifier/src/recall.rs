@@ -51,8 +51,10 @@ impl Offer {
     ) -> Option<Self> {
         let Decision::Granted { accepted, .. } = decision else { return None };
         let given = accepted.method();
-        // A script needs none, and who brought the code along may have no way to answer a question.
-        if given == Method::Token || !asked && bond.question().is_some() {
+        // A script needs none. A bypass code is good for as long and as often as the helpdesk said, and can be
+        // revoked. And who brought the code along may have no way to answer a question.
+        let is_for_once = matches!(given, Method::Token | Method::Bypass);
+        if is_for_once || !asked && bond.question().is_some() {
             return None;
         }
         let record = subject.own_record()?;

@@ -4,8 +4,8 @@
 //!
 //! A record is one byte of format version and then the [`UserRecord`] of that version in
 //! [postcard](https://postcard.jamesmunns.com/wire-format), fields in the order in which they stand
-//! here. This is version 1, the first; [`UserRecord::decode`] says how a later one comes to be. The bytes are
-//! sealed before they reach a disk (`store::seal`).
+//! here. This is version 2; version 1 had neither a bypass code nor a requirement. [`UserRecord::decode`] says how a
+//! later one comes to be. The bytes are sealed before they reach a disk (`store::seal`).
 //!
 //! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
 //! [`MAX_TOKENS`] tokens, [`MAX_REMEMBERED`] remembered logins, [`MAX_SOURCES`] sources,
@@ -82,6 +82,10 @@ pub struct UserRecord {
     pub forgotten: u32,
     /// The codes that were sent by mail.
     pub mail_codes: MailCodes,
+    /// What stands in for a code while there is no device at hand.
+    pub bypass: Option<Bypass>,
+    /// Whether a second factor is required of this user, whatever policy says of all.
+    pub required: bool,
 }
 
 /// One enrolled authenticator.
@@ -233,6 +237,21 @@ pub struct Invitation {
     pub expires: u64,
 }
 
+/// A code from the helpdesk, for who has neither device nor backup code at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bypass {
+    /// The salt of the hash; random, so that it tells one code from another.
+    pub salt: [u8; 16],
+    /// Argon2id of what is behind the prefix.
+    pub hash: [u8; 16],
+    /// When it was made.
+    pub made: u64,
+    /// When it ends.
+    pub expires: u64,
+    /// How often it can still be used. One that cannot any more is kept, so that it is known again.
+    pub uses_left: u8,
+}
+
 /// Something that was altered, for the owner to learn of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alteration {
@@ -267,6 +286,18 @@ pub enum Altered {
     TokenMade,
     /// An access token was revoked.
     TokenRevoked,
+    /// A bypass code was made.
+    BypassMade,
+    /// It was revoked.
+    BypassRevoked,
+    /// A device was disabled.
+    Disabled,
+    /// A device was enabled again.
+    Enabled,
+    /// A second factor became required of this user.
+    Required,
+    /// That was taken back.
+    NotRequired,
 }
 
 /// What a script gives in place of a code.
@@ -525,6 +556,14 @@ pub(crate) mod tests {
             remembered: Vec::new(),
             forgotten: u32::MAX,
             mail_codes: MailCodes::longest(),
+            bypass: Some(Bypass {
+                salt: [0xff; 16],
+                hash: [0xff; 16],
+                made: u64::from(u32::MAX),
+                expires: u64::from(u32::MAX),
+                uses_left: u8::MAX,
+            }),
+            required: true,
         }
     }
 }

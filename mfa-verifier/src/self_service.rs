@@ -87,6 +87,8 @@ pub(crate) enum Factor {
     Device { id: u32, key: Secret },
     /// A batch of backup codes.
     BackupCodes { batch: u64 },
+    /// A bypass code, which the helpdesk gives to who has lost the phone and is to enrol another.
+    Bypass { salt: [u8; 16] },
 }
 
 impl Factor {
@@ -97,6 +99,9 @@ impl Factor {
                 .map(|device| Self::Device { id: device.id, key: device.key.clone() }),
             Accepted::BackupCode { .. } => {
                 record.backup_codes.as_ref().map(|codes| Self::BackupCodes { batch: codes.batch })
+            }
+            Accepted::Bypass { .. } => {
+                record.bypass.as_ref().map(|bypass| Self::Bypass { salt: bypass.salt })
             }
             // A script's, and not its owner's.
             Accepted::Token { .. } => None,
@@ -110,6 +115,9 @@ impl Factor {
             }),
             Self::BackupCodes { batch } => {
                 record.backup_codes.as_ref().is_some_and(|codes| codes.batch == *batch)
+            }
+            Self::Bypass { salt } => {
+                record.bypass.as_ref().is_some_and(|bypass| bypass.salt == *salt)
             }
         }
     }
@@ -318,7 +326,7 @@ fn second_factor(
     };
     let answer = answer.map_err(of_conversation)?.into_text();
     let typed = Typed::of(answer.expose());
-    if backup_code_only && !matches!(typed, Typed::BackupCode(_)) {
+    if backup_code_only && !matches!(typed, Typed::BackupCode(_) | Typed::Bypass(_)) {
         return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
     }
     if matches!(typed, Typed::Token(_)) {
@@ -358,16 +366,19 @@ fn accept(decision: &Decision, record: &UserRecord) -> Result<Factor, Failure> {
             "no code that was sent is good any more",
             "nothing was changed; have one sent: Enter alone, or ?",
         )),
+        Decision::Refused { refusal: Refusal::Disabled, .. } => Err(refused(
+            "this device is disabled",
+            "nothing was changed; use another one, or ask the administrator",
+        )),
         Decision::Refused { refusal: Refusal::NotAccepted | Refusal::NewAddress, .. } => {
             Err(refused(
                 "policy does not accept this factor",
                 "nothing was changed; use another one, or ask the administrator",
             ))
         }
-        Decision::Refused { refusal: Refusal::AnotherBatch, .. } => Err(refused(
-            "the backup codes were replaced meanwhile",
-            "nothing was changed; use one of the new ones",
-        )),
+        Decision::Refused { refusal: Refusal::AnotherBatch, .. } => {
+            Err(refused("the code was replaced meanwhile", "nothing was changed; use a new one"))
+        }
         Decision::NoCode(Reason::NotAscii) => Err(refused(
             "codes are of 0-9, a-z, spaces and dashes; this answer has other characters",
             "nothing was changed; switch the keyboard to plain (half-width) digits",

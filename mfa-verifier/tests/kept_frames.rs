@@ -12,11 +12,11 @@ mod connection;
 use std::fmt::Debug;
 
 use mfa_protocol::message::{
-    Action, Added, Algorithm, Asking, Checked, CodeStatus, DeviceKind, DeviceStatus, Examined,
-    Explained, ExplainedRule, Failure, FailureKind, Finding, FromFace, GaveUp, Initialised, Key,
-    Level, ListedDevice, ListedUser, LoginRequest, MadeToken, ManageRequest, NewDevice, NewToken,
-    Outcome, RememberedLogin, Reply, Request, Standing, Status, Supposed, Terminal, Tie, ToFace,
-    TokenStatus, UserList, Verdict,
+    Action, Added, Algorithm, Asking, BypassStatus, Checked, CodeStatus, DeviceKind, DeviceStatus,
+    Examined, Explained, ExplainedRule, Failure, FailureKind, Finding, FromFace, FullStatus,
+    GaveUp, Initialised, Key, Level, ListedDevice, ListedUser, LoginRequest, MadeBypass, MadeToken,
+    ManageRequest, NewDevice, NewToken, Outcome, RememberedLogin, Reply, Request, Standing, Status,
+    Supposed, Terminal, Tie, ToFace, TokenStatus, UserList, Verdict,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Prompt, Style};
@@ -78,7 +78,7 @@ fn requests_about_a_record_are_kept() {
         networks: vec!["::1".to_owned()],
         services: vec!["sshd".to_owned()],
     };
-    let rows: [(Action, &[u8]); 22] = [
+    let rows: [(Action, &[u8]); 29] = [
         (Action::Status, b"\x01"),
         (Action::Remove { label: label() }, b"\x02\x05phone"),
         (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
@@ -100,7 +100,14 @@ fn requests_about_a_record_are_kept() {
         (Action::Initialise, b"\x12"),
         (Action::Users { after: None }, b"\x13\x00"),
         (Action::Users { after: Some(1_000) }, b"\x13\x01\xe8\x07"),
-        (Action::Examine, b"\x14"),
+        (Action::FullStatus, b"\x14"),
+        (Action::MakeBypass { lifetime: 3_600, uses: 2 }, b"\x15\x90\x1c\x02"),
+        (Action::RevokeBypass, b"\x16"),
+        (Action::Disable { label: label() }, b"\x17\x05phone"),
+        (Action::Enable { label: label() }, b"\x18\x05phone"),
+        (Action::Require { required: true }, b"\x19\x01"),
+        (Action::Require { required: false }, b"\x19\x00"),
+        (Action::Examine, b"\x1a"),
     ];
     for (action, bytes) in rows {
         let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
@@ -305,6 +312,7 @@ fn what_policy_says_is_kept() {
         methods: vec!["totp".to_owned()],
         outside: false,
         remember: 43_200,
+        required: Some(true),
     };
     let rows: [(Reply, &[u8]); 2] = [
         (Reply::Checked(checked), b"\x09\x02/p\x01\x02\x01\x01w"),
@@ -312,7 +320,7 @@ fn what_policy_says_is_kept() {
             Reply::Explained(Box::new(explained)),
             b"\x0a\x05alice\xe8\x07\x01\x01\x04sshd\
               \x05local\x01\x05\x00\x01\x01\x01\x01r\x07\x01\x04time\
-              \x00\x06exempt\x01\x07trusted\x00\x00\x01\x04totp\x00\xc0\xd1\x02",
+              \x00\x06exempt\x01\x07trusted\x00\x00\x01\x04totp\x00\xc0\xd1\x02\x01\x01",
         ),
     ];
     for (reply, bytes) in rows {
@@ -388,6 +396,8 @@ fn a_list_of_users_is_kept() {
         last_from: Some("local".to_owned()),
         failures: 4,
         locked_until: None,
+        bypass: Some(BypassStatus { uses_left: 2, expires: 300 }),
+        required: true,
     };
     let failure =
         Failure { kind: FailureKind::Unusable, error: "no".to_owned(), hint: "look".to_owned() };
@@ -397,9 +407,37 @@ fn a_list_of_users_is_kept() {
     is_kept(
         &ToFace::Done(Box::new(Reply::Users(list))),
         b"\x02\x0f\x02\xe8\x07\x01\x05alice\x00\x01\x05phone\x00\x01\x00\x01\x05\
-          \x09\x02\x01\xac\x02\x01\x05local\x04\x00\
+          \x09\x02\x01\xac\x02\x01\x05local\x04\x00\x01\x02\xac\x02\x01\
           \xe9\x07\x00\x01\x02\x02no\x04look\x01\xe9\x07",
     );
+}
+
+#[test]
+fn what_a_helpdesk_is_told_is_kept() {
+    let alice = || "alice".to_owned();
+    let bypass = BypassStatus { uses_left: 2, expires: 300 };
+    let status = Status {
+        user: alice(),
+        uid: 1_000,
+        devices: vec![],
+        backup_codes_left: 9,
+        failures: 4,
+        locked_until: None,
+    };
+    let full = FullStatus { status, bypass: Some(bypass), required: true };
+    let made = MadeBypass { user: alice(), code: "bypass".into(), bypass };
+    let rows: [(Reply, &[u8]); 3] = [
+        (
+            Reply::FullStatus(Box::new(full)),
+            b"\x10\x05alice\xe8\x07\x00\x09\x04\x00\x01\x02\xac\x02\x01",
+        ),
+        (Reply::BypassMade(Box::new(made)), b"\x11\x05alice\x06bypass\x02\xac\x02"),
+        (Reply::Disabled { user: alice(), enabled: 3 }, b"\x12\x05alice\x03"),
+    ];
+    for (reply, bytes) in rows {
+        assert_eq!(reply.since(), 3);
+        is_kept(&ToFace::Done(Box::new(reply)), &[b"\x02", bytes].concat());
+    }
 }
 
 #[test]
@@ -415,7 +453,7 @@ fn what_was_found_on_a_host_is_kept() {
     let asking = vec![Asking { service: "sshd".to_owned(), forward_pass: true, code_alone: false }];
     is_kept(
         &ToFace::Done(Box::new(Reply::Examined(Examined { findings, asking }))),
-        b"\x02\x10\x03\x00\x05pam.d\x01f\x00\x01\x05pam.d\x01f\x01h\x02\x05pam.d\x01f\x01h\x01\x04sshd\x01\x00",
+        b"\x02\x13\x03\x00\x05pam.d\x01f\x00\x01\x05pam.d\x01f\x01h\x02\x05pam.d\x01f\x01h\x01\x04sshd\x01\x00",
     );
 }
 

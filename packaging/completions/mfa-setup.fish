@@ -52,6 +52,10 @@ complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "doctor" -d 'Loo
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "explain" -d 'Say what policy asks of a user, and by which rule (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "users" -d 'Show who has enrolled, with what, when they last got in, and who has to wait (root)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "show" -d 'Show the devices, the backup codes left and the lockout of a user (root)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "bypass" -d 'Make a code that stands in for a device\'s, for a user who has neither that nor a backup code at hand; or end it (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "disable" -d 'Refuse a device\'s codes until it is enabled again (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "enable" -d 'Judge the codes of a disabled device again (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "require" -d 'Require a second factor of a user where policy makes it optional, or no longer (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand add" -l label -d 'Its name in lists' -r -f
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand add" -l algorithm -d 'The hash of its codes; many apps know sha1 only' -r -f -a "sha1\t''
 sha256\t''
@@ -247,3 +251,35 @@ complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l user -d 'An
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l json -d 'Answer with one JSON object'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -l yes -d 'Answer yes to questions; does not replace a first code'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand show" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l for -d 'How long the code is good: 30m, 1h, 7d, up to 31 days' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l uses -d 'For how many logins and changes it is good, 1 to 100' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l revoke -d 'End the code that there is, and make none'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand bypass" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand disable" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand disable" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand disable" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand disable" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand disable" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand disable" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand disable" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand enable" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand enable" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand enable" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand enable" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand enable" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand enable" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand enable" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l off -d 'No longer'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -s h -l help -d 'Print help'

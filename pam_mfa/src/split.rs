@@ -1,17 +1,21 @@
 //! A password and a code that were typed in one go.
 
-use mfa_protocol::backup_code::{SHOWN_LENGTH, is_as_shown};
+use mfa_protocol::{backup_code, bypass_code};
 
-/// Splits what was typed into a password and the code at its end: a backup code in the form in
-/// which it is shown, else the last `digits` digits. With no such end all of it is the password.
+/// Splits what was typed into a password and the code at its end: a bypass code or a backup code in the
+/// form in which it is shown, else the last `digits` digits. With no such end all of it is the password.
 ///
 /// A backup code without its dashes is not looked for: the last letters of many a password could
 /// be one.
 pub fn split(typed: &[u8], digits: usize) -> (&[u8], Option<&[u8]>) {
     let end_of = |length| typed.split_at_checked(typed.len().checked_sub(length)?);
-    let backup_code = || end_of(SHOWN_LENGTH).filter(|(_, code)| is_as_shown(code));
+    // It ends like a backup code.
+    let bypass_code =
+        || end_of(bypass_code::SHOWN_LENGTH).filter(|(_, code)| bypass_code::is_as_shown(code));
+    let backup_code =
+        || end_of(backup_code::SHOWN_LENGTH).filter(|(_, code)| backup_code::is_as_shown(code));
     let one_time = || end_of(digits).filter(|(_, code)| code.iter().all(u8::is_ascii_digit));
-    match backup_code().or_else(one_time) {
+    match bypass_code().or_else(backup_code).or_else(one_time) {
         Some((password, code)) => (password, Some(code)),
         None => (typed, None),
     }
@@ -47,6 +51,11 @@ mod tests {
             ("x22222-22222-22222", 6, "x", Some("22222-22222-22222")),
             ("xndhn-he5hr-3a4qg", 6, "", Some("xndhn-he5hr-3a4qg")),
             ("x-22222-22222-222222", 6, "x-22222-22222-", Some("222222")),
+            // Bypass codes.
+            ("xbypass-xndhn-he5hr-3a4qg", 6, "x", Some("bypass-xndhn-he5hr-3a4qg")),
+            ("xByPass-xndhn-he5hr-3a4qg", 6, "x", Some("ByPass-xndhn-he5hr-3a4qg")),
+            ("bypass-xndhn-he5hr-3a4qg", 6, "", Some("bypass-xndhn-he5hr-3a4qg")),
+            ("surpass-xndhn-he5hr-3a4qg", 6, "surpass-", Some("xndhn-he5hr-3a4qg")),
             // Not as it is shown: a password may well end like this.
             ("xndhnhe5hr3a4qg", 6, "xndhnhe5hr3a4qg", None),
             ("rabbit xndhn he5hr 3a4qg", 6, "rabbit xndhn he5hr 3a4qg", None),

@@ -65,6 +65,9 @@ pub struct Explained {
     pub outside: bool,
     /// Seconds for which it may then be remembered; 0: it is not.
     pub remember: u64,
+    /// Whether a second factor is required of this user, whatever policy says of all; `None` where it does not
+    /// matter, and nothing was looked up.
+    pub required: Option<bool>,
 }
 
 /// A rule that was looked at.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceKind, Failure};
+use super::{BypassStatus, DeviceKind, Failure};
 
 /// Some of those who have a record, in the order of their uids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,10 @@ pub struct Standing {
     pub failures: u32,
     /// Until when codes from some source are not judged.
     pub locked_until: Option<u64>,
+    /// The bypass code, if there is one that can be used.
+    pub bypass: Option<BypassStatus>,
+    /// Whether a second factor is required of this user, whatever policy says of all.
+    pub required: bool,
 }
 
 /// A device, in short.

@@ -116,7 +116,8 @@ impl Methods {
         match method {
             Method::Totp => self.totp,
             Method::Hotp => self.hotp,
-            Method::BackupCode => self.backup_code,
+            // A bypass code stands in for a backup code.
+            Method::BackupCode | Method::Bypass => self.backup_code,
             Method::Token => self.token,
             Method::Email => self.email,
         }
@@ -149,6 +150,10 @@ impl<'de> Deserialize<'de> for Methods {
                 Method::BackupCode => methods.backup_code = true,
                 Method::Token => methods.token = true,
                 Method::Email => methods.email = true,
+                Method::Bypass => {
+                    let error = "bypass codes are accepted where \"backup_code\" is";
+                    return Err(D::Error::custom(error));
+                }
             }
         }
         Ok(methods)

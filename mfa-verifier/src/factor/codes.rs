@@ -58,13 +58,23 @@ pub fn new_batch(count: u8, now: u64) -> Result<(BackupCodes, Vec<Secret>), Code
     Ok((BackupCodes { batch: getrandom::u64()?, salt, codes, made: now }, shown))
 }
 
-/// A code that belongs to no batch: as it is shown, this once, with its salt and its hash.
-pub fn new_code() -> Result<(Secret, [u8; 16], [u8; 16]), CodesError> {
+/// A code that belongs to no batch.
+pub struct SingleCode {
+    /// In small letters and without dashes.
+    pub plain: Zeroizing<String>,
+    /// Its own salt.
+    pub salt: [u8; 16],
+    /// What is kept of it.
+    pub hash: [u8; 16],
+}
+
+/// A code that belongs to no batch.
+pub fn new_code() -> Result<SingleCode, CodesError> {
     let mut salt = [0u8; 16];
     getrandom::fill(&mut salt)?;
     let plain = random_code()?;
     let hash = hash(&plain, &salt)?;
-    Ok((backup_code::as_shown(&plain), salt, hash))
+    Ok(SingleCode { plain, salt, hash })
 }
 
 /// The hash that is kept of a code.

@@ -1,6 +1,7 @@
-//! What can be given: one-time codes of devices, codes that are sent by mail, backup codes and access
-//! tokens.
+//! What can be given: one-time codes of devices, codes that are sent by mail, backup codes, bypass codes and
+//! access tokens.
 
+pub mod bypass;
 pub mod codes;
 pub mod mail_code;
 pub mod otp;
@@ -28,10 +29,12 @@ pub enum Method {
     Token,
     /// A code that was sent by e-mail.
     Email,
+    /// A bypass code. Policy accepts it where it accepts backup codes, and has no name for it.
+    Bypass,
 }
 
 impl Method {
-    /// All of them.
+    /// All that policy names.
     pub const ALL: [Self; 5] = [Self::Totp, Self::Hotp, Self::Email, Self::BackupCode, Self::Token];
 
     /// Its name.
@@ -43,6 +46,7 @@ impl Method {
             Self::BackupCode => "backup_code",
             Self::Token => "token",
             Self::Email => "email",
+            Self::Bypass => "bypass",
         }
     }
 }
@@ -64,6 +68,8 @@ pub enum Typed {
     OneTimeCode(Zeroizing<String>),
     /// A backup code, in small letters and without its dashes.
     BackupCode(Zeroizing<String>),
+    /// What is behind the prefix of a bypass code, likewise.
+    Bypass(Zeroizing<String>),
     /// An access token, in small letters and without its dashes.
     Token(Zeroizing<String>),
     /// Nothing, or separators only.
@@ -96,6 +102,8 @@ impl Typed {
             Self::OneTimeCode(plain)
         } else if codes::has_shape(&plain) {
             Self::BackupCode(plain)
+        } else if let Some(secret) = bypass::secret_of(&plain) {
+            Self::Bypass(Zeroizing::new(secret.to_owned()))
         } else if tokens::has_shape(&plain) {
             Self::Token(plain)
         } else {
@@ -125,6 +133,9 @@ mod tests {
         assert!(matches!(Typed::of(b"ABCDE-fghjk-23456"), Typed::BackupCode(_)));
         assert!(matches!(Typed::of(b"abcde fghjk 23456"), Typed::BackupCode(_)));
         assert!(matches!(Typed::of(b"abcde-fghjk-2345l"), Typed::Misshapen));
+        assert!(matches!(Typed::of(b"Bypass ABCDE-fghjk-23456"), Typed::Bypass(_)));
+        assert!(matches!(Typed::of(b"bypass-abcde-fghjk-2345l"), Typed::Misshapen));
+        assert!(matches!(Typed::of(b"bypass"), Typed::Misshapen));
         let token = b"MFATOK-abcdefgh-ijklmnop-qrstuvwx-yz234567";
         assert!(matches!(Typed::of(token), Typed::Token(_)));
         assert!(matches!(Typed::of(&token[..41]), Typed::Misshapen));

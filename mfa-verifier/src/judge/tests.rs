@@ -260,12 +260,46 @@ fn a_code_of_a_length_that_no_device_has_is_not_charged() {
 }
 
 #[test]
-fn a_disabled_device_is_no_device() {
+fn a_code_of_a_disabled_device_is_refused_right_or_wrong_and_neither_used_nor_charged() {
     let (mut record, _) = enrolled();
     record.devices[0].disabled = true;
-    let attempt = one_time(&current(&record, NOW), HOME);
-    let (judgement, _) = judge(record, &attempt, NOW, &Config::default());
-    assert_eq!(judgement, Judgement::Refused(Refusal::Misshapen));
+    let config = Config::default();
+    let right = current(&record, NOW);
+    for code in [&right, &wrong(&record, NOW)] {
+        let (judgement, after) = judge(record.clone(), &one_time(code, HOME), NOW, &config);
+        assert_eq!(judgement, Judgement::Refused(Refusal::Disabled));
+        assert_eq!(after.encode(), record.encode());
+    }
+    record.devices[0].disabled = false;
+    let (judgement, _) = judge(record, &one_time(&right, HOME), NOW, &config);
+    assert!(matches!(judgement, Judgement::Accepted(_)), "{judgement:?}");
+}
+
+#[test]
+fn beside_a_disabled_device_the_others_are_judged_as_ever() {
+    let (mut record, _) = enrolled();
+    let tablet =
+        Device { id: 2, label: "tablet".to_owned(), ..device(b"9876543210", Algorithm::Sha1, 6) };
+    record.devices[0].disabled = true;
+    record.devices.push(tablet);
+    let config = Config::default();
+    let lost = one_time(&current(&record, NOW), HOME);
+    let (judgement, after) = judge(record, &lost, NOW, &config);
+    assert_eq!(judgement, Judgement::Refused(Refusal::Wrong), "the tablet's, and wrong");
+    assert_eq!((after.lockout.failures, after.devices[0].failures), (1, 0));
+    let tablet = one_time(&code(&after.devices[1], NOW / 30), HOME);
+    let (judgement, _) = judge(after, &tablet, NOW, &config);
+    assert!(matches!(judgement, Judgement::Accepted(_)), "{judgement:?}");
+}
+
+#[test]
+fn a_code_that_was_sent_to_a_disabled_mailbox_is_refused() {
+    let (mut record, sent) = with_mailbox();
+    record.devices.remove(0);
+    record.devices[0].disabled = true;
+    let (judgement, after) = judge(record.clone(), &one_time(&sent, HOME), NOW, &Config::default());
+    assert_eq!(judgement, Judgement::Refused(Refusal::Disabled));
+    assert_eq!(after.lockout, record.lockout);
 }
 
 #[test]

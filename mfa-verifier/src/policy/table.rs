@@ -3,7 +3,8 @@
 
 /// Who, at which service and from where, when, and what is asked.
 ///
-/// - Who: a name and what is known of it (`alice enrolled wheel`), or `?` for whom the host does not know.
+/// - Who: a name and what is known of it (`alice enrolled required wheel`), or `?` for whom the host does not
+///   know.
 /// - Where: a service and where from (`sshd 192.0.2.7`, `login tty1`), and what else is to be said.
 /// - When: by the clock of [`ZONE`], or with an offset from UTC.
 pub type Row = (&'static str, &'static str, &'static str, &'static str, &'static str);
@@ -312,6 +313,24 @@ pub const ROWS: &[Row] = &[
     (SMALL_HOUR, "alice", "sshd 192.0.2.7", "2026-10-25T03:00:00+01:00", "challenge"),
     (SMALL_HOUR, "alice", "sshd 192.0.2.7", "2026-03-29T01:59:59+01:00", "challenge"),
     (SMALL_HOUR, "alice", "sshd 192.0.2.7", "2026-03-29T03:00:00+02:00", "challenge"),
+    // Of whom it is required by name, whatever is said of all; where nobody's record is looked at, nothing is.
+    (OPTIONAL, "alice required", "sshd 192.0.2.7", MONDAY, "challenge"),
+    (OPTIONAL, "alice required", "sshd 192.0.2.7 unproven", MONDAY, "challenge"),
+    (OPTIONAL, "alice required", "sudo pts/0 nullok", MONDAY, "challenge"),
+    (OPTIONAL, "alice enrolled required", "sshd 192.0.2.7", MONDAY, "challenge"),
+    (PLAIN, "alice required", "su pts/0 nullok", MONDAY, "challenge"),
+    (PLAIN, "alice required", "sshd 192.0.2.7", MONDAY, "challenge"),
+    (DATED, "alice required", "sshd 192.0.2.7", MONDAY, "challenge"),
+    (MOMENT, "alice required", "su pts/0 nullok", MONDAY, "challenge"),
+    (HOURS, "alice required", "sudo pts/0", MONDAY, "challenge #2"),
+    (HOURS, "alice required", "login tty1", MONDAY, "exempt ModeOff #1"),
+    (OFF, "alice required", "sshd 192.0.2.7", MONDAY, "exempt ModeOff"),
+    (WHEEL, "bob required", "sshd 192.0.2.7", MONDAY, "exempt ModeOff"),
+    (OFFICE, "alice required", "sshd 192.0.2.7", MONDAY, "exempt Trusted"),
+    (OFFICE, "alice required", "sshd 198.51.100.7", MONDAY, "challenge"),
+    (SOME_SERVICES, "alice required", "login tty1", MONDAY, "exempt Service"),
+    (BOUND_OPTIONAL, "alice required", "login tty1", MONDAY, "challenge"),
+    (PLAIN, "alice required", "mfa-setup pts/0", MONDAY, "exempt ReAuthentication"),
     // Addresses in other dress.
     (ROBOT, "robot", "sshd ::ffff:c000:22c", MONDAY, "exempt ModeOff #1"),
     (OFFICE, "alice", "sshd 2001:DB8:1:0::7", MONDAY, "exempt Trusted"),

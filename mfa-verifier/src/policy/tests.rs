@@ -47,8 +47,9 @@ fn asked(config: &Config, who: &str, place: &str, at: &str) -> String {
         nullok: said.contains(&"nullok"),
     };
     let ruling = ruling(config, &situation);
-    let enrolled = known.contains(&"enrolled");
-    let mut asked = match requirement(&ruling.config.policy, &situation, enrolled) {
+    let known =
+        Known { has_factor: known.contains(&"enrolled"), required: known.contains(&"required") };
+    let mut asked = match requirement(&ruling.config.policy, &situation, known) {
         Requirement::Exempt(Exemption::NotRequiredYet { days }) => format!("notice {days}"),
         Requirement::Exempt(exemption) => format!("exempt {exemption:?}"),
         Requirement::Deny(denial) => format!("deny {denial:?}"),
@@ -95,6 +96,10 @@ fn who_may_enrol_at_login_enrols_where_a_second_factor_is_required() {
         (EnrolAtLogin::Anybody, true, "alice", "sshd 198.51.100.7", "challenge"),
         (EnrolAtLogin::Anybody, true, "alice", "sshd home.example.org", "challenge"),
         (EnrolAtLogin::Off, false, "alice", "sshd 192.0.2.7", "challenge"),
+        // Whose own requirement it is.
+        (EnrolAtLogin::Anybody, false, "alice required", "login tty1 nullok", "enrol Anybody"),
+        (EnrolAtLogin::Invite, false, "alice required", "sshd 192.0.2.7 nullok", "enrol Invite"),
+        (EnrolAtLogin::Off, false, "alice required", "login tty1 nullok", "challenge"),
     ];
     for (how, from_office, who, place, expected) in rows {
         let mut config = config(PLAIN);
@@ -277,7 +282,8 @@ fn from_a_new_address_enrols_who_would_be_let_in_there_by_an_app() {
         }
         let lent = lent(&config, &situation, "alice", &record);
         let there = from_there(&config, &situation, &record, lent.as_ref());
-        let asked = requirement(&there.policy, &situation, lent.is_some());
+        let known = Known { has_factor: lent.is_some(), required: false };
+        let asked = requirement(&there.policy, &situation, known);
         assert_eq!(asked, expected, "{policy} {rhost:?}");
     }
 }

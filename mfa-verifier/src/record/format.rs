@@ -1,12 +1,15 @@
 //! From a record to bytes and back.
 
+mod version_1;
+
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use self::version_1::Version1;
 use super::UserRecord;
 
 /// The version that is written.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// Bytes of an encoded record: sealed, it must stay below a quarter of sled's segment of 16 KiB.
 pub const MAX_ENCODED: usize = 3_900;
@@ -43,6 +46,7 @@ impl UserRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         match bytes {
             [FORMAT, fields @ ..] => decode::<Self>(fields),
+            [1, fields @ ..] => decode::<Version1>(fields),
             [newer, ..] if *newer > FORMAT => Err(RecordError::Newer(*newer)),
             _ => Err(RecordError::Malformed),
         }

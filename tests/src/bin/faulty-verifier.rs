@@ -20,7 +20,8 @@ use std::{env, process, thread};
 use mfa_protocol::conversation::{Answer, Prompt, Style};
 use mfa_protocol::frame;
 use mfa_protocol::message::{
-    Added, DeviceKind, Failure, FailureKind, FromFace, GaveUp, Key, Reply, Status, ToFace,
+    Added, DeviceKind, Failure, FailureKind, FromFace, FullStatus, GaveUp, Key, Reply, Status,
+    ToFace,
 };
 use mfa_protocol::relay::encode;
 use mfa_protocol::relayed;
@@ -290,14 +291,15 @@ fn added() -> Reply {
 }
 
 fn status() -> Reply {
-    Reply::Status(Status {
+    let status = Status {
         user: "alice".to_owned(),
         uid: 1000,
         devices: vec![],
         backup_codes_left: 0,
         failures: 0,
         locked_until: None,
-    })
+    };
+    Reply::FullStatus(Box::new(FullStatus { status, bypass: None, required: false }))
 }
 
 /// Which part of the world of the real verifier panics.

@@ -15,7 +15,7 @@ fn the_status_of_who_is_not_enrolled_is_an_answer() {
     let host = host();
     let expected = json!({
         "user": "alice", "uid": 1000, "enrolled": false, "devices": [], "backup_codes_left": 0,
-        "lockout": {"failures": 0, "locked_until": null},
+        "lockout": {"failures": 0, "locked_until": null}, "bypass": null, "required": false,
     });
     assert_eq!(setup(&host, "status --json --user alice").json(), expected);
     let text = setup(&host, "status --user alice").ok();
@@ -136,6 +136,7 @@ fn what_was_used_when_and_from_where_is_in_codes_and_status() {
             }],
             "backup_codes_left": "number",
             "lockout": {"failures": "number", "locked_until": "null"},
+            "bypass": "null", "required": "boolean",
         })
     );
     let phone = &status["devices"][0];
@@ -252,6 +253,7 @@ fn what_is_only_done_says_so_and_is_in_the_log_with_who_did_it() {
     let changes = [
         ("default tablet", "default"),
         ("unlock", "unlock"),
+        ("enable phone", "enable"),
         ("remove phone --yes", "remove"),
         ("reset --yes", "reset"),
     ];
@@ -345,6 +347,10 @@ fn every_command_has_its_help() {
         ("judge", "--service --from"),
         ("users", ""),
         ("show", "<NAME>"),
+        ("bypass", "<NAME> --for --uses --revoke"),
+        ("disable", "<LABEL>"),
+        ("enable", "<LABEL>"),
+        ("require", "<NAME> --off"),
     ];
     for (command, options) in commands {
         for asked in

@@ -139,6 +139,11 @@ fn who_is_not_root_is_told_so() {
         "judge --user alice",
         "users",
         "show alice",
+        "bypass alice",
+        "bypass alice --revoke",
+        "disable phone",
+        "enable phone",
+        "require alice --off",
         "add totp --no-confirm",
         "add totp --secret-file -",
     ] {

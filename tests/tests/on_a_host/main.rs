@@ -32,6 +32,7 @@ mod fail_closed;
 mod failing_disks;
 mod fedora_and_arch;
 mod forward_pass;
+mod helpdesk;
 mod hostile_bytes;
 mod hostile_callers;
 mod hostile_users;

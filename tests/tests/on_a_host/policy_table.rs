@@ -43,7 +43,7 @@ fn each_policy_asks_over_ssh_what_the_table_says() {
         let is_a_person = people.iter().any(|name| who.split(' ').next() == Some(name));
         if is_a_person
             && let Some(from) = address(place)
-            && tried.insert((policy, asked))
+            && tried.insert((policy, asked, who.contains("required")))
         {
             walk(&host, *row, from);
         }
@@ -60,14 +60,19 @@ fn walk(host: &Running, row: Row, from: &str) {
     host.write(POLICY, policy);
     let mut words = who.split(' ');
     let user = words.next().unwrap();
-    let (enrolled, groups): (Vec<_>, Vec<_>) = words.partition(|word| *word == "enrolled");
-    let is_enrolled = !enrolled.is_empty();
+    let (known, groups): (Vec<_>, Vec<_>) =
+        words.partition(|word| ["enrolled", "required"].contains(word));
+    let is_enrolled = known.contains(&"enrolled");
+    let is_required = known.contains(&"required");
     host.shell(&format!("usermod -G '{}' {user}", groups.join(",")));
     let code = if is_enrolled {
         host.enrol_by_clock(user, &["totp"]).device.code_at_step(now / 30)
     } else {
         "000000".to_owned()
     };
+    if is_required {
+        host.run(&["mfa-setup", "require", user]).ok();
+    }
     let (asked, rule) = asked.split_once(" #").unwrap_or((asked, ""));
     let is_asked = asked.starts_with("challenge");
 
@@ -103,5 +108,8 @@ fn walk(host: &Running, row: Row, from: &str) {
     }
     if is_enrolled {
         host.setup_by_clock(user, &["reset"]).ok();
+    }
+    if is_required {
+        host.run(&["mfa-setup", "require", user, "--off"]).ok();
     }
 }

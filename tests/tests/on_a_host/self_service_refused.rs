@@ -55,6 +55,12 @@ fn actions() -> Vec<Action> {
         Action::Unlock,
         Action::Reset,
         Action::Invite { lifetime: 60 },
+        Action::FullStatus,
+        Action::MakeBypass { lifetime: 60, uses: 1 },
+        Action::RevokeBypass,
+        Action::Disable { label: label() },
+        Action::Enable { label: label() },
+        Action::Require { required: false },
     ]
 }
 
@@ -126,7 +132,12 @@ fn what_is_roots_users_cannot_do_to_their_own_records() {
     let mut backup = alice.enrol().backup;
     host.write("/home/alice/key", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n");
     let before = record(&host, 1000);
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 13] = [
+        &["bypass", "alice"],
+        &["bypass", "alice", "--revoke"],
+        &["disable", "phone"],
+        &["enable", "phone"],
+        &["require", "alice", "--off"],
         &["show-key", "phone"],
         &["unlock"],
         &["reset", "--yes"],

@@ -40,7 +40,16 @@ fn state(host: &Running) -> String {
 /// That a user has this problem, and that nothing is said to be known.
 #[track_caller]
 fn has_a_problem(user: &Value, error: &str, hint: &str) {
-    for key in ["devices", "backup_codes_left", "tokens", "last_used", "last_from", "lockout"] {
+    for key in [
+        "devices",
+        "backup_codes_left",
+        "tokens",
+        "last_used",
+        "last_from",
+        "lockout",
+        "bypass",
+        "required",
+    ] {
         assert_eq!(user[key], Value::Null, "{key} of {user}");
     }
     let problem = user["problem"].as_str().unwrap_or_else(|| panic!("{user}"));
@@ -81,7 +90,8 @@ fn who_is_enrolled_is_listed_with_what_and_when_it_was_used() {
             "user": "alice", "uid": 1000,
             "devices": [device("phone", "totp", true, &time), device("key", "hotp", false, &Value::Null)],
             "backup_codes_left": 10, "tokens": 0, "last_used": time, "last_from": "192.0.2.7",
-            "lockout": {"failures": 0, "locked_until": null}, "problem": null,
+            "lockout": {"failures": 0, "locked_until": null}, "bypass": null, "required": false,
+            "problem": null,
         })
     );
     assert_eq!((&bob["user"], &bob["tokens"]), (&json!("bob"), &json!(1)));

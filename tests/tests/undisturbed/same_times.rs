@@ -1,5 +1,5 @@
 //! Where everybody must give a code, the time that a refusal takes tells nobody who exists, who is
-//! enrolled and who is locked.
+//! enrolled, who is locked and whose device is disabled.
 //!
 //! Measured is the verifier's part, without libpam: what other modules of a stack need for a user
 //! that does not exist is not ours.
@@ -31,11 +31,12 @@ const TRIES: usize = 3;
 
 const FROM: &str = "192.0.2.7";
 
-const STATES: [(&str, &str, Verdict); 4] = [
+const STATES: [(&str, &str, Verdict); 5] = [
     ("alice", "enrolled", Verdict::Denied),
     ("bob", "not enrolled", Verdict::Denied),
     ("carol", "unknown", Verdict::Denied),
     ("dave", "locked", Verdict::Locked),
+    ("erin", "disabled", Verdict::Denied),
 ];
 
 #[test]
@@ -110,7 +111,8 @@ fn a_letter_on_its_way_is_waited_for_by_nobody() {
     println!("medians beside a mailer that takes 4 s: {medians:?}");
 }
 
-/// Alice is enrolled, Bob is not, Carol does not exist, Dave is locked. And a code that is wrong.
+/// Alice is enrolled, Bob is not, Carol does not exist, Dave is locked, Erin's device is disabled. And a code that
+/// is wrong.
 fn host() -> (Running, String) {
     let policy = |lockout: &str| format!("[policy]\nmode = \"required\"\n[lockout]\n{lockout}\n");
     let wait = "first_wait = 86400\nlongest_wait = 86400";
@@ -118,12 +120,15 @@ fn host() -> (Running, String) {
         .user("alice", "rabbit hole")
         .user("bob", "walrus")
         .user("dave", "dormouse")
+        .user("erin", "hatter")
         .config(&policy(&format!("per_source = 1\n{wait}")))
         .pam("door", &exact(""))
         .timed_face()
         .start();
     let phone = host.enrol("alice").device;
     let other = host.enrol("dave").device;
+    host.enrol("erin");
+    host.run(&["mfa-setup", "disable", "phone", "--user", "erin"]).ok();
     let wrong = Attempt::new("door", "dave").from(FROM).answer(other.wrong_code());
     assert_eq!(wrong.run(&host).code(), "PAM_AUTH_ERR");
     host.write(

@@ -5,8 +5,8 @@ use crate::factor::mail_code::{Logins, MailCodes, Tally};
 use crate::mail::Address;
 use crate::record::tests::largest;
 use crate::record::{
-    Alteration, Altered, BackupCode, BackupCodes, Device, Invitation, Lockout, MovingFactor,
-    Network, Remembered, SourceState, TimeCandidate, Token, Use,
+    Alteration, Altered, BackupCode, BackupCodes, Bypass, Device, Invitation, Lockout,
+    MovingFactor, Network, Remembered, SourceState, TimeCandidate, Token, Use,
 };
 use crate::source::{Place, Source};
 use mfa_protocol::Secret;
@@ -16,6 +16,24 @@ const HERE: Source = Source::V4([192, 0, 2, 7]);
 
 /// A record in which everything stands that can.
 fn kept() -> UserRecord {
+    let since = [
+        Altered::BypassMade,
+        Altered::BypassRevoked,
+        Altered::Disabled,
+        Altered::Enabled,
+        Altered::Required,
+        Altered::NotRequired,
+    ];
+    let mut record = kept_in_version_1();
+    let of_all = record.alterations[0].clone();
+    let alterations = since.map(|what| Alteration { what, ..of_all.clone() });
+    record.alterations.extend(alterations);
+    let bypass = Bypass { salt: [9; 16], hash: [10; 16], made: 7, expires: 128, uses_left: 100 };
+    UserRecord { bypass: Some(bypass), required: true, ..record }
+}
+
+/// One in which everything stands that could in version 1.
+fn kept_in_version_1() -> UserRecord {
     UserRecord {
         devices: devices(),
         next_id: 4,
@@ -94,6 +112,7 @@ fn kept() -> UserRecord {
         .to_vec(),
         forgotten: 300,
         mail_codes: mail_codes(),
+        ..UserRecord::default()
     }
 }
 
@@ -156,9 +175,20 @@ fn mail_codes() -> MailCodes {
     }
 }
 
-/// What version 1 writes of [`kept`], by hand: see postcard's specification. A number of 128 and more takes
-/// further bytes, one that may be negative is doubled, and 2n - 1 where it is -n.
+/// What version 1 wrote of [`kept_in_version_1`].
 fn version_1() -> Vec<u8> {
+    [&[1][..], &fields(8)].concat()
+}
+
+/// What version 2 writes of [`kept`].
+fn version_2() -> Vec<u8> {
+    let bypass = [&[1][..], &[9; 16], &[10; 16], &[7, 0x80, 1, 100]].concat();
+    [&[2][..], &fields(14), &bypass, &[1]].concat()
+}
+
+/// The fields of version 1 with so many alterations, by hand: see postcard's specification. A number of 128 and
+/// more takes further bytes, one that may be negative is doubled, and 2n - 1 where it is -n.
+fn fields(alterations: u8) -> Vec<u8> {
     let here = [1, 192, 0, 2, 7];
     let devices = [
         &[3][..],
@@ -187,7 +217,8 @@ fn version_1() -> Vec<u8> {
     ]
     .concat();
     let invitation = [&[1][..], &[5; 16], &[6; 16], &[0x80, 1]].concat();
-    let alterations = (0..8).flat_map(|what| [8, 1, 9, what, 1, b'a', 1]).collect::<Vec<u8>>();
+    let altered = (0..alterations).flat_map(|what| [8, 1, 9, what, 1, b'a', 1]);
+    let altered = altered.collect::<Vec<u8>>();
     let token = [
         &[1, 1, b't'][..],
         &[7; 20],
@@ -227,14 +258,13 @@ fn version_1() -> Vec<u8> {
     ]
     .concat();
     [
-        &[1][..],
         &devices,
-        &[4, 1],
+        &[4, 1][..],
         &backup_codes,
         &lockout,
         &invitation,
-        &[8],
-        &alterations,
+        &[alterations],
+        &altered,
         &token,
         &remembered,
         &[0xac, 2],
@@ -246,28 +276,32 @@ fn version_1() -> Vec<u8> {
 #[test]
 fn what_version_1_wrote_is_read_for_ever() {
     let read = UserRecord::decode(&version_1()).unwrap();
+    assert_eq!(read.encode(), kept_in_version_1().encode());
+    assert_eq!((read.bypass, read.required), (None, false));
+}
+
+#[test]
+fn version_2_is_what_is_written_and_read() {
+    assert_eq!(*kept().encode().unwrap(), version_2());
+    let read = UserRecord::decode(&version_2()).unwrap();
     assert_eq!(read.encode(), kept().encode());
 }
 
 #[test]
-fn version_1_is_what_is_written() {
-    assert_eq!(*kept().encode().unwrap(), version_1());
-}
-
-#[test]
 fn of_a_record_that_was_cut_or_grew_nothing_is_read() {
-    let whole = version_1();
-    for length in 0..whole.len() {
-        let cut = UserRecord::decode(&whole[..length]);
-        assert_eq!(cut.unwrap_err(), RecordError::Malformed, "{length} bytes");
+    for whole in [version_1(), version_2()] {
+        for length in 0..whole.len() {
+            let cut = UserRecord::decode(&whole[..length]);
+            assert_eq!(cut.unwrap_err(), RecordError::Malformed, "{length} bytes");
+        }
+        let more = UserRecord::decode(&[&whole[..], &[0]].concat());
+        assert_eq!(more.unwrap_err(), RecordError::Malformed);
     }
-    let more = UserRecord::decode(&[&whole[..], &[0]].concat());
-    assert_eq!(more.unwrap_err(), RecordError::Malformed);
 }
 
 #[test]
 fn a_newer_version_is_refused_as_such_and_no_version_is_0() {
-    let mut record = version_1();
+    let mut record = version_2();
     for newer in [FORMAT + 1, u8::MAX] {
         record[0] = newer;
         assert_eq!(UserRecord::decode(&record).unwrap_err(), RecordError::Newer(newer));
