@@ -95,7 +95,7 @@ fn who_is_kept_out_soon_is_warned_of() {
     host.shell("chmod 644 /etc/pam_mfa/config.toml");
     is_fine(&host, "judgement");
     // Of users nobody is there to serve them.
-    let hint = fault(&host, "listeners", "warning", "can neither enrol");
+    let hint = fault(&host, "listeners", "warning", "nobody serves users");
     assert_eq!(hint, "systemctl enable --now mfa-verifier-users.service");
 }
 
