@@ -5,7 +5,9 @@
 
 mod examination;
 mod helpdesk;
+mod import;
 mod instead;
+mod packed;
 mod policy;
 mod users;
 
@@ -13,7 +15,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::examination::{Asking, Examined, Finding, Level};
 pub use self::helpdesk::{BypassStatus, FullStatus, MadeBypass};
+pub use self::import::{
+    ExportFormat, Exported, ExportedDevice, Import, ImportLine, Imported, ImportedDevice, Origin,
+    SkippedLine,
+};
 pub use self::instead::{MadeToken, NewToken, RememberedLogin, Tie, TokenStatus};
+pub use self::packed::Packed;
 pub use self::policy::{Checked, Explained, ExplainedRule, Supposed};
 pub use self::users::{ListedDevice, ListedUser, Standing, UserList};
 use crate::{Answer, ConversationError, OLDEST_VERSION, Prompt, Secret, Style};
@@ -202,6 +209,14 @@ pub enum Action {
     /// Since version 3: what is wrong with this host as far as logins are concerned (root). Answered by
     /// [`Reply::Examined`].
     Examine,
+    /// Since version 3: take over what another module keeps of the user (root; audited). Answered by
+    /// [`Reply::Imported`].
+    Import(Packed<Import>),
+    /// Since version 3: show all devices with their keys (root; audited). Answered by [`Reply::Exported`].
+    Export {
+        /// In which form.
+        format: ExportFormat,
+    },
 }
 
 /// The kind of a device.
@@ -416,6 +431,10 @@ pub enum Reply {
     },
     /// Of [`Action::Examine`].
     Examined(Examined),
+    /// Of [`Action::Import`].
+    Imported(Packed<Imported>),
+    /// Of [`Action::Export`].
+    Exported(Packed<Exported>),
 }
 
 impl Reply {
@@ -444,7 +463,9 @@ impl Reply {
             | Self::FullStatus(_)
             | Self::BypassMade(_)
             | Self::Disabled { .. }
-            | Self::Examined(_) => 3,
+            | Self::Examined(_)
+            | Self::Imported(_)
+            | Self::Exported(_) => 3,
         }
     }
 }

@@ -99,6 +99,11 @@ pub enum Command {
     Enable(Label),
     /// Require a second factor of a user where policy makes it optional, or no longer (root; audited)
     Require(Require),
+    /// Take over the devices and codes of another module (root; audited)
+    #[command(subcommand)]
+    Import(Import),
+    /// Show all devices with their keys, for another module or program (root; audited)
+    Export(Export),
 }
 
 #[derive(Debug, Args)]
@@ -334,6 +339,82 @@ pub struct Show {
     pub name: OsString,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Take over a user's key, drift, counter, what was used, and scratch codes (root; audited)
+    #[command(name = "google-authenticator")]
+    GoogleAuthenticator {
+        /// The file; without it, the one in the user's home
+        file: Option<PathBuf>,
+        /// The file in the home of every user in /etc/passwd
+        #[arg(long, conflicts_with = "file")]
+        all: bool,
+        #[command(flatten)]
+        how: ImportHow,
+    },
+    /// Take over keys, counters and what was used, of one user or of all in the file (root; audited)
+    #[command(name = "pam_oath")]
+    PamOath {
+        /// The file; without it, /etc/users.oath
+        file: Option<PathBuf>,
+        /// All users in the file, as without --user
+        #[arg(long)]
+        all: bool,
+        /// Take a key also where a PIN is asked for with its codes; the PIN is not taken over
+        #[arg(long)]
+        without_pin: bool,
+        #[command(flatten)]
+        how: ImportHow,
+    },
+}
+
+impl Import {
+    /// Whether it is about more than one user.
+    fn is_about_all(&self) -> bool {
+        match self {
+            Self::GoogleAuthenticator { all, .. } | Self::PamOath { all, .. } => *all,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ImportHow {
+    /// The new devices' name in lists
+    #[arg(long)]
+    pub label: Option<String>,
+    /// Say what would be taken over, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// For which program: apps and most others read URIs
+    #[arg(long, default_value = "uri")]
+    pub format: ExportFormat,
+    /// Write it to a file that its owner alone can read; - is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    Uri,
+    GoogleAuthenticator,
+    #[value(name = "pam_oath")]
+    PamOath,
+}
+
+impl From<ExportFormat> for message::ExportFormat {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Uri => Self::Uri,
+            ExportFormat::GoogleAuthenticator => Self::GoogleAuthenticator,
+            ExportFormat::PamOath => Self::PamOath,
+        }
+    }
+}
+
 impl Command {
     /// Whether it is about the record of whoever runs it, where `--user` names nobody else.
     pub fn is_about_own_record(&self) -> bool {
@@ -349,6 +430,9 @@ impl Command {
                 | Self::Show(_)
                 | Self::Bypass(_)
                 | Self::Require(_)
+                | Self::Import(
+                    Import::PamOath { .. } | Import::GoogleAuthenticator { all: true, .. }
+                )
         )
     }
 
@@ -369,7 +453,9 @@ impl Command {
             | Self::Bypass(_)
             | Self::Disable(_)
             | Self::Enable(_)
-            | Self::Require(_) => true,
+            | Self::Require(_)
+            | Self::Import(_)
+            | Self::Export(_) => true,
             Self::Add(add) => add.secret_file.is_some() || add.no_confirm,
             Self::Status
             | Self::Remove(_)
@@ -465,6 +551,9 @@ fn fit(cli: &Cli) -> Result<(), Problem> {
         Some(Command::Require(_)) if cli.global.user.is_some() => {
             Err(Problem::usage("require takes the user without --user", "mfa-setup require NAME"))
         }
+        Some(Command::Import(import)) if import.is_about_all() && cli.global.user.is_some() => {
+            Err(Problem::usage("--all is for no single user", "leave --all or --user out"))
+        }
         Some(Command::Judge(_)) if cli.global.user.is_none() => {
             Err(Problem::usage("judge needs --user", "say whose code it is: --user NAME"))
         }
@@ -555,6 +644,15 @@ mod tests {
             "mfa-setup enable phone",
             "mfa-setup require alice",
             "mfa-setup require --off alice",
+            "mfa-setup import google-authenticator --user alice",
+            "mfa-setup import google-authenticator /var/lib/ga/alice --user alice --label phone",
+            "mfa-setup import google-authenticator --all --dry-run --json",
+            "mfa-setup import pam_oath",
+            "mfa-setup import pam_oath /etc/liboath/users.oath --all --without-pin",
+            "mfa-setup import pam_oath --user alice --dry-run",
+            "mfa-setup export --user alice",
+            "mfa-setup export --format pam_oath --output users.oath",
+            "mfa-setup export --format google-authenticator --output -",
         ] {
             assert!(parsed(line).is_ok(), "{line}");
         }
@@ -651,6 +749,13 @@ mod tests {
             "mfa-setup judge --user alice --service ",
             "mfa-setup judge --user alice --service pam.d/sshd",
             "mfa-setup explain alice --service sshd --user alice",
+            "mfa-setup import",
+            "mfa-setup import duo",
+            "mfa-setup import google-authenticator --all --user alice",
+            "mfa-setup import google-authenticator file --all",
+            "mfa-setup import google-authenticator --without-pin",
+            "mfa-setup import pam_oath --all --user alice",
+            "mfa-setup export --format yaml",
             "mfa-setup --colour",
         ] {
             let problem = wrong(line);

@@ -162,8 +162,9 @@ fn every_command_that_answers_has_its_json_documented() {
     let answers: BTreeSet<_> = tags(under(MANUAL, ".SH JSON")).into_iter().collect();
     let commands = commands(&cli(), &[]).into_iter().map(|(_, command)| command.heading);
     let names = commands.map(|heading| {
-        let is_name =
-            |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let is_name = |word: &&str| {
+            word.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte))
+        };
         heading.split(' ').take_while(is_name).collect::<Vec<_>>().join(" ")
     });
     assert_eq!(answers, names.collect());

@@ -61,6 +61,11 @@ fn read_key(mut input: impl Read, name: &str) -> Result<Secret, Problem> {
     Ok(Secret::new(line.to_vec()))
 }
 
+/// All of a file of at most `bound` bytes; what is longer is cut behind one more.
+pub fn whole(input: &mut impl Read, bound: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    first_bytes(input, bound, Until::End)
+}
+
 /// Standard input without the buffer of the standard library, which nobody wipes.
 fn standard_input() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)

@@ -1,6 +1,7 @@
 //! The answers for programs: one object each, as scripts rely on them.
 
 pub mod helpdesk;
+mod import;
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use self::helpdesk::Bypass;
+pub use self::import::{ExportedAnswer, ImportedAnswer};
 use crate::text::{self, shown};
 use crate::time::rfc3339;
 

@@ -5,8 +5,8 @@
 //! its own and reads no configuration.
 //!
 //! From the command line downward: [`cli`] (what may be said) → [`run`] (which command) →
-//! [`enrol`], [`manage`], [`helpdesk`], [`judgement`], [`policy`], [`doctor`] (what is asked of the verifier) →
-//! [`terminal`] (the conversation) → [`text`] or [`json`] (the answer).
+//! [`enrol`], [`manage`], [`helpdesk`], [`import`], [`export`], [`judgement`], [`policy`], [`doctor`] (what is asked of the
+//! verifier) → [`terminal`] (the conversation) → [`text`] or [`json`] (the answer).
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -17,7 +17,9 @@ mod doctor;
 mod documented;
 mod drawing;
 mod enrol;
+mod export;
 mod helpdesk;
+mod import;
 mod input;
 mod json;
 mod judgement;

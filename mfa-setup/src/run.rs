@@ -57,5 +57,7 @@ pub fn run(cli: &Cli) -> Result<u8, Problem> {
             session.change(None, Action::Enable { label: enable.label.clone() })
         }
         Some(Command::Require(require)) => session.require(require),
+        Some(Command::Import(import)) => session.import(import),
+        Some(Command::Export(export)) => session.export(export),
     }
 }

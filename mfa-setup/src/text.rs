@@ -1,6 +1,7 @@
 //! The answers for people.
 
 pub mod helpdesk;
+mod import;
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -14,6 +15,7 @@ use mfa_protocol::message::{
 use zeroize::Zeroizing;
 
 use self::helpdesk::bypass;
+pub use self::import::imported;
 use crate::drawing::printable;
 use crate::time::short;
 

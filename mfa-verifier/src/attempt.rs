@@ -117,8 +117,16 @@ pub(crate) fn answered(
         Typed::Empty => return Ok(Decision::NoCode(Reason::Empty)),
         Typed::NotAscii => return Ok(Decision::NoCode(Reason::NotAscii)),
         Typed::Misshapen => return Ok(Decision::NoCode(Reason::Misshapen)),
-        Typed::OneTimeCode(code) => Code::OneTime(code),
         // Slow, so it is done before the lock is taken.
+        Typed::OneTimeCode(code)
+            if subject.record.has_scratch_codes() && codes::is_scratch_code(&code) =>
+        {
+            match hash(&code, &subject.record)? {
+                Code::Backup { batch, hash } => Code::OneTimeOrBackup { code, batch, hash },
+                other => other,
+            }
+        }
+        Typed::OneTimeCode(code) => Code::OneTime(code),
         Typed::BackupCode(plain) => hash(&plain, &subject.record)?,
         Typed::Bypass(plain) => hash_bypass(&plain, &subject.record)?,
         Typed::Token(plain) => Code::Token(GivenToken {

@@ -223,6 +223,13 @@ impl Given {
     pub(crate) fn of(code: &Code, record: &UserRecord) -> Self {
         let digits = match code {
             Code::OneTime(digits) => digits,
+            Code::OneTimeOrBackup { code, .. } => {
+                let mut devices = record.devices.iter();
+                if devices.any(|device| usize::from(device.digits) == code.len()) {
+                    return Self { factor: "otp", label: None };
+                }
+                return Self::unlabelled(Method::BackupCode);
+            }
             Code::Backup { .. } => return Self::unlabelled(Method::BackupCode),
             Code::Bypass { .. } => return Self::unlabelled(Method::Bypass),
             Code::Token(_) => return Self::unlabelled(Method::Token),

@@ -3,6 +3,7 @@
 use std::io;
 
 use mfa_protocol::escape::escape;
+use mfa_protocol::frame::FrameError;
 use mfa_protocol::message::{Failure, FailureKind, Reply, Request};
 use mfa_protocol::{ConversationError, Outcome, Verdict};
 
@@ -88,6 +89,13 @@ pub(crate) fn of_situation(error: &SituationError) -> Failure {
 #[must_use]
 pub fn of_codes(error: &CodesError) -> Failure {
     failure(FailureKind::Unusable, error.to_string(), "look at free memory and try again")
+}
+
+/// A part of a request cannot be read, or one of a reply not be made.
+#[must_use]
+pub(crate) fn of_frame(error: &FrameError) -> Failure {
+    let hint = "install mfa-setup and mfa-verifier from one version";
+    failure(FailureKind::Unusable, error.to_string(), hint)
 }
 
 /// Nobody answered.

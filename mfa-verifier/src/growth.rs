@@ -84,6 +84,7 @@ fn grown(record: &UserRecord) -> UserRecord {
             expires: SOME_TIME,
             uses_left: u8::MAX,
         }),
+        scratch_batch: Some(u64::MAX),
         ..record.clone()
     };
     for device in &mut grown.devices {

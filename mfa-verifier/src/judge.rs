@@ -47,6 +47,16 @@ pub enum Code {
         /// Argon2id of what is behind the prefix.
         hash: [u8; 16],
     },
+    /// Eight digits of somebody whose backup codes are another module's scratch codes: they can be one
+    /// of those, or the code of a device.
+    OneTimeOrBackup {
+        /// What was typed.
+        code: Zeroizing<String>,
+        /// As of [`Self::Backup`].
+        batch: Option<u64>,
+        /// Argon2id of it.
+        hash: [u8; 16],
+    },
     /// An access token.
     Token(GivenToken),
 }
@@ -175,7 +185,39 @@ pub fn judge(
         Code::Bypass { salt, hash } => {
             judge_bypass(record, *salt, hash, attempt.source, now, config)
         }
+        Code::OneTimeOrBackup { code, batch, hash } => {
+            judge_either(&record, code, *batch, hash, attempt.source, now, config)
+        }
         Code::Token(given) => judge_token(record, given, attempt.source, now, config),
+    }
+}
+
+/// Each by its own rules. What is right as the one is not charged as the other; what is wrong as both is charged
+/// as both, since both were tried, and once for the one answer that it is.
+fn judge_either(
+    record: &UserRecord,
+    code: &str,
+    batch: Option<u64>,
+    hash: &[u8; 16],
+    source: Source,
+    now: u64,
+    config: &Config,
+) -> (Judgement, UserRecord) {
+    use Judgement::{Accepted, Refused};
+    let as_one_time = judge_one_time(record.clone(), code, source, now, config);
+    let as_backup = judge_backup(record.clone(), batch, hash, source, now, config);
+    match (&as_one_time.0, &as_backup.0) {
+        (Accepted(_) | Refused(Refusal::Used { .. } | Refusal::UsedAhead { .. }), _) => as_one_time,
+        (_, Accepted(_) | Refused(Refusal::Used { .. })) => as_backup,
+        (Refused(Refusal::Wrong), Refused(refusal)) => {
+            let is_wrong = *refusal == Refusal::Wrong;
+            let (judgement, mut record) = as_one_time;
+            if is_wrong {
+                record.lockout.charge_backup_code(source, now, &config.lockout);
+            }
+            (judgement, record)
+        }
+        _ => as_backup,
     }
 }
 
@@ -357,6 +399,8 @@ fn charge_devices(
     record
 }
 
+/// Scratch codes of another module are short enough to be guessed from many addresses, so the limits of devices'
+/// codes hold for them as well, and with those a total.
 fn judge_backup(
     mut record: UserRecord,
     batch: Option<u64>,
@@ -366,7 +410,10 @@ fn judge_backup(
     config: &Config,
 ) -> (Judgement, UserRecord) {
     let rules = &config.lockout;
-    let admitted = record.lockout.admit_backup_code(source, now, rules);
+    let are_short = record.has_scratch_codes();
+    let admitted = record.lockout.admit_backup_code(source, now, rules).and_then(|()| {
+        if are_short { record.lockout.admit_otp(source, now, rules) } else { Ok(()) }
+    });
     let found = record.backup_codes.as_ref().and_then(|codes| codes::position(codes, hash));
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
     if !config.policy.methods.accept(Method::BackupCode) {
@@ -382,6 +429,9 @@ fn judge_backup(
     match found.and_then(|index| codes.enumerate().nth(index)) {
         None => {
             record.lockout.charge_backup_code(source, now, rules);
+            if are_short {
+                record.lockout.charge_otp(source, now, rules);
+            }
             refused(Refusal::Wrong, record)
         }
         Some((_, code)) if code.used.is_some() => refused(Refusal::Used { label: None }, record),

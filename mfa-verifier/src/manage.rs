@@ -4,7 +4,7 @@ use mfa_protocol::message::{
     Action, CodeStatus, DeviceStatus, Failure, FailureKind, FullStatus, Initialised, Key,
     ManageRequest, Reply, Status,
 };
-use mfa_protocol::{Conversation, Secret, escape};
+use mfa_protocol::{Conversation, Secret, Style, escape};
 
 use crate::access_tokens;
 use crate::audit::{Line, Severity, timestamp};
@@ -13,10 +13,12 @@ use crate::check::check;
 use crate::enrol::{self, key};
 use crate::examine::examine;
 use crate::explain::explain;
+use crate::export::export;
 use crate::factor::codes;
 use crate::factor::mail_code::MailCodes;
 use crate::failure::{failure, not_enrolled, of_codes, of_users, usage};
 use crate::helpdesk;
+use crate::import::import;
 use crate::invite::invite;
 use crate::notices;
 use crate::overview;
@@ -25,6 +27,7 @@ use crate::record::{Altered, BackupCodes, Device, MovingFactor, UserRecord};
 use crate::resync::resync;
 use crate::self_service::{Authority, Intent, authorise, permit};
 use crate::store::Owner;
+use crate::words::SCRATCH_CODES;
 use crate::world::World;
 
 /// Does what was asked, and writes down who asked for what.
@@ -78,15 +81,15 @@ fn act(
     }
     match action {
         Action::Status => {
-            let record = load(world, owner)?;
+            let record = load_to_show(world, owner, conversation)?;
             Ok(Reply::Status(status(&record, owner, (world.now)())))
         }
         Action::FullStatus => {
-            let record = load(world, owner)?;
+            let record = load_to_show(world, owner, conversation)?;
             Ok(Reply::FullStatus(Box::new(full_status(&record, owner, (world.now)()))))
         }
         Action::Codes => {
-            let record = load(world, owner)?;
+            let record = load_to_show(world, owner, conversation)?;
             Ok(Reply::Codes { user: owner.name.clone(), codes: code_list(&record) })
         }
         Action::ShowKey { label } => show_key(world, owner, label),
@@ -104,6 +107,8 @@ fn act(
         Action::Require { required } => helpdesk::require(world, owner, *required),
         Action::Invite { lifetime } => invite(world, owner, *lifetime),
         Action::Initialise => initialise(world).map(Reply::Initialised),
+        Action::Import(asked) => import(world, owner, asked),
+        Action::Export { format } => export(world, owner, *format),
         Action::Users { after } => overview::list(world, *after).map(Reply::Users),
         Action::Check => check(world).map(Reply::Checked),
         Action::Examine => examine(world).map(Reply::Examined),
@@ -169,6 +174,19 @@ fn act(
     }
 }
 
+/// The record, for who looks at it and at its backup codes.
+fn load_to_show(
+    world: &World,
+    owner: &Owner,
+    conversation: &mut dyn Conversation,
+) -> Result<UserRecord, Failure> {
+    let record = load(world, owner)?;
+    if record.has_scratch_codes() {
+        conversation.tell(Style::Info, SCRATCH_CODES);
+    }
+    Ok(record)
+}
+
 /// The device of this label, of somebody who is enrolled.
 fn known<'a>(record: &'a UserRecord, owner: &Owner, label: &str) -> Result<&'a Device, Failure> {
     if record.is_enrolled() { find(record, label) } else { Err(not_enrolled(owner)) }
@@ -190,7 +208,9 @@ fn is_roots(action: &Action) -> bool {
         | Action::Disable { .. }
         | Action::Enable { .. }
         | Action::Require { .. }
-        | Action::Examine => true,
+        | Action::Examine
+        | Action::Import(_)
+        | Action::Export { .. } => true,
         // A key that is known elsewhere, or a device that nobody has shown to work.
         Action::Add(wanted) => wanted.secret.is_some() || !wanted.confirm,
         Action::Status
@@ -346,6 +366,17 @@ fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
 
 fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, Failure>) {
     let (name, label) = match action {
+        Action::Import(asked) => {
+            if result.is_err() {
+                write_down(world, owner, "import", None, result);
+            } else if let Ok(reply) = result {
+                for label in notices::taken_over(asked, reply) {
+                    write_down(world, owner, "import", Some(&label), result);
+                }
+            }
+            return;
+        }
+        Action::Export { .. } => ("export", None),
         // Looking changes nothing and shows no secret.
         Action::Status
         | Action::FullStatus
@@ -382,6 +413,16 @@ fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, F
         Action::Require { required: true } => ("require", None),
         Action::Require { required: false } => ("require_off", None),
     };
+    write_down(world, owner, name, label, result);
+}
+
+fn write_down(
+    world: &World,
+    owner: &Owner,
+    name: &str,
+    label: Option<&String>,
+    result: &Result<Reply, Failure>,
+) {
     let outcome = if result.is_ok() { "done" } else { "failed" };
     let mut line = Line::new()
         .value("action", Some(name))

@@ -1,7 +1,7 @@
 //! What was altered, told by mail as well: who altered it may be the next one to log in.
 
 use mfa_protocol::REAUTH_SERVICE;
-use mfa_protocol::message::{Action, Reply};
+use mfa_protocol::message::{Action, Import, Packed, Reply};
 
 use crate::alterations::what_was;
 use crate::audit::Line;
@@ -82,6 +82,11 @@ fn in_words(action: &Action, reply: &Reply) -> Option<String> {
         (Action::NewCodes, _) => what_was(Altered::NewCodes, ""),
         (Action::NewToken(asked), _) => what_was(Altered::TokenMade, &asked.name),
         (Action::RevokeToken { name }, _) => what_was(Altered::TokenRevoked, name),
+        (Action::Import(asked), reply) => {
+            let added = taken_over(asked, reply);
+            let added: Vec<_> = added.iter().map(|label| what_was(Altered::Added, label)).collect();
+            return Some(added.join("; ")).filter(|words| !words.is_empty());
+        }
         (Action::Reset, _) => "everything was reset".to_owned(),
         (Action::MakeBypass { .. }, _) => what_was(Altered::BypassMade, ""),
         (Action::RevokeBypass, _) => what_was(Altered::BypassRevoked, ""),
@@ -92,6 +97,15 @@ fn in_words(action: &Action, reply: &Reply) -> Option<String> {
         _ => return None,
     };
     Some(words)
+}
+
+/// The labels of devices that an import has added.
+pub(crate) fn taken_over(asked: &Packed<Import>, reply: &Reply) -> Vec<String> {
+    let (Ok(asked), Reply::Imported(imported)) = (asked.open(), reply) else { return Vec::new() };
+    let devices = imported.open().map(|imported| imported.devices).unwrap_or_default();
+    // Nothing was changed by a dry run.
+    let added = devices.into_iter().filter(|_| !asked.dry_run);
+    added.map(|device| device.label).collect()
 }
 
 /// Whether an action is one that is told.
@@ -105,6 +119,7 @@ pub(crate) fn is_told(action: &Action) -> bool {
             | Action::NewCodes
             | Action::NewToken(_)
             | Action::RevokeToken { .. }
+            | Action::Import(_)
             | Action::Reset
             | Action::MakeBypass { .. }
             | Action::RevokeBypass

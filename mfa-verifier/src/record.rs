@@ -4,7 +4,7 @@
 //!
 //! A record is one byte of format version and then the [`UserRecord`] of that version in
 //! [postcard](https://postcard.jamesmunns.com/wire-format), fields in the order in which they stand
-//! here. This is version 2; version 1 had neither a bypass code nor a requirement. [`UserRecord::decode`] says how a
+//! here. This is version 2; version 1 had no bypass code, no requirement and no scratch codes. [`UserRecord::decode`] says how a
 //! later one comes to be. The bytes are sealed before they reach a disk (`store::seal`).
 //!
 //! Times are seconds since the Unix epoch. A record is bounded: at most [`MAX_DEVICES`] devices,
@@ -32,6 +32,9 @@ use crate::source::{Place, Source};
 
 /// Devices of one user.
 pub const MAX_DEVICES: usize = 8;
+
+/// Backup codes of one user.
+pub const MAX_BACKUP_CODES: usize = 10;
 
 /// Sources remembered for one user: sixteen, and this host.
 pub const MAX_SOURCES: usize = 17;
@@ -86,6 +89,9 @@ pub struct UserRecord {
     pub bypass: Option<Bypass>,
     /// Whether a second factor is required of this user, whatever policy says of all.
     pub required: bool,
+    /// The batch of backup codes that are another module's scratch codes: of eight digits. One of another
+    /// number has codes of ours.
+    pub scratch_batch: Option<u64>,
 }
 
 /// One enrolled authenticator.
@@ -407,6 +413,13 @@ impl UserRecord {
             || !self.remembered.is_empty()
     }
 
+    /// Whether the backup codes are the scratch codes of another module.
+    #[must_use]
+    pub fn has_scratch_codes(&self) -> bool {
+        let batch = self.backup_codes.as_ref().map(|codes| codes.batch);
+        batch.is_some() && batch == self.scratch_batch
+    }
+
     /// The device of this label. Labels are compared to the letter.
     #[must_use]
     pub fn device(&self, label: &str) -> Option<&Device> {
@@ -564,6 +577,7 @@ pub(crate) mod tests {
                 uses_left: u8::MAX,
             }),
             required: true,
+            scratch_batch: Some(u64::MAX),
         }
     }
 }

@@ -325,7 +325,14 @@ fn second_factor(
             .ask(prompt, conversation)
     };
     let answer = answer.map_err(of_conversation)?.into_text();
-    let typed = Typed::of(answer.expose());
+    let typed = match Typed::of(answer.expose()) {
+        Typed::OneTimeCode(code)
+            if backup_code_only && record.has_scratch_codes() && codes::is_scratch_code(&code) =>
+        {
+            Typed::BackupCode(code)
+        }
+        typed => typed,
+    };
     if backup_code_only && !matches!(typed, Typed::BackupCode(_) | Typed::Bypass(_)) {
         return Err(refused("that is no backup code", "it looks like xxxxx-xxxxx-xxxxx"));
     }

@@ -24,6 +24,10 @@ const USED_AHEAD: &str =
 pub(crate) const OTHER_CHARACTERS: &str = "Codes are of 0-9, a-z, spaces and dashes; this answer has other characters.\n\
      If they look right, switch the keyboard to plain (half-width) digits.";
 
+/// What somebody is told who looks at backup codes that are another module's.
+pub(crate) const SCRATCH_CODES: &str = "The backup codes are the scratch codes that came along from google-authenticator, of eight digits.\n\
+     New ones are stronger: mfa-setup codes new";
+
 /// The question for a code.
 pub(crate) fn prompt(world: &World, request: &LoginRequest) -> Prompt {
     let text = request.prompt.as_deref().unwrap_or(&world.config.login.prompt);

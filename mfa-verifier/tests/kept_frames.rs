@@ -13,10 +13,12 @@ use std::fmt::Debug;
 
 use mfa_protocol::message::{
     Action, Added, Algorithm, Asking, BypassStatus, Checked, CodeStatus, DeviceKind, DeviceStatus,
-    Examined, Explained, ExplainedRule, Failure, FailureKind, Finding, FromFace, FullStatus,
-    GaveUp, Initialised, Key, Level, ListedDevice, ListedUser, LoginRequest, MadeBypass, MadeToken,
-    ManageRequest, NewDevice, NewToken, Outcome, RememberedLogin, Reply, Request, Standing, Status,
-    Supposed, Terminal, Tie, ToFace, TokenStatus, UserList, Verdict,
+    Examined, Explained, ExplainedRule, ExportFormat, Exported, ExportedDevice, Failure,
+    FailureKind, Finding, FromFace, FullStatus, GaveUp, Import, ImportLine, Imported,
+    ImportedDevice, Initialised, Key, Level, ListedDevice, ListedUser, LoginRequest, MadeBypass,
+    MadeToken, ManageRequest, NewDevice, NewToken, Origin, Outcome, Packed, RememberedLogin, Reply,
+    Request, SkippedLine, Standing, Status, Supposed, Terminal, Tie, ToFace, TokenStatus, UserList,
+    Verdict,
 };
 use mfa_protocol::relay::{decode, encode};
 use mfa_protocol::{Answer, Prompt, Style};
@@ -78,7 +80,12 @@ fn requests_about_a_record_are_kept() {
         networks: vec!["::1".to_owned()],
         services: vec!["sshd".to_owned()],
     };
-    let rows: [(Action, &[u8]); 29] = [
+    let import = |origin, label, without_pin, dry_run| {
+        let line = ImportLine { number: 300, text: "HOTP".into() };
+        let import = Import { origin, lines: vec![line], label, without_pin, dry_run };
+        Action::Import(Packed::new(&import).unwrap())
+    };
+    let rows: [(Action, &[u8]); 34] = [
         (Action::Status, b"\x01"),
         (Action::Remove { label: label() }, b"\x02\x05phone"),
         (Action::MakeDefault { label: label() }, b"\x03\x05phone"),
@@ -108,6 +115,17 @@ fn requests_about_a_record_are_kept() {
         (Action::Require { required: true }, b"\x19\x01"),
         (Action::Require { required: false }, b"\x19\x00"),
         (Action::Examine, b"\x1a"),
+        (
+            import(Origin::GoogleAuthenticator, Some(label()), false, true),
+            b"\x1b\x12\x00\x01\xac\x02\x04HOTP\x01\x05phone\x00\x01",
+        ),
+        (
+            import(Origin::PamOath, None, true, false),
+            b"\x1b\x0c\x01\x01\xac\x02\x04HOTP\x00\x01\x00",
+        ),
+        (Action::Export { format: ExportFormat::Uri }, b"\x1c\x00"),
+        (Action::Export { format: ExportFormat::GoogleAuthenticator }, b"\x1c\x01"),
+        (Action::Export { format: ExportFormat::PamOath }, b"\x1c\x02"),
     ];
     for (action, bytes) in rows {
         let of_alice = ManageRequest { user: Some(b"alice".to_vec()), action };
@@ -436,6 +454,43 @@ fn what_a_helpdesk_is_told_is_kept() {
     ];
     for (reply, bytes) in rows {
         assert_eq!(reply.since(), 3);
+        is_kept(&ToFace::Done(Box::new(reply)), &[b"\x02", bytes].concat());
+    }
+}
+
+#[test]
+fn what_comes_from_elsewhere_and_leaves_is_kept() {
+    let imported = Imported {
+        user: "alice".to_owned(),
+        uid: 1_000,
+        devices: vec![ImportedDevice { label: "oath".to_owned(), kind: DeviceKind::Hotp }],
+        known: vec!["phone".to_owned()],
+        backup_codes: 5,
+        skipped: vec![SkippedLine { line: 300, why: "no".to_owned() }],
+        notes: vec!["w".to_owned()],
+    };
+    let exported = Exported {
+        user: "alice".to_owned(),
+        uid: 1_000,
+        devices: vec![ExportedDevice {
+            label: "phone".to_owned(),
+            kind: DeviceKind::Totp,
+            text: "otpauth:".into(),
+        }],
+        left_out: vec![("e-mail".to_owned(), "no".to_owned())],
+        backup_codes: 9,
+    };
+    let rows: [(Reply, &[u8]); 2] = [
+        (
+            Reply::Imported(Packed::new(&imported).unwrap()),
+            b"\x14\x20\x05alice\xe8\x07\x01\x04oath\x01\x01\x05phone\x05\x01\xac\x02\x02no\x01\x01w",
+        ),
+        (
+            Reply::Exported(Packed::new(&exported).unwrap()),
+            b"\x15\x25\x05alice\xe8\x07\x01\x05phone\x00\x08otpauth:\x01\x06e-mail\x02no\x09",
+        ),
+    ];
+    for (reply, bytes) in rows {
         is_kept(&ToFace::Done(Box::new(reply)), &[b"\x02", bytes].concat());
     }
 }

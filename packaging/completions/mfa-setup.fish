@@ -56,6 +56,8 @@ complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "bypass" -d 'Mak
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "disable" -d 'Refuse a device\'s codes until it is enabled again (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "enable" -d 'Judge the codes of a disabled device again (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "require" -d 'Require a second factor of a user where policy makes it optional, or no longer (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "import" -d 'Take over the devices and codes of another module (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_needs_command" -f -a "export" -d 'Show all devices with their keys, for another module or program (root; audited)'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand add" -l label -d 'Its name in lists' -r -f
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand add" -l algorithm -d 'The hash of its codes; many apps know sha1 only' -r -f -a "sha1\t''
 sha256\t''
@@ -283,3 +285,44 @@ complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l off -d '
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l json -d 'Answer with one JSON object'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -l yes -d 'Answer yes to questions; does not replace a first code'
 complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand require" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -f -a "google-authenticator" -d 'Take over a user\'s key, drift, counter, what was used, and scratch codes (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and not __fish_seen_subcommand_from google-authenticator pam_oath" -f -a "pam_oath" -d 'Take over keys, counters and what was used, of one user or of all in the file (root; audited)'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l label -d 'The new devices\' name in lists' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l all -d 'The file in the home of every user in /etc/passwd'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l dry-run -d 'Say what would be taken over, and change nothing'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from google-authenticator" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l label -d 'The new devices\' name in lists' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l all -d 'All users in the file, as without --user'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l without-pin -d 'Take a key also where a PIN is asked for with its codes; the PIN is not taken over'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l dry-run -d 'Say what would be taken over, and change nothing'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand import; and __fish_seen_subcommand_from pam_oath" -s h -l help -d 'Print help'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l format -d 'For which program: apps and most others read URIs' -r -f -a "uri\t''
+google-authenticator\t''
+pam_oath\t''"
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l output -d 'Write it to a file that its owner alone can read; - is standard output' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l config -d 'The policy file to use; the verifier is then started for this command alone (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l verifier -d 'The verifier to start (root only)' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l socket -d 'The socket of a verifier that is running' -r -F
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l user -d 'Another user\'s record (root only)' -r -f
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l json -d 'Answer with one JSON object'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -l yes -d 'Answer yes to questions; does not replace a first code'
+complete -c mfa-setup -n "__fish_mfa_setup_using_subcommand export" -s h -l help -d 'Print help'

@@ -271,6 +271,11 @@ pub(crate) fn free_label(record: &UserRecord, kind: DeviceKind) -> String {
         DeviceKind::Hotp => "token",
         DeviceKind::Email => "e-mail",
     };
+    free_label_of(record, base)
+}
+
+/// This label, with a number behind it where it is taken.
+pub(crate) fn free_label_of(record: &UserRecord, base: &str) -> String {
     let numbered = (2..).map(|n| format!("{base} {n}"));
     std::iter::once(base.to_owned())
         .chain(numbered)

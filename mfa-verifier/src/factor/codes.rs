@@ -68,6 +68,27 @@ pub struct SingleCode {
     pub hash: [u8; 16],
 }
 
+/// A batch of the scratch codes of another module, in the order in which they are given.
+pub fn batch_of(plain: &[&str], now: u64) -> Result<BackupCodes, CodesError> {
+    let mut salt = [0u8; 16];
+    getrandom::fill(&mut salt)?;
+    let mut hasher = Hasher::new()?;
+    let code = |plain: &&str| Ok(BackupCode { hash: hasher.hash(plain, &salt)?, used: None });
+    let codes = plain.iter().map(code).collect::<Result<_, CodesError>>()?;
+    Ok(BackupCodes { batch: getrandom::u64()?, salt, codes, made: now })
+}
+
+/// Whether `plain` can be a scratch code of google-authenticator: eight digits, of which the first is not zero.
+///
+/// That is 26 bits where NIST SP 800-63B (5.1.2) asks for 64, or else for a limit of tries, and for salt and stretching.
+/// So they are hashed like ours, and the limits of devices' codes hold for them as well: a hundred wrong ones in all,
+/// but from where the owner got in lately. They work until their owner makes better ones. They look like the code of a device of eight digits; who has brought none along
+/// has no such answer compared with backup codes, nor hashed.
+#[must_use]
+pub fn is_scratch_code(plain: &str) -> bool {
+    plain.len() == 8 && !plain.starts_with('0') && plain.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// A code that belongs to no batch.
 pub fn new_code() -> Result<SingleCode, CodesError> {
     let mut salt = [0u8; 16];

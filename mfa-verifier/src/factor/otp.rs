@@ -8,6 +8,7 @@ mod time;
 
 use mfa_protocol::message::Algorithm;
 use totp_rs::{Builder, Totp};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::record::{Device, MovingFactor};
@@ -52,6 +53,18 @@ pub fn offset_within(device: &Device, code: &str, now: u64, reach: i64) -> Optio
     let generator = Generator::of(device);
     let here = to_step(now / u64::from(period.max(1)));
     (-reach..=reach).filter(|offset| generator.matches(code, here + offset)).min_by_key(|o| o.abs())
+}
+
+/// Whether `code` is the one of a step or counter.
+#[must_use]
+pub fn is_code_of(device: &Device, code: &str, step: u64) -> bool {
+    Generator::of(device).matches_counter(code, step)
+}
+
+/// The code of a step or counter, as the device shows it.
+#[must_use]
+pub fn code_at(device: &Device, step: u64) -> Zeroizing<String> {
+    Zeroizing::new(Generator::of(device).0.generate(step).to_string())
 }
 
 /// Codes of one device by step or counter.

@@ -351,6 +351,10 @@ fn every_command_has_its_help() {
         ("disable", "<LABEL>"),
         ("enable", "<LABEL>"),
         ("require", "<NAME> --off"),
+        ("import", "google-authenticator pam_oath"),
+        ("import google-authenticator", "[FILE] --all --label --dry-run"),
+        ("import pam_oath", "[FILE] --all --without-pin --label --dry-run"),
+        ("export", "--format --output"),
     ];
     for (command, options) in commands {
         for asked in

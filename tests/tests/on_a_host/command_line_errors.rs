@@ -144,6 +144,9 @@ fn who_is_not_root_is_told_so() {
         "disable phone",
         "enable phone",
         "require alice --off",
+        "import google-authenticator",
+        "import pam_oath",
+        "export",
         "add totp --no-confirm",
         "add totp --secret-file -",
     ] {

@@ -37,6 +37,7 @@ mod hostile_bytes;
 mod hostile_callers;
 mod hostile_users;
 mod hosts;
+mod import;
 mod installation;
 mod lockout;
 mod login_at_a_terminal;

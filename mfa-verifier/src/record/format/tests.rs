@@ -29,7 +29,7 @@ fn kept() -> UserRecord {
     let alterations = since.map(|what| Alteration { what, ..of_all.clone() });
     record.alterations.extend(alterations);
     let bypass = Bypass { salt: [9; 16], hash: [10; 16], made: 7, expires: 128, uses_left: 100 };
-    UserRecord { bypass: Some(bypass), required: true, ..record }
+    UserRecord { bypass: Some(bypass), required: true, scratch_batch: Some(128), ..record }
 }
 
 /// One in which everything stands that could in version 1.
@@ -183,7 +183,7 @@ fn version_1() -> Vec<u8> {
 /// What version 2 writes of [`kept`].
 fn version_2() -> Vec<u8> {
     let bypass = [&[1][..], &[9; 16], &[10; 16], &[7, 0x80, 1, 100]].concat();
-    [&[2][..], &fields(14), &bypass, &[1]].concat()
+    [&[2][..], &fields(14), &bypass, &[1], &[1, 0x80, 1]].concat()
 }
 
 /// The fields of version 1 with so many alterations, by hand: see postcard's specification. A number of 128 and

@@ -38,6 +38,7 @@ impl From<Version1> for UserRecord {
             forgotten: old.forgotten,
             mail_codes: old.mail_codes,
             bypass: None,
+            scratch_batch: None,
             required: false,
         }
     }
