@@ -1,9 +1,10 @@
 //! Changes of a record beside logging in.
 
+use mfa_protocol::escape;
 use mfa_protocol::message::{Failure, Reply};
 
-use crate::failure::{not_enrolled, of_store};
-use crate::record::{Altered, UserRecord};
+use crate::failure::{not_enrolled, of_store, usage};
+use crate::record::{Altered, Device, UserRecord};
 use crate::self_service::Authority;
 use crate::store::{self, Change, Owner, Store};
 use crate::world::World;
@@ -77,6 +78,20 @@ pub(crate) fn change_or_make(
     decide: impl FnMut(&mut UserRecord) -> Result<(), Failure>,
 ) -> Result<Reply, Failure> {
     change_in(world.store_to_enrol_in()?, |_| true, owner, decide)
+}
+
+/// The device of this label.
+pub(crate) fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> {
+    record.device(label).ok_or_else(|| {
+        let known: Vec<String> =
+            record.devices.iter().map(|d| format!("\"{}\"", escape::escape(&d.label))).collect();
+        let hint = if known.is_empty() {
+            "nothing is enrolled; see: mfa-setup status".to_owned()
+        } else {
+            format!("these are enrolled: {}", known.join(", "))
+        };
+        usage(format!("there is no device \"{}\"", escape::escape(label)), hint)
+    })
 }
 
 /// The record as it stands; an empty one where there is none.

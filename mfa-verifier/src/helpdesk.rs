@@ -1,15 +1,14 @@
 //! What root does for somebody else: a bypass code for who has lost the phone, a device that is out of somebody's hands,
 //! a second factor that is required of one user, and a beginning anew.
 
-use mfa_protocol::message::{BypassStatus, Failure, MadeBypass, Reply};
+use mfa_protocol::message::{Action, BypassStatus, Failure, MadeBypass, Reply};
 use mfa_protocol::{Conversation, Style, escape};
 
 use crate::access_tokens::no_room;
-use crate::change::{alter, change_or_make, done, load};
+use crate::change::{alter, change_or_make, done, find, load};
 use crate::factor::bypass;
 use crate::failure::{of_codes, of_store, usage};
-use crate::manage::find;
-use crate::record::{Altered, UserRecord};
+use crate::record::{Altered, Device, UserRecord};
 use crate::self_service::Authority;
 use crate::store::{self, Change, Owner, StoreError};
 use crate::world::World;
@@ -71,37 +70,55 @@ pub(crate) fn revoke_bypass(world: &World, owner: &Owner) -> Result<Reply, Failu
     })
 }
 
-/// Has a device's codes refused, and says how many devices are left.
+/// Has a device's codes refused, and those of others with the same key, and says how many devices are left.
 pub(crate) fn disable(world: &World, owner: &Owner, label: &str) -> Result<Reply, Failure> {
-    let mut enabled = 0;
-    alter(world, owner, &Authority::Root, Altered::Disabled, label, |record| {
-        set_disabled(record, label, true)?;
-        let left = record.devices.iter().filter(|device| !device.disabled).count();
-        enabled = u32::try_from(left).unwrap_or(u32::MAX);
-        Ok(())
-    })?;
+    let mut record = load(world, owner)?;
+    if changes(&record, &Action::Disable { label: label.to_owned() }) {
+        alter(world, owner, &Authority::Root, Altered::Disabled, label, |altered| {
+            let device = find(altered, label)?.clone();
+            let same = altered.devices.iter_mut();
+            let same = same.filter(|it| it.id == device.id || it.makes_codes_of(&device));
+            same.for_each(|device| device.disabled = true);
+            record.devices.clone_from(&altered.devices);
+            Ok(())
+        })?;
+    }
+    let left = record.devices.iter().filter(|device| !device.disabled).count();
+    let enabled = u32::try_from(left).unwrap_or(u32::MAX);
     Ok(Reply::Disabled { user: owner.name.clone(), enabled })
 }
 
 /// Has them judged again.
 pub(crate) fn enable(world: &World, owner: &Owner, label: &str) -> Result<Reply, Failure> {
+    if !changes(&load(world, owner)?, &Action::Enable { label: label.to_owned() }) {
+        return Ok(done(owner));
+    }
     alter(world, owner, &Authority::Root, Altered::Enabled, label, |record| {
-        set_disabled(record, label, false)
+        let id = find(record, label)?.id;
+        let of_label = record.devices.iter_mut().filter(|device| device.id == id);
+        of_label.for_each(|device| device.disabled = false);
+        Ok(())
     })
 }
 
-/// Whether the codes of the device of this label are refused.
-fn set_disabled(record: &mut UserRecord, label: &str, disabled: bool) -> Result<(), Failure> {
-    let id = find(record, label)?.id;
-    let of_label = record.devices.iter_mut().filter(|device| device.id == id);
-    of_label.for_each(|device| device.disabled = disabled);
-    Ok(())
+/// Whether an action would change the record: who says again what holds already is told nothing new, and nobody
+/// else is.
+pub(crate) fn changes(record: &UserRecord, action: &Action) -> bool {
+    match action {
+        Action::Disable { label } => record.device(label).is_none_or(|device| {
+            let same = |it: &Device| it.id == device.id || it.makes_codes_of(device);
+            record.devices.iter().any(|it| same(it) && !it.disabled)
+        }),
+        Action::Enable { label } => record.device(label).is_none_or(|device| device.disabled),
+        Action::Require { required } => record.required != *required,
+        _ => true,
+    }
 }
 
 /// Requires a second factor of one user, or no longer. Somebody who has no record gets one that says so.
 pub(crate) fn require(world: &World, owner: &Owner, required: bool) -> Result<Reply, Failure> {
     let what = if required { Altered::Required } else { Altered::NotRequired };
-    if load(world, owner)?.required == required {
+    if !changes(&load(world, owner)?, &Action::Require { required }) {
         return Ok(done(owner));
     }
     change_or_make(world, owner, |record| {

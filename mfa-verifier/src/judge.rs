@@ -234,7 +234,9 @@ fn judge_one_time(
     let sent = examine_sent(&record, code, from, now);
     findings.extend(sent.findings);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
-    let in_vain = refusal_of_all(&record, &findings, config);
+    // Where a mailbox is left it says why nothing is right.
+    let in_vain = refusal_of_all(&record, &findings, config)
+        .filter(|refusal| *refusal != Refusal::Disabled || sent.refusal == Refusal::Misshapen);
     findings
         .retain(|(index, _)| record.devices.get(*index).is_some_and(|d| is_accepted(d, config)));
     if let (Some(refusal), true) = (in_vain, findings.is_empty()) {

@@ -8,7 +8,7 @@ use mfa_protocol::{Conversation, Secret, Style, escape};
 
 use crate::access_tokens;
 use crate::audit::{Line, Severity, timestamp};
-use crate::change::{alter, change, change_notes, load};
+use crate::change::{alter, change, change_notes, find, load};
 use crate::check::check;
 use crate::enrol::{self, key};
 use crate::examine::examine;
@@ -42,7 +42,10 @@ pub fn manage(
     };
     let addresses = if notices::is_told(&request.action) {
         // Of a record that cannot be read nothing is known.
-        load(world, &owner).map(|record| notices::addresses(world, &owner, &record))
+        load(world, &owner).map(|record| {
+            let is_news = helpdesk::changes(&record, &request.action);
+            if is_news { notices::addresses(world, &owner, &record) } else { Vec::new() }
+        })
     } else {
         Ok(Vec::new())
     };
@@ -300,20 +303,6 @@ fn unlock(record: &mut UserRecord, now: u64, window: i64) {
             *last_step = last_step.map(|step| step.min(latest));
         }
     }
-}
-
-/// The device of this label.
-pub(crate) fn find<'a>(record: &'a UserRecord, label: &str) -> Result<&'a Device, Failure> {
-    record.device(label).ok_or_else(|| {
-        let known: Vec<String> =
-            record.devices.iter().map(|d| format!("\"{}\"", escape::escape(&d.label))).collect();
-        let hint = if known.is_empty() {
-            "nothing is enrolled; see: mfa-setup status".to_owned()
-        } else {
-            format!("these are enrolled: {}", known.join(", "))
-        };
-        usage(format!("there is no device \"{}\"", escape::escape(label)), hint)
-    })
 }
 
 fn status(record: &UserRecord, owner: &Owner, now: u64) -> Status {

@@ -111,7 +111,10 @@ impl Factor {
     fn is_in(&self, record: &UserRecord) -> bool {
         match self {
             Self::Device { id, key } => record.devices.iter().any(|device| {
-                device.id == *id && bool::from(device.key.expose().ct_eq(key.expose()))
+                // It may have been disabled since.
+                !device.disabled
+                    && device.id == *id
+                    && bool::from(device.key.expose().ct_eq(key.expose()))
             }),
             Self::BackupCodes { batch } => {
                 record.backup_codes.as_ref().is_some_and(|codes| codes.batch == *batch)

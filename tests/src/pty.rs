@@ -1,14 +1,19 @@
 //! A person at a terminal.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::pty::{Winsize, openpty};
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 /// How long something on the screen is waited for, where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,17 +48,17 @@ impl Pty {
     /// Starts `command` on a terminal of that size.
     pub fn spawn_sized(command: &Command, columns: u16, lines: u16) -> Self {
         let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).unwrap();
+        let (keyboard, end_of_program) = terminal(size);
         // setsid makes the terminal the controlling one, for programs that open /dev/tty.
         let mut on_terminal = Command::new("setsid");
         on_terminal.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
         on_terminal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
-        let (stdin, stdout) = (end(&pty.slave), end(&pty.slave));
-        let child = on_terminal.stdin(stdin).stdout(stdout).stderr(pty.slave).spawn().unwrap();
+        let (stdin, stdout) = (end(&end_of_program), end(&end_of_program));
+        on_terminal.stdin(stdin).stdout(stdout).stderr(end_of_program);
+        let child = on_terminal.spawn().unwrap();
         // With a copy of the program's end open here, the end of the program would go unnoticed.
         drop(on_terminal);
-        let keyboard = File::from(pty.master);
         let screen = Arc::default();
         watch(keyboard.try_clone().unwrap(), Arc::clone(&screen));
         Self { child, keyboard, screen, read: 0, patience: PATIENCE }
@@ -108,16 +113,15 @@ impl Pty {
         self.send(&format!("{text}\r"));
     }
 
-    /// Types `text` and Enter until the program shows something else than that. Some throw away what is typed
-    /// before they read, their question on the screen already (pacman does).
+    /// Types `text` and Enter until the program writes something else than that. Some throw away what is typed
+    /// before they read, their question on the screen already (pacman does, and shows its cursor meanwhile).
     #[track_caller]
     pub fn insist(&mut self, text: &str) {
         let deadline = Instant::now() + self.patience;
-        let is_echo = |byte: &u8| b"\r\n".contains(byte) || text.as_bytes().contains(byte);
         loop {
             self.send_line(text);
             let again = deadline.min(Instant::now() + Duration::from_millis(500));
-            match self.wait_until(again, |news| news.iter().any(|b| !is_echo(b)).then_some(())) {
+            match self.wait_until(again, |news| writes_more_than(text, news).then_some(())) {
                 Err(TIME_RAN_OUT) if again < deadline => {}
                 Err(TIME_RAN_OUT) => {
                     panic!("{text:?} is not taken; the terminal:\n{}", self.text())
@@ -184,6 +188,33 @@ impl Drop for Pty {
     }
 }
 
+/// A new terminal: the person's end of it, and the program's. Other programs, which other threads start meanwhile,
+/// get neither: they would keep it open.
+fn terminal(size: Winsize) -> (File, OwnedFd) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    tcsetwinsize(&ours, size).unwrap();
+    let name = ptsname(&ours, vec![]).unwrap();
+    let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
+    let mut open = OpenOptions::new();
+    let theirs = open.read(true).write(true).custom_flags(flags);
+    let theirs = theirs.open(OsStr::from_bytes(name.as_bytes())).unwrap();
+    (File::from(ours), theirs.into())
+}
+
+/// Whether there is more in `news` than the echo of `text`, again and again, and what is not seen.
+fn writes_more_than(text: &str, news: &[u8]) -> bool {
+    let news = String::from_utf8_lossy(news);
+    let mut parts = news.split('\x1b');
+    let seen = parts.next().into_iter().map(str::to_owned).chain(parts.map(|part| {
+        // A control sequence ends with its first letter.
+        part.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).chars().skip(1).collect()
+    }));
+    let seen: String = seen.collect();
+    seen.chars().any(|c| !"\r\n".contains(c) && !text.contains(c))
+}
+
 fn watch(mut terminal: File, screen: Arc<(Mutex<Screen>, Condvar)>) {
     thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -212,7 +243,7 @@ mod tests {
     const FORGETFUL: &str = "
         use POSIX;
         $| = 1;
-        print '[Y/n] ';
+        print \"[Y/n] \\e[?25h\";
         vec(my $typed = '', 0, 1) = 1;
         select($typed, undef, undef, undef);
         tcflush(0, TCIFLUSH);

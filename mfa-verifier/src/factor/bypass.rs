@@ -25,7 +25,7 @@ pub struct Hashed {
 pub enum Spent {
     /// It was used as often as it may be.
     Used,
-    /// Its time is over. Or it has not come: a clock that was set back must not make it good for longer.
+    /// Its time is over. Or it has not come: the clock was set back behind its making.
     Ended,
 }
 
@@ -55,6 +55,10 @@ impl Bypass {
     /// Uses it once, and says how often it can still be.
     pub fn spend(&mut self, now: u64) -> Result<u8, Spent> {
         if !self.is_good(now) {
+            if now >= self.expires {
+                // A clock that is set back does not bring it back.
+                self.uses_left = 0;
+            }
             return Err(Spent::Ended);
         }
         self.uses_left = self.uses_left.checked_sub(1).ok_or(Spent::Used)?;
@@ -99,9 +103,16 @@ mod tests {
         let (_, hashed) = new_code().unwrap();
         let mut bypass = hashed.made(NOW, 60, 2);
         assert_eq!(bypass.status(NOW), Some(BypassStatus { uses_left: 2, expires: NOW + 60 }));
-        for outside in [NOW - 1, NOW + 60, 0, u64::MAX] {
-            assert_eq!(bypass.spend(outside), Err(Spent::Ended));
-            assert_eq!(bypass.status(outside), None);
+        for before in [NOW - 1, 0] {
+            assert_eq!(bypass.spend(before), Err(Spent::Ended));
+            assert_eq!(bypass.status(before), None);
+        }
+        for after in [NOW + 60, u64::MAX] {
+            let mut late = bypass.clone();
+            assert_eq!(late.spend(after), Err(Spent::Ended));
+            assert_eq!(late.status(after), None);
+            // Nor is it good again when the clock is set back.
+            assert_eq!(late.spend(NOW + 1), Err(Spent::Used));
         }
         assert_eq!(bypass.spend(NOW), Ok(1));
         assert_eq!(bypass.spend(NOW + 59), Ok(0));

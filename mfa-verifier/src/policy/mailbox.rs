@@ -47,10 +47,10 @@ fn is_unseen(
     lent: Option<&Device>,
 ) -> bool {
     let policy = &config.policy;
-    let mut devices = record.devices.iter().filter(|device| !device.disabled);
-    // Who has nothing looks like who has an app, and has one who enrols it at the login.
+    // Who has nothing looks like who has an app, and has one who enrols it at the login. An app that is
+    // disabled is one: or whoever has the phone, and the mail on it, would get in by that for want of the app.
     let nothing = !record.is_enrolled() && lent.is_none();
-    let has_app = nothing || devices.any(|device| device.address().is_none());
+    let has_app = nothing || record.devices.iter().any(|device| device.address().is_none());
     policy.verify_new_address
         && !(policy.new_address_exempts_enrolled && has_app)
         && is_new(config, situation, record)

@@ -183,6 +183,11 @@ fn has(app: bool, mailbox: bool, seen: Option<&str>) -> UserRecord {
     record
 }
 
+fn disabled(mut record: UserRecord) -> UserRecord {
+    record.devices.iter_mut().for_each(|device| device.disabled = true);
+    record
+}
+
 #[test]
 fn a_new_address_leaves_codes_that_are_sent_backup_codes_and_tokens() {
     const NEW: &str = "[policy]\nverify_new_address = true\n";
@@ -247,6 +252,8 @@ fn a_mailbox_is_lent_to_who_has_not_enrolled_and_beyond_that_at_new_addresses_al
         (new, has(false, true, None), "alice", None),
         // The app alone is right there.
         (exempts, has(true, false, None), "alice", None),
+        // Also where it is disabled: whoever has the phone may have the mail.
+        (exempts, disabled(has(true, false, None)), "alice", None),
     ] {
         assert_eq!(lends(policy, record, user), expected, "{policy} {user}");
     }

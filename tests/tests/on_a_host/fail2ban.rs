@@ -14,12 +14,14 @@ const STRANGER: &str = "2001:db8::3";
 const USED: &str = "198.51.100.4";
 const NO_CODE: &str = "198.51.100.5";
 const LATE: &str = "198.51.100.7";
+const DISABLED: &str = "198.51.100.8";
 const INNOCENT: &str = "203.0.113.6";
 
 #[test]
 fn it_counts_who_is_wrong_and_nobody_who_was_let_in_or_is_only_named() {
     let host = Host::new()
         .user("alice", "rabbit hole")
+        .user("bob", "walrus")
         .config(POLICY)
         .pam("exact", &exact(""))
         .bind(cache::program("verifier-at"), VERIFIER)
@@ -36,6 +38,10 @@ fn it_counts_who_is_wrong_and_nobody_who_was_let_in_or_is_only_named() {
     for _ in 0..3 {
         try_from("alice", WAITS, &wrong);
     }
+    // Nobody is to learn by the ban that somebody's device is disabled.
+    let disabled = host.enrol("bob").device;
+    host.run(&["mfa-setup", "disable", "phone", "--user", "bob"]).ok();
+    try_from("bob", DISABLED, &disabled.wrong_code());
     // A bypass code that was made two hours ago, for one.
     let now = host.shell("date +%s").trim().parse::<u64>().unwrap();
     host.set_clock(now - 7_200);
@@ -51,7 +57,7 @@ fn it_counts_who_is_wrong_and_nobody_who_was_let_in_or_is_only_named() {
         try_from(&name, STRANGER, &wrong);
     }
     let lines = host.logged_by_now("pam_mfa: outcome=");
-    assert_eq!(lines.len(), 12, "{lines:#?}");
+    assert_eq!(lines.len(), 13, "{lines:#?}");
     // As syslog daemons write them.
     let log: Vec<_> = lines.iter().map(|line| format!("Nov 23 05:00:00 testhost {line}")).collect();
     host.write("/root/auth.log", log.join("\n") + "\n");
@@ -64,7 +70,8 @@ fn it_counts_who_is_wrong_and_nobody_who_was_let_in_or_is_only_named() {
     let banned = host.run(&regex).ok();
     let mut banned: Vec<_> = banned.lines().map(str::trim).collect();
     banned.sort_unstable();
-    let expected = [WRONG, WAITS, WAITS, WAITS, LATE, STRANGER, STRANGER, STRANGER, STRANGER];
+    let expected =
+        [WRONG, WAITS, WAITS, WAITS, LATE, DISABLED, STRANGER, STRANGER, STRANGER, STRANGER];
     assert_eq!(banned, expected);
     // fail2ban itself takes the jail, beside Debian's own, which has no log here.
     host.write("/etc/fail2ban/jail.d/defaults-debian.conf", "");

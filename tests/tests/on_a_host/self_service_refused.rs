@@ -252,10 +252,14 @@ fn a_permission_ends_with_the_factor_that_it_was_given_for() {
     refused(pending, replaced);
     assert_eq!(alice.devices(), ["phone*"]);
 
-    // The device is gone whose code it was, or the batch of codes.
+    // The device is gone whose code it was, or is disabled, or the batch of codes is gone.
     let pending = waiting(&token().code());
     root(&["remove", "token"]);
     refused(pending, replaced);
+    let pending = waiting(&token().code());
+    root(&["disable", "token"]);
+    refused(pending, replaced);
+    root(&["remove", "token"]);
     let pending = waiting(&backup.code());
     root(&["codes", "new"]);
     refused(pending, replaced);
