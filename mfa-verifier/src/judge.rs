@@ -235,8 +235,10 @@ fn judge_one_time(
     findings.extend(sent.findings);
     let refused = |refusal, record| (Judgement::Refused(refusal), record);
     // Where a mailbox is left it says why nothing is right.
+    let is_mailbox = |device: &Device| device.address().is_some() && is_accepted(device, config);
+    let mailbox_is_left = of_length(&record, code).any(|(_, device)| is_mailbox(device));
     let in_vain = refusal_of_all(&record, &findings, config)
-        .filter(|refusal| *refusal != Refusal::Disabled || sent.refusal == Refusal::Misshapen);
+        .filter(|refusal| *refusal != Refusal::Disabled || !mailbox_is_left);
     findings
         .retain(|(index, _)| record.devices.get(*index).is_some_and(|d| is_accepted(d, config)));
     if let (Some(refusal), true) = (in_vain, findings.is_empty()) {

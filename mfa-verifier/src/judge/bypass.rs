@@ -130,13 +130,15 @@ mod tests {
     fn before_it_was_made_and_behind_its_end_it_is_charged_like_a_wrong_one() {
         let (record, shown) = given(1);
         let right = attempt(&record, &shown);
-        // A clock that was set back must not make it good for longer.
-        for now in [NOW + HOUR, NOW + 86_400, NOW - 1, NOW - 86_400] {
+        // Behind its end it is at its end, also for a clock that is set back.
+        for (now, uses_left) in
+            [(NOW + HOUR, 0), (NOW + 86_400, 0), (NOW - 1, 1), (NOW - 86_400, 1)]
+        {
             let (judgement, after) = judge(record.clone(), &right, now, &Config::default());
             assert_eq!(judgement, Judgement::Refused(Refusal::BypassEnded), "{now}");
             let (_, charged) = judge(record.clone(), &wrong(&record), now, &Config::default());
             assert_eq!(after.lockout, charged.lockout, "{now}");
-            assert_eq!((after.lockout.sources[0].wrong_codes, left(&after)), (1, Some(1)));
+            assert_eq!((after.lockout.sources[0].wrong_codes, left(&after)), (1, Some(uses_left)));
         }
     }
 
