@@ -214,18 +214,27 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     /// A directory of daemon's for each test, gone at its end. These tests run as root.
-    struct Home(PathBuf, User);
+    struct Home(PathBuf, User, #[allow(dead_code)] MutexGuard<'static, ()>);
+
+    /// Whose rights the process has is a matter of all its threads: one test at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn alone() -> MutexGuard<'static, ()> {
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     impl Home {
         fn new(name: &str) -> Self {
+            let alone = alone();
             let path = std::env::temp_dir().join(format!("mfa-import-{name}-{}", process::id()));
             let _ = fs::remove_dir_all(&path);
             fs::create_dir(&path).unwrap();
             let user = User::from_name("daemon").unwrap().unwrap();
             chown(&path, Some(user.uid), Some(user.gid)).unwrap();
-            Self(path, user)
+            Self(path, user, alone)
         }
 
         fn file(&self, name: &str, owner: Uid, mode: u32) -> PathBuf {
@@ -329,6 +338,7 @@ mod tests {
 
     #[test]
     fn of_roots_own_a_file_is_read_that_root_alone_can_write() {
+        let _alone = alone();
         // All that leads there is root's, as it is not below /tmp.
         let place = PathBuf::from(format!("/var/lib/mfa-import-{}", process::id()));
         fs::create_dir(&place).unwrap();

@@ -66,7 +66,9 @@ impl Session<'_> {
         let Came { reports, hints, to_remove, ended } = came;
         self.answer(&ImportedAnswer::new(&reports), || text::imported(&reports, how.dry_run))?;
         if !self.global.json {
-            hints.iter().for_each(|hint| say_hint(hint));
+            for hint in &hints {
+                say_hint(hint);
+            }
             if !how.dry_run && !to_remove.is_empty() {
                 let files: Vec<_> =
                     to_remove.iter().map(|path| printed(path.as_os_str())).collect();
