@@ -121,13 +121,14 @@ pub(crate) fn answered(
         Typed::OneTimeCode(code)
             if subject.record.has_scratch_codes() && codes::is_scratch_code(&code) =>
         {
-            match hash(&code, &subject.record)? {
-                Code::Backup { batch, hash } => Code::OneTimeOrBackup { code, batch, hash },
-                other => other,
-            }
+            let (batch, hash) = hash(&code, &subject.record)?;
+            Code::OneTimeOrBackup { code, batch, hash }
         }
         Typed::OneTimeCode(code) => Code::OneTime(code),
-        Typed::BackupCode(plain) => hash(&plain, &subject.record)?,
+        Typed::BackupCode(plain) => {
+            let (batch, hash) = hash(&plain, &subject.record)?;
+            Code::Backup { batch, hash }
+        }
         Typed::Bypass(plain) => hash_bypass(&plain, &subject.record)?,
         Typed::Token(plain) => Code::Token(GivenToken {
             hash: tokens::hash(&plain),
@@ -170,10 +171,11 @@ pub(crate) fn answered(
     })
 }
 
-fn hash(plain: &str, record: &UserRecord) -> Result<Code, CodesError> {
+/// The batch there is, and the hash by its salt: as much work where there is none.
+fn hash(plain: &str, record: &UserRecord) -> Result<(Option<u64>, [u8; 16]), CodesError> {
     let batch = record.backup_codes.as_ref();
     let salt = batch.map_or([0; 16], |batch| batch.salt);
-    Ok(Code::Backup { batch: batch.map(|batch| batch.batch), hash: codes::hash(plain, &salt)? })
+    Ok((batch.map(|batch| batch.batch), codes::hash(plain, &salt)?))
 }
 
 /// As much work, whether there is a bypass code or not.

@@ -83,7 +83,8 @@ fn google_authenticator(device: &Device) -> Result<Zeroizing<String>, &'static s
     }
     let mut text = roomy();
     text.push_str(&key::encode(&device.key));
-    text.push('\n');
+    // Without this line that module lets anybody guess as often as they like.
+    text.push_str("\n\" RATE_LIMIT 3 30\n");
     // Writing to a String does not fail.
     match device.moving {
         MovingFactor::Time { period, last_step, drift, .. } => {
@@ -194,7 +195,7 @@ mod tests {
             (counter_device(7), "\" HOTP_COUNTER 7\n"),
         ] {
             let text = google_authenticator(&device).unwrap();
-            assert_eq!(*text, format!("{KEY}\n{options}"));
+            assert_eq!(*text, format!("{KEY}\n\" RATE_LIMIT 3 30\n{options}"));
         }
         let sha256 = device(b"12345678901234567890", Algorithm::Sha256, 6);
         let eight = Device { digits: 8, ..phone() };

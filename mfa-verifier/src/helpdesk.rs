@@ -129,8 +129,8 @@ pub(crate) fn require(world: &World, owner: &Owner, required: bool) -> Result<Re
     })
 }
 
-/// Forgets everything but that a second factor is required of the user: who has to enrol anew must not get in without
-/// one until then.
+/// Forgets everything but that a second factor is required of the user, and that scratch codes came once: who has to enrol
+/// anew must not get in without one until then, and what was used of the codes is not known any more.
 pub(crate) fn reset(
     world: &World,
     owner: &Owner,
@@ -138,9 +138,12 @@ pub(crate) fn reset(
 ) -> Result<Reply, Failure> {
     let Some(store) = world.managed_store()? else { return Ok(done(owner)) };
     match store.load(owner) {
-        Ok((record, _)) if record.required => {
-            let blank = || UserRecord { required: true, ..UserRecord::default() };
-            store::update(store, owner, |_| Change::Save(blank(), ()))
+        Ok((record, _)) if record.required || record.scratch_batch.is_some() => {
+            store::update(store, owner, |record| {
+                let UserRecord { required, scratch_batch, .. } = record;
+                let blank = UserRecord { required, scratch_batch, ..UserRecord::default() };
+                Change::Save(blank, ())
+            })
         }
         Ok(_) => store.remove(owner),
         // Once more would take longer than anybody waits.

@@ -356,12 +356,17 @@ fn code_list(record: &UserRecord) -> Vec<CodeStatus> {
 fn audit(world: &World, owner: &Owner, action: &Action, result: &Result<Reply, Failure>) {
     let (name, label) = match action {
         Action::Import(asked) => {
-            if result.is_err() {
+            let imported = match result {
+                Err(_) => return write_down(world, owner, "import", None, result),
+                Ok(reply) => notices::taken_over(asked, reply),
+            };
+            let Some(imported) = imported else { return };
+            if imported.devices.is_empty() {
+                // A device that was there has moved on.
                 write_down(world, owner, "import", None, result);
-            } else if let Ok(reply) = result {
-                for label in notices::taken_over(asked, reply) {
-                    write_down(world, owner, "import", Some(&label), result);
-                }
+            }
+            for device in &imported.devices {
+                write_down(world, owner, "import", Some(&device.label), result);
             }
             return;
         }

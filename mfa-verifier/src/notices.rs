@@ -1,7 +1,7 @@
 //! What was altered, told by mail as well: who altered it may be the next one to log in.
 
 use mfa_protocol::REAUTH_SERVICE;
-use mfa_protocol::message::{Action, Import, Packed, Reply};
+use mfa_protocol::message::{Action, Import, Imported, Packed, Reply};
 
 use crate::alterations::what_was;
 use crate::audit::Line;
@@ -83,9 +83,13 @@ fn in_words(action: &Action, reply: &Reply) -> Option<String> {
         (Action::NewToken(asked), _) => what_was(Altered::TokenMade, &asked.name),
         (Action::RevokeToken { name }, _) => what_was(Altered::TokenRevoked, name),
         (Action::Import(asked), reply) => {
-            let added = taken_over(asked, reply);
-            let added: Vec<_> = added.iter().map(|label| what_was(Altered::Added, label)).collect();
-            return Some(added.join("; ")).filter(|words| !words.is_empty());
+            let imported = taken_over(asked, reply)?;
+            let added =
+                imported.devices.iter().map(|device| what_was(Altered::Added, &device.label));
+            let codes = Some(imported.backup_codes).filter(|codes| *codes > 0);
+            let codes = codes.map(|codes| format!("{codes} scratch codes became backup codes"));
+            let words: Vec<_> = added.chain(codes).collect();
+            return Some(words.join("; ")).filter(|words| !words.is_empty());
         }
         (Action::Reset, _) => "everything was reset".to_owned(),
         (Action::MakeBypass { .. }, _) => what_was(Altered::BypassMade, ""),
@@ -99,13 +103,10 @@ fn in_words(action: &Action, reply: &Reply) -> Option<String> {
     Some(words)
 }
 
-/// The labels of devices that an import has added.
-pub(crate) fn taken_over(asked: &Packed<Import>, reply: &Reply) -> Vec<String> {
-    let (Ok(asked), Reply::Imported(imported)) = (asked.open(), reply) else { return Vec::new() };
-    let devices = imported.open().map(|imported| imported.devices).unwrap_or_default();
-    // Nothing was changed by a dry run.
-    let added = devices.into_iter().filter(|_| !asked.dry_run);
-    added.map(|device| device.label).collect()
+/// What an import has changed; none where it has changed nothing, as a dry run has.
+pub(crate) fn taken_over(asked: &Packed<Import>, reply: &Reply) -> Option<Imported> {
+    let (Ok(asked), Reply::Imported(imported)) = (asked.open(), reply) else { return None };
+    imported.open().ok().filter(|imported| imported.changed && !asked.dry_run)
 }
 
 /// Whether an action is one that is told.

@@ -31,6 +31,7 @@ fn asked(origin: Origin, file: &str) -> Import {
         label: None,
         without_pin: false,
         dry_run: false,
+        only_newcomers: false,
     }
 }
 
@@ -118,7 +119,7 @@ fn a_second_import_adds_nothing_and_takes_nothing_back() {
     assert_eq!(host.verdict("alice", &code(STEP + 1)), Verdict::Granted);
     assert_eq!(host.verdict("alice", "12345678"), Verdict::Granted);
     let (before, lines) = (revision(&host), host.lines.borrow().len());
-    // Neither what the file knows nor what it does not know changes a device that is there.
+    // Of what the file does not know, the step that was just used here is the last that can have been.
     for file in [usual(), google(&format!("{KEY}\n\" TOTP_AUTH\n12345678\n"))] {
         let again = import(&host, &file);
         assert_eq!((again.devices.len(), again.backup_codes), (0, 0));
@@ -127,12 +128,62 @@ fn a_second_import_adds_nothing_and_takes_nothing_back() {
     assert_eq!((revision(&host), host.lines.borrow().len()), (before, lines));
     assert_eq!(host.verdict("alice", &code(STEP + 1)), Verdict::Denied);
     assert_eq!(host.verdict("alice", "12345678"), Verdict::Denied);
-    // What was used over there meanwhile is used here, too.
-    let later = format!("{KEY}\n\" DISALLOW_REUSE {}\n\" TOTP_AUTH\n", STEP + 2);
+    // What was used over there meanwhile is used here, too, and what can have been where that is not known.
+    host.now.set(NOW + 300);
+    import(&host, &google(&format!("{KEY}\n\" TOTP_AUTH\n12345678\n")));
+    assert!(host.last_line().starts_with("action=import outcome=done"), "{}", host.last_line());
+    assert!(!host.last_line().contains("device="), "{}", host.last_line());
+    assert_eq!(host.verdict("alice", &code(STEP + 11)), Verdict::Denied);
+    assert_eq!(reason(&host), "already_used");
+    host.now.set(NOW + 330);
+    assert_eq!(host.verdict("alice", &code(STEP + 12)), Verdict::Granted);
+    let later = format!("{KEY}\n\" DISALLOW_REUSE {}\n\" TOTP_AUTH\n", STEP + 14);
     assert_eq!(import(&host, &google(&later)).known, ["google-authenticator"]);
-    host.now.set(NOW + 60);
-    assert_eq!(host.verdict("alice", &code(STEP + 2)), Verdict::Denied);
-    assert_eq!(host.verdict("alice", &code(STEP + 3)), Verdict::Granted);
+    host.now.set(NOW + 14 * 30);
+    assert_eq!(host.verdict("alice", &code(STEP + 14)), Verdict::Denied);
+    assert_eq!(host.verdict("alice", &code(STEP + 15)), Verdict::Granted);
+}
+
+#[test]
+fn who_is_enrolled_gets_no_key_by_an_import_of_all() {
+    let host = Host::new(Mode::Required);
+    let all = || Import { only_newcomers: true, ..usual() };
+    assert_eq!(labels(&import(&host, &all())), ["google-authenticator"]);
+    let secret = Some(Secret::from("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJR"));
+    host.manage(Action::Add(Box::new(NewDevice { secret, ..device() })), &mut nobody());
+    let label = "google-authenticator".to_owned();
+    host.manage(Action::Remove { label }, &mut nobody());
+    let again = import(&host, &all());
+    assert_eq!((again.known.len(), again.skipped[0].line), (0, 1));
+    let other = google("2SH3V3GDW7ZNMGYE\n\" TOTP_AUTH\n12345678\n");
+    let refused = import(&host, &Import { only_newcomers: true, ..other.clone() });
+    assert_eq!((refused.devices.len(), refused.backup_codes, refused.changed), (0, 0, false));
+    assert!(refused.skipped[0].why.contains("name the user by --user"));
+    assert_eq!(record(&host).devices.len(), 1);
+    assert_eq!(record(&host).devices[0].label, "phone");
+    assert_eq!(import(&host, &other).devices.len(), 1);
+}
+
+#[test]
+fn scratch_codes_come_once_also_behind_a_reset_and_with_a_new_device_only() {
+    let host = Host::new(Mode::Required);
+    import(&host, &google(&format!("{KEY}\n\" TOTP_AUTH\n\" DISALLOW_REUSE\n")));
+    // The key is known: whoever took the codes away may have had a reason.
+    let known = import(&host, &usual());
+    assert_eq!((known.known.len(), known.backup_codes), (1, 0));
+    assert!(record(&host).backup_codes.is_none());
+    host.manage(Action::Reset, &mut nobody());
+    assert_eq!(import(&host, &usual()).backup_codes, 2);
+    let label = || "google-authenticator".to_owned();
+    for ending in [Action::Remove { label: label() }, Action::Reset] {
+        host.manage(ending, &mut nobody());
+        for dry_run in [true, false] {
+            let again = import(&host, &Import { dry_run, ..usual() });
+            assert_eq!((again.devices.len(), again.backup_codes), (1, 0));
+            assert!(again.notes.iter().any(|note| note.contains("came once before")));
+        }
+        assert_eq!(host.verdict("alice", "12345678"), Verdict::Denied);
+    }
 }
 
 #[test]
@@ -258,7 +309,7 @@ fn the_owner_is_told_by_mail_as_well() {
     let [(to, body)] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!(to, "alice@example.org");
     assert!(
-        body.starts_with("alice: device \"google-authenticator\" was added by root."),
+        body.starts_with("alice: device \"google-authenticator\" was added; 2 scratch codes became backup codes by root."),
         "{body}"
     );
 }

@@ -82,7 +82,14 @@ fn requests_about_a_record_are_kept() {
     };
     let import = |origin, label, without_pin, dry_run| {
         let line = ImportLine { number: 300, text: "HOTP".into() };
-        let import = Import { origin, lines: vec![line], label, without_pin, dry_run };
+        let import = Import {
+            origin,
+            lines: vec![line],
+            label,
+            without_pin,
+            dry_run,
+            only_newcomers: without_pin,
+        };
         Action::Import(Packed::new(&import).unwrap())
     };
     let rows: [(Action, &[u8]); 34] = [
@@ -117,11 +124,11 @@ fn requests_about_a_record_are_kept() {
         (Action::Examine, b"\x1a"),
         (
             import(Origin::GoogleAuthenticator, Some(label()), false, true),
-            b"\x1b\x12\x00\x01\xac\x02\x04HOTP\x01\x05phone\x00\x01",
+            b"\x1b\x13\x00\x01\xac\x02\x04HOTP\x01\x05phone\x00\x01\x00",
         ),
         (
             import(Origin::PamOath, None, true, false),
-            b"\x1b\x0c\x01\x01\xac\x02\x04HOTP\x00\x01\x00",
+            b"\x1b\x0d\x01\x01\xac\x02\x04HOTP\x00\x01\x00\x01",
         ),
         (Action::Export { format: ExportFormat::Uri }, b"\x1c\x00"),
         (Action::Export { format: ExportFormat::GoogleAuthenticator }, b"\x1c\x01"),
@@ -468,6 +475,7 @@ fn what_comes_from_elsewhere_and_leaves_is_kept() {
         backup_codes: 5,
         skipped: vec![SkippedLine { line: 300, why: "no".to_owned() }],
         notes: vec!["w".to_owned()],
+        changed: true,
     };
     let exported = Exported {
         user: "alice".to_owned(),
@@ -483,7 +491,7 @@ fn what_comes_from_elsewhere_and_leaves_is_kept() {
     let rows: [(Reply, &[u8]); 2] = [
         (
             Reply::Imported(Packed::new(&imported).unwrap()),
-            b"\x14\x20\x05alice\xe8\x07\x01\x04oath\x01\x01\x05phone\x05\x01\xac\x02\x02no\x01\x01w",
+            b"\x14\x21\x05alice\xe8\x07\x01\x04oath\x01\x01\x05phone\x05\x01\xac\x02\x02no\x01\x01w\x01",
         ),
         (
             Reply::Exported(Packed::new(&exported).unwrap()),

@@ -18,6 +18,8 @@ pub struct Import {
     pub without_pin: bool,
     /// `--dry-run`: say what would come of it, and change nothing.
     pub dry_run: bool,
+    /// Nobody asked about this user by name: who is enrolled already gets no further key.
+    pub only_newcomers: bool,
 }
 
 /// A module whose files are read.
@@ -55,6 +57,8 @@ pub struct Imported {
     pub skipped: Vec<SkippedLine>,
     /// What is different from now on.
     pub notes: Vec<String>,
+    /// Whether the record is another now, be it that a device only moved on; or would be.
+    pub changed: bool,
 }
 
 /// A device that was taken over.

@@ -1,7 +1,8 @@
 //! Opening what another module keeps, some of it where users can put anything.
 //!
 //! What is in a place of a user's is opened as that user, who then leads root nowhere. In any case it is a plain
-//! file with one name, of that user or of root, that nobody else can write.
+//! file with one name, of that user or, where root names it, of root, that nobody else can write. Keys that others can
+//! read are a copy in others' hands: root alone may take them all the same, by naming the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -30,11 +31,16 @@ const LARGEST_OF_ALL: u64 = 16 * 1024 * 1024;
 /// The content of a file, which is wiped.
 type Content = Zeroizing<Vec<u8>>;
 
-/// A file in a place of the user's; none where there is none. It may be root's where `roots_too`.
-pub fn of_user(path: &Path, user: &User, roots_too: bool) -> Result<Option<Content>, Problem> {
-    let owners = Owners { user: user.uid, roots_too };
+/// What root is told of a file that is taken all the same.
+type Note = Option<String>;
+
+/// A file in a place of the user's; none where there is none.
+pub fn of_user(path: &Path, user: &User) -> Result<Option<Content>, Problem> {
+    let owners = Owners { user: user.uid, is_named: false };
     match as_user(user, || open(path)) {
-        Ok(file) => read(path, file, Some(&owners), LARGEST_OF_ONE).map(Some),
+        Ok(file) => {
+            read(path, file, Some(&owners), LARGEST_OF_ONE).map(|(content, _)| Some(content))
+        }
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(cannot_open(path, &error)),
     }
@@ -42,8 +48,8 @@ pub fn of_user(path: &Path, user: &User, roots_too: bool) -> Result<Option<Conte
 
 /// A file that root has named, wherever it is: where the user cannot open it, it is where root alone
 /// says what is there.
-pub fn named(path: &Path, user: &User) -> Result<Content, Problem> {
-    let owners = Owners { user: user.uid, roots_too: true };
+pub fn named(path: &Path, user: &User) -> Result<(Content, Note), Problem> {
+    let owners = Owners { user: user.uid, is_named: true };
     let file = match as_user(user, || open(path)) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let path = in_roots_place(path)?;
@@ -56,7 +62,7 @@ pub fn named(path: &Path, user: &User) -> Result<Content, Problem> {
 }
 
 /// A file that is root's alone to write, as is all that leads to it.
-pub fn of_root(path: &Path) -> Result<Content, Problem> {
+pub fn of_root(path: &Path) -> Result<(Content, Note), Problem> {
     let absolute = absolute(path)?;
     let file = open_file(&absolute)
         .map_err(|untrusted| Problem::usage(untrusted.to_string(), untrusted.hint()))?;
@@ -92,7 +98,8 @@ fn open(path: &Path) -> io::Result<File> {
 /// Whose a file may be.
 struct Owners {
     user: Uid,
-    roots_too: bool,
+    /// Root has named it: it may be root's, and others may read it.
+    is_named: bool,
 }
 
 fn read(
@@ -100,7 +107,7 @@ fn read(
     mut file: File,
     owners: Option<&Owners>,
     largest: u64,
-) -> Result<Content, Problem> {
+) -> Result<(Content, Note), Problem> {
     let name = printed(path.as_os_str());
     let found = file.metadata().map_err(|error| cannot_open(path, &error))?;
     let look = format!("look what is there: ls -ld {name}");
@@ -109,7 +116,7 @@ fn read(
         return refused("is not a regular file");
     }
     if let Some(owners) = owners {
-        let is_roots = found.uid() == 0 && owners.roots_too;
+        let is_roots = found.uid() == 0 && owners.is_named;
         if found.uid() != owners.user.as_raw() && !is_roots {
             return refused("belongs to somebody else");
         }
@@ -118,6 +125,12 @@ fn read(
         }
         if found.mode() & 0o022 != 0 {
             return refused("can be written by others, who may have put their own key there");
+        }
+        if found.mode() & 0o077 != 0 && !owners.is_named {
+            return Err(Problem::usage(
+                format!("{name} can be read by others, who may have its key"),
+                "have the user make a new key; or name the file, and its user by --user",
+            ));
         }
     }
     let size = found.len();
@@ -129,7 +142,9 @@ fn read(
     if content.len() > bound {
         return refused("grew while it was read");
     }
-    Ok(content)
+    let note = (found.mode() & 0o077 != 0)
+        .then(|| format!("{name} can be read by others, who may have its keys"));
+    Ok((content, note))
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -199,18 +214,27 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     /// A directory of daemon's for each test, gone at its end. These tests run as root.
-    struct Home(PathBuf, User);
+    struct Home(PathBuf, User, #[allow(dead_code)] MutexGuard<'static, ()>);
+
+    /// Whose rights the process has is a matter of all its threads: one test at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn alone() -> MutexGuard<'static, ()> {
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     impl Home {
         fn new(name: &str) -> Self {
+            let alone = alone();
             let path = std::env::temp_dir().join(format!("mfa-import-{name}-{}", process::id()));
             let _ = fs::remove_dir_all(&path);
             fs::create_dir(&path).unwrap();
             let user = User::from_name("daemon").unwrap().unwrap();
             chown(&path, Some(user.uid), Some(user.gid)).unwrap();
-            Self(path, user)
+            Self(path, user, alone)
         }
 
         fn file(&self, name: &str, owner: Uid, mode: u32) -> PathBuf {
@@ -222,7 +246,7 @@ mod tests {
         }
 
         fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, String> {
-            let read = of_user(path, &self.1, false).map_err(|problem| problem.error)?;
+            let read = of_user(path, &self.1).map_err(|problem| problem.error)?;
             Ok(read.map(|content| content.to_vec()))
         }
 
@@ -281,7 +305,13 @@ mod tests {
         assert!(home.refused(&other).contains("belongs to somebody else"));
         let roots = home.file("roots", Uid::from_raw(0), 0o644);
         assert!(home.refused(&roots).contains("belongs to somebody else"));
-        assert!(of_user(&roots, &home.1, true).unwrap().is_some());
+        let (_, note) = named(&roots, &home.1).unwrap();
+        assert!(note.is_some_and(|note| note.contains("can be read by others")));
+        for mode in [0o640, 0o604, 0o610] {
+            let open = home.file("open", home.1.uid, mode);
+            assert!(home.refused(&open).contains("can be read by others"), "{mode:o}");
+            assert!(named(&open, &home.1).unwrap().1.is_some(), "{mode:o}");
+        }
         // With root's rights it could be read.
         let secret = home.file("secret", Uid::from_raw(0), 0o600);
         assert!(home.refused(&secret).contains("cannot be read"));
@@ -296,11 +326,36 @@ mod tests {
     fn a_named_file_is_the_users_or_in_a_place_of_roots_and_no_link_leads_elsewhere() {
         let home = Home::new("named");
         let own = home.file("own", home.1.uid, 0o600);
-        assert_eq!(*named(&own, &home.1).unwrap(), b"KEY\n");
+        let (content, note) = named(&own, &home.1).unwrap();
+        assert_eq!((content.as_slice(), note), (&b"KEY\n"[..], None));
         // What the user cannot read is in a place of the user's, who may have put it there.
         let secret = home.file("secret", Uid::from_raw(0), 0o600);
         assert!(named(&secret, &home.1).is_err());
         assert!(named(&home.0.join("missing"), &home.1).is_err());
-        assert!(of_root(&own).is_err());
+        symlink(&own, home.0.join("link")).unwrap();
+        assert!(named(&home.0.join("link"), &home.1).is_err());
+    }
+
+    #[test]
+    fn of_roots_own_a_file_is_read_that_root_alone_can_write() {
+        let _alone = alone();
+        // All that leads there is root's, as it is not below /tmp.
+        let place = PathBuf::from(format!("/var/lib/mfa-import-{}", process::id()));
+        fs::create_dir(&place).unwrap();
+        let path = place.join("users.oath");
+        fs::write(&path, "KEY\n").unwrap();
+        let with = |mode| {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let read = of_root(&path).map_err(|problem| problem.error);
+            read.map(|(content, note)| (content.to_vec(), note.is_some()))
+        };
+        let (closed, open, writable) = (with(0o600), with(0o644), with(0o620));
+        let daemon = User::from_name("daemon").unwrap().unwrap();
+        chown(&path, Some(daemon.uid), None).unwrap();
+        let foreign = with(0o600);
+        fs::remove_dir_all(&place).unwrap();
+        assert_eq!(closed, Ok((b"KEY\n".to_vec(), false)));
+        assert_eq!(open, Ok((b"KEY\n".to_vec(), true)));
+        assert!(writable.is_err() && foreign.is_err());
     }
 }

@@ -16,7 +16,7 @@ use nix::unistd::User;
 
 use crate::cli::{self, ImportHow};
 use crate::json::ImportedAnswer;
-use crate::problem::{DONE, Problem, REFUSED};
+use crate::problem::{DONE, Problem, REFUSED, USAGE, say_hint};
 use crate::session::{Session, printed};
 use crate::text;
 
@@ -47,54 +47,90 @@ pub struct Report {
 impl Session<'_> {
     /// `import`.
     pub fn import(&mut self, import: &cli::Import) -> Result<u8, Problem> {
-        let (reports, how) = match import {
+        let mut came = Came::default();
+        let how = match import {
             cli::Import::GoogleAuthenticator { all: true, how, .. } => {
-                (self.import_homes(how)?, how)
+                self.import_homes(how, &mut came)?;
+                how
             }
             cli::Import::GoogleAuthenticator { file, how, .. } => {
-                (vec![self.import_file(file.as_deref(), how)?], how)
+                self.import_file(file.as_deref(), how, &mut came)?;
+                how
             }
             cli::Import::PamOath { file, without_pin, how, .. } => {
                 let path = file.as_deref().unwrap_or(Path::new(USERS_OATH));
-                (self.import_users_file(path, *without_pin, how)?, how)
+                self.import_users_file(path, *without_pin, how, &mut came)?;
+                how
             }
         };
+        let Came { reports, hints, to_remove, ended } = came;
         self.answer(&ImportedAnswer::new(&reports), || text::imported(&reports, how.dry_run))?;
+        if !self.global.json {
+            for hint in &hints {
+                say_hint(hint);
+            }
+            if !how.dry_run && !to_remove.is_empty() {
+                let files: Vec<_> =
+                    to_remove.iter().map(|path| printed(path.as_os_str())).collect();
+                say_hint(&format!(
+                    "when all is well, remove what has the keys: {}",
+                    files.join(" ")
+                ));
+            }
+        }
+        if let Some(problem) = ended {
+            return Err(problem);
+        }
         let all = reports.iter().all(|report| report.problem.is_none());
         Ok(if all { DONE } else { REFUSED })
     }
 
     /// The file of one user. What keeps it from being read is an error of the whole.
-    fn import_file(&mut self, path: Option<&Path>, how: &ImportHow) -> Result<Report, Problem> {
+    fn import_file(
+        &mut self,
+        path: Option<&Path>,
+        how: &ImportHow,
+        came: &mut Came,
+    ) -> Result<(), Problem> {
         let name = self.user()?;
         let user = known(&name)?;
-        let found = if let Some(path) = path {
-            file::named(path, &user)?
+        let (path, found) = if let Some(path) = path {
+            let (found, note) = file::named(path, &user)?;
+            came.hints.extend(note);
+            (path.to_owned(), found)
         } else {
             let path = in_home(&user);
-            file::of_user(&path, &user, true)?.ok_or_else(|| file::missing(&path))?
+            let found = file::of_user(&path, &user)?.ok_or_else(|| file::missing(&path))?;
+            (path, found)
         };
-        let request = request(Origin::GoogleAuthenticator, lines(&found), how, false);
-        self.take_over(&name, &request)
+        let request = request(Origin::GoogleAuthenticator, lines(&found), how);
+        came.reports.push(self.take_over(&name, &request)?);
+        came.to_remove.push(path);
+        Ok(())
     }
 
     /// The files in all homes. Who has none is not named; what is wrong with one ends nothing.
-    fn import_homes(&mut self, how: &ImportHow) -> Result<Vec<Report>, Problem> {
-        let mut reports = Vec::new();
+    fn import_homes(&mut self, how: &ImportHow, came: &mut Came) -> Result<(), Problem> {
         for user in everybody()? {
             let name = OsStr::new(&user.name);
             // Homes are shared, as / is: what is root's there is not everybody's.
-            let report = match file::of_user(&in_home(&user), &user, false) {
+            let path = in_home(&user);
+            let report = match file::of_user(&path, &user) {
                 Ok(None) => continue,
                 Ok(Some(found)) => {
-                    let lines = lines(&found);
-                    self.take_over(name, &request(Origin::GoogleAuthenticator, lines, how, false))
+                    let asked = request(Origin::GoogleAuthenticator, lines(&found), how);
+                    self.take_over(name, &Import { only_newcomers: true, ..asked })
                 }
                 Err(problem) => Err(problem),
             };
-            reports.push(report.unwrap_or_else(|problem| Report::of_problem(name, &problem)));
+            if report.as_ref().is_ok_and(|report| report.problem.is_none()) {
+                came.to_remove.push(path);
+            }
+            if !came.goes_on(name, report) {
+                break;
+            }
         }
-        Ok(reports)
+        Ok(())
     }
 
     /// One user's lines of a file of all, or everybody's.
@@ -103,8 +139,11 @@ impl Session<'_> {
         path: &Path,
         without_pin: bool,
         how: &ImportHow,
-    ) -> Result<Vec<Report>, Problem> {
-        let found = file::of_root(path)?;
+        came: &mut Came,
+    ) -> Result<(), Problem> {
+        let (found, note) = file::of_root(path)?;
+        came.hints.extend(note);
+        came.to_remove.push(path.to_owned());
         let (mut people, nameless) = by_user(&found);
         if let Some(name) = self.global.user.clone() {
             let lines = people.remove(name.as_os_str()).ok_or_else(|| {
@@ -114,30 +153,30 @@ impl Session<'_> {
                     "look at the spelling, or leave --user out for all in it",
                 )
             })?;
-            let request = request(Origin::PamOath, lines, how, without_pin);
-            return Ok(vec![self.take_over(&name, &request)?]);
+            let asked = Import { without_pin, ..request(Origin::PamOath, lines, how) };
+            came.reports.push(self.take_over(&name, &asked)?);
+            return Ok(());
         }
-        let mut reports: Vec<Report> = people
-            .into_iter()
-            .map(|(name, lines)| {
-                let request = request(Origin::PamOath, lines, how, without_pin);
-                self.take_over(&name, &request)
-                    .unwrap_or_else(|problem| Report::of_problem(&name, &problem))
-            })
-            .collect();
+        for (name, lines) in people {
+            let asked = Import { without_pin, ..request(Origin::PamOath, lines, how) };
+            let report = self.take_over(&name, &asked);
+            if !came.goes_on(&name, report) {
+                break;
+            }
+        }
         if !nameless.is_empty() {
             let skipped = nameless
                 .into_iter()
                 .map(|line| SkippedLine { line, why: "the line is cut".into() });
             let imported = Imported { skipped: skipped.collect(), ..Imported::default() };
-            reports.push(Report {
+            came.reports.push(Report {
                 user: None,
                 uid: None,
                 imported,
                 problem: Some("these lines name nobody".into()),
             });
         }
-        Ok(reports)
+        Ok(())
     }
 
     fn take_over(&mut self, name: &OsStr, request: &Import) -> Result<Report, Problem> {
@@ -166,6 +205,31 @@ impl Session<'_> {
     }
 }
 
+/// What came of all that was asked.
+#[derive(Default)]
+struct Came {
+    reports: Vec<Report>,
+    hints: Vec<String>,
+    /// The files of which keys were taken over.
+    to_remove: Vec<PathBuf>,
+    /// Why it did not go on.
+    ended: Option<Problem>,
+}
+
+impl Came {
+    /// Whether it goes on with the next: what is no fault of one user's is one with all of them.
+    fn goes_on(&mut self, name: &OsStr, report: Result<Report, Problem>) -> bool {
+        match report {
+            Ok(report) => self.reports.push(report),
+            Err(problem) if matches!(problem.exit, USAGE | REFUSED) => {
+                self.reports.push(Report::of_problem(name, &problem));
+            }
+            Err(problem) => self.ended = Some(problem),
+        }
+        self.ended.is_none()
+    }
+}
+
 impl Report {
     fn of_problem(name: &OsStr, problem: &Problem) -> Self {
         let Problem { error, hint, .. } = problem;
@@ -179,8 +243,15 @@ impl Report {
     }
 }
 
-fn request(origin: Origin, lines: Vec<ImportLine>, how: &ImportHow, without_pin: bool) -> Import {
-    Import { origin, lines, label: how.label.clone(), without_pin, dry_run: how.dry_run }
+fn request(origin: Origin, lines: Vec<ImportLine>, how: &ImportHow) -> Import {
+    Import {
+        origin,
+        lines,
+        label: how.label.clone(),
+        without_pin: false,
+        dry_run: how.dry_run,
+        only_newcomers: false,
+    }
 }
 
 fn known(name: &OsStr) -> Result<User, Problem> {
@@ -200,13 +271,16 @@ fn everybody() -> Result<Vec<User>, Problem> {
     let content = fs::read(USERS).map_err(|error| {
         Problem::unusable(format!("{USERS} cannot be read: {error}"), "name users by --user")
     })?;
-    let (mut everybody, mut names) = (Vec::new(), BTreeSet::new());
-    for line in content.split(|byte| *byte == b'\n') {
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        let user = known(OsStr::from_bytes(name)).ok().filter(|user| user.dir.is_absolute());
-        everybody.extend(user.filter(|user| names.insert(user.name.clone())));
-    }
-    Ok(everybody)
+    let users = names_in(&content).into_iter().filter_map(|name| known(name).ok());
+    Ok(users.filter(|user| user.dir.is_absolute()).collect())
+}
+
+/// The names in passwd(5), in their order, each once.
+fn names_in(content: &[u8]) -> Vec<&OsStr> {
+    let lines = content.split(|byte| *byte == b'\n');
+    let names = lines.filter_map(|line| line.split(|byte| *byte == b':').next());
+    let mut seen = BTreeSet::new();
+    names.filter(|name| !name.is_empty() && seen.insert(*name)).map(OsStr::from_bytes).collect()
 }
 
 /// The lines of a file, all of them.
@@ -270,8 +344,19 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_who_the_system_knows_each_once() {
-        let everybody = everybody().unwrap();
-        assert_eq!(everybody.iter().filter(|user| user.uid.is_root()).count(), 1);
+    fn everybody_is_named_once_and_empty_lines_name_nobody() {
+        let file = b"root:x:0:0:root:/root:/bin/sh\n\n:x:1\nalice:x\nroot:x:0\n+\n\xff:x\n";
+        let names = [&b"root"[..], b"alice", b"+", b"\xff"].map(OsStr::from_bytes);
+        assert_eq!(names_in(file), names);
+    }
+
+    #[test]
+    fn a_fault_of_one_user_is_reported_and_one_of_all_ends_it() {
+        let mut came = Came::default();
+        let name = OsStr::new("nobody-of-that-name");
+        assert!(came.goes_on(name, Err(Problem::usage("e", "h"))));
+        assert!(came.goes_on(name, Err(Problem::declined())));
+        assert!(!came.goes_on(name, Err(Problem::unusable("e", "h"))));
+        assert_eq!((came.reports.len(), came.ended.map(|problem| problem.exit)), (2, Some(3)));
     }
 }

@@ -68,6 +68,7 @@ mod tests {
             backup_codes: 5,
             skipped: vec![SkippedLine { line: 7, why: "it is no option".into() }],
             notes: vec!["Its window was 17 codes wide.".into()],
+            changed: true,
         };
         let reports = [
             Report { user: Some("alice".into()), uid: Some(1000), imported: alice, problem: None },

@@ -82,8 +82,10 @@ pub fn batch_of(plain: &[&str], now: u64) -> Result<BackupCodes, CodesError> {
 ///
 /// That is 26 bits where NIST SP 800-63B (5.1.2) asks for 64, or else for a limit of tries, and for salt and stretching.
 /// So they are hashed like ours, and the limits of devices' codes hold for them as well: a hundred wrong ones in all,
-/// but from where the owner got in lately. They work until their owner makes better ones. They look like the code of a device of eight digits; who has brought none along
-/// has no such answer compared with backup codes, nor hashed.
+/// but from where the owner got in lately. They work until their owner makes better ones. They look like the code of a
+/// device of eight digits; who has brought none along has no such answer compared with backup codes, nor hashed: it
+/// would cost everybody with such a device an evaluation at each login. So the time of an answer of eight digits
+/// tells whether there are scratch codes.
 #[must_use]
 pub fn is_scratch_code(plain: &str) -> bool {
     plain.len() == 8 && !plain.starts_with('0') && plain.bytes().all(|byte| byte.is_ascii_digit())

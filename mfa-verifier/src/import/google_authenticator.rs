@@ -6,7 +6,7 @@
 use std::str::SplitAsciiWhitespace;
 
 use mfa_protocol::Secret;
-use mfa_protocol::message::{Algorithm, ImportLine};
+use mfa_protocol::message::ImportLine;
 use zeroize::Zeroizing;
 
 use super::{Candidate, Found, device, step_at, text_of};
@@ -61,11 +61,15 @@ struct Options {
     seen: Vec<String>,
     by_time: bool,
     counter: Option<u64>,
+    /// Where its counter stands cannot be known.
+    has_no_counter: bool,
     step_size: Option<u16>,
     /// Its codes cannot be known: the other module refuses it as well.
     has_no_step: bool,
     window: Option<u32>,
     skew: i32,
+    /// The drift was just learned: its steps were counted by another one before.
+    has_just_learned: bool,
     used: Used,
 }
 
@@ -88,13 +92,17 @@ impl Options {
         if self.seen.iter().any(|seen| seen == name) {
             return Err("this option is there twice, and the first counts");
         }
-        let known = match name {
+        // Before it is judged: the first counts also where it cannot be understood.
+        self.seen.push(name.to_owned());
+        match name {
             "TOTP_AUTH" => {
                 self.by_time = true;
                 Ok(())
             }
             "HOTP_COUNTER" => {
-                let counter: u64 = number(&mut words).ok_or("it is no counter")?;
+                let counter: Option<u64> = number(&mut words);
+                self.has_no_counter = counter.is_none();
+                let counter = counter.ok_or("it is no counter")?;
                 // Zero is how it says that there is none.
                 self.counter = Some(counter).filter(|counter| (1..u64::MAX).contains(counter));
                 Ok(())
@@ -117,12 +125,14 @@ impl Options {
                 Ok(())
             }
             // Of what is tried right now, and from where it was good for a while, nothing is taken over.
-            "RATE_LIMIT" | "RESETTING_TIME_SKEW" => Ok(()),
+            "RATE_LIMIT" => Ok(()),
+            "RESETTING_TIME_SKEW" => {
+                self.has_just_learned = words.next().is_none();
+                Ok(())
+            }
             _ if is_last_login(name) => Ok(()),
-            _ => return Err("this option is not known"),
-        };
-        self.seen.push(name.to_owned());
-        known
+            _ => Err("this option is not known"),
+        }
     }
 
     fn make(self, key: Secret, line: u32, now: u64, config: &Config, found: &mut Found) {
@@ -130,6 +140,9 @@ impl Options {
             found.notes.push(advice);
         }
         let window = self.window.unwrap_or(USUAL_WINDOW);
+        if self.has_no_counter {
+            return found.skip(line, "where the key's counter stands cannot be known");
+        }
         if let Some(next) = self.counter {
             let ahead = config.hotp.look_ahead;
             if window > u32::from(ahead) + 1 {
@@ -139,7 +152,7 @@ impl Options {
             }
             let moving = MovingFactor::Counter { next, candidate: None };
             let device = device(key, 6, moving);
-            return found.candidates.push(Candidate { line, device, is_sure: true });
+            return found.candidates.push(Candidate { line, device });
         }
         if !self.by_time {
             return found.skip(
@@ -166,18 +179,17 @@ impl Options {
                 2 * ours + 1
             ));
         }
-        let (last_step, is_sure) = match self.used {
-            Used::Upto(last) => (last, true),
-            // All that could have been accepted by now.
-            Used::Unknown => {
-                let reach = (window / 2).max(config.widest_window().into());
-                (Some(step_at(now, period, i64::from(drift) + i64::from(reach))), false)
-            }
+        // All that could have been accepted by now.
+        let reach = (window / 2).max(config.widest_window().into());
+        let by_now = Some(step_at(now, period, i64::from(drift) + i64::from(reach)));
+        let last_step = match self.used {
+            Used::Upto(last) if self.has_just_learned => last.max(by_now),
+            Used::Upto(last) => last,
+            Used::Unknown => by_now,
         };
         let moving = MovingFactor::Time { period, last_step, drift, candidate: None };
         let device = device(key, 6, moving);
-        debug_assert_eq!(device.algorithm, Algorithm::Sha1);
-        found.candidates.push(Candidate { line, device, is_sure });
+        found.candidates.push(Candidate { line, device });
     }
 }
 
@@ -237,6 +249,7 @@ fn key(text: &str) -> Result<Secret, &'static str> {
 mod tests {
     use super::*;
     use crate::import::tests::{lines, skipped};
+    use mfa_protocol::message::Algorithm;
 
     /// 1800000000 / 30.
     const STEP: u64 = 60_000_000;
@@ -266,9 +279,7 @@ mod tests {
              87654321\n10000000\n99999999\n"
         );
         let found = found(&file);
-        let [Candidate { line: 1, device, is_sure: true }] = &found.candidates[..] else {
-            panic!()
-        };
+        let [Candidate { line: 1, device }] = &found.candidates[..] else { panic!() };
         assert_eq!(device.key.expose(), b"12345678901234567890");
         assert_eq!((device.algorithm, device.digits), (Algorithm::Sha1, 6));
         assert_eq!(device.moving, by_time(Some(STEP), 0, 30));
@@ -301,7 +312,6 @@ mod tests {
         assert_eq!(moving(&file("\" TIME_SKEW 3\n")), by_time(Some(STEP + 4), 3, 30));
         let unreadable = found(&file("\" DISALLOW_REUSE 7 x\n"));
         assert_eq!(unreadable.candidates[0].device.moving, by_time(Some(STEP + 1), 0, 30));
-        assert!(!unreadable.candidates[0].is_sure);
         assert_eq!(skipped(&unreadable), [3]);
     }
 
@@ -386,12 +396,50 @@ mod tests {
     #[test]
     fn hostile_bytes_are_skipped() {
         let mut file = format!("{KEY}\n\" TOTP_AUTH\n").into_bytes();
-        file.extend(b"\xff\xfe\n\0\0\0\n\" DISALLOW_REUSE \x1b[2J\n\" HOTP_COUNTER -1\n");
-        file.extend(b"\" HOTP_COUNTER 99999999999999999999\n\" \n\"\n");
+        file.extend(b"\xff\xfe\n\0\0\0\n\" DISALLOW_REUSE \x1b[2J\n\" \n\"\n");
         let found = read(&lines(&file), NOW, &Config::default());
-        assert_eq!(skipped(&found), [3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(skipped(&found), [3, 4, 5, 6, 7]);
         assert_eq!(found.candidates.len(), 1);
         let noise: Vec<u8> = (0..=255).cycle().take(16_384).collect();
         assert!(read(&lines(&noise), NOW, &Config::default()).candidates.is_empty());
+        // Behind a right key as well, which stays the only one.
+        let file = [format!("{KEY}\n\" TOTP_AUTH\n").as_bytes(), &noise].concat();
+        let found = read(&lines(&file), NOW, &Config::default());
+        assert_eq!((found.candidates.len(), found.codes.len()), (1, 0));
+        assert!(found.skipped.len() >= 64, "{}", found.skipped.len());
+    }
+
+    #[test]
+    fn a_counter_that_cannot_be_understood_is_none_of_another_and_no_clock() {
+        for counter in ["-1", "99999999999999999999", "", "1 2"] {
+            let found = found(&format!(
+                "{KEY}\n\" HOTP_COUNTER {counter}\n\" HOTP_COUNTER 7\n\" TOTP_AUTH\n"
+            ));
+            assert!(found.candidates.is_empty(), "{counter}");
+            assert_eq!(skipped(&found), [2, 3, 1], "{counter}");
+        }
+    }
+
+    #[test]
+    fn of_an_option_that_is_there_twice_the_first_counts_be_it_malformed() {
+        let file = format!("{KEY}\n\" TOTP_AUTH\n\" DISALLOW_REUSE x\n\" DISALLOW_REUSE 7\n");
+        assert_eq!(moving(&file), by_time(Some(STEP + 1), 0, 30));
+        let file = format!("{KEY}\n\" TOTP_AUTH\n\" STEP_SIZE 5\n\" STEP_SIZE 60\n");
+        assert!(found(&file).candidates.is_empty());
+    }
+
+    #[test]
+    fn where_the_drift_was_just_learned_the_listed_steps_do_not_say_all() {
+        let file = |options: &str| {
+            moving(&format!("{KEY}\n\" TOTP_AUTH\n\" TIME_SKEW 3\n\" DISALLOW_REUSE 7\n{options}"))
+        };
+        assert_eq!(file("\" RESETTING_TIME_SKEW\n"), by_time(Some(STEP + 4), 3, 30));
+        // It is learning, and judges by the drift that stands there.
+        assert_eq!(file("\" RESETTING_TIME_SKEW 60000000+3\n"), by_time(Some(7), 3, 30));
+        let later = format!(
+            "{KEY}\n\" TOTP_AUTH\n\" DISALLOW_REUSE {}\n\" RESETTING_TIME_SKEW\n",
+            STEP + 9
+        );
+        assert_eq!(moving(&later), by_time(Some(STEP + 9), 0, 30));
     }
 }

@@ -1,8 +1,8 @@
 //! Devices and codes that another module keeps, taken over into a record: root's `mfa-setup import`.
 //!
 //! A code that the other module accepted stays used, and where it keeps no account of that all count as used
-//! that it can have accepted by now. Scratch codes become the backup codes of somebody who has none. They
-//! are weaker than ours: see [`crate::factor::codes::is_scratch_code`].
+//! that it can have accepted by now, at each import anew. Scratch codes become the backup codes of somebody who has none,
+//! once, and with a new device only. They are weaker than ours: see [`crate::factor::codes::is_scratch_code`].
 
 mod google_authenticator;
 mod pam_oath;
@@ -21,7 +21,8 @@ use crate::enrol::{free_label_of, judge_text};
 use crate::factor::codes;
 use crate::failure::{of_codes, of_frame, of_store, usage};
 use crate::record::{
-    Altered, BackupCodes, Device, MAX_BACKUP_CODES, MAX_DEVICES, MovingFactor, UserRecord,
+    Altered, BackupCode, BackupCodes, Device, MAX_BACKUP_CODES, MAX_DEVICES, MovingFactor,
+    UserRecord,
 };
 use crate::self_service::Authority;
 use crate::store::{self, Change, Owner};
@@ -56,7 +57,8 @@ fn take_over(world: &World, owner: &Owner, asked: &Import) -> Result<Imported, F
         return entry.enter(record, owner, world).map(|(_, imported)| imported);
     }
     // Ten Argon2 evaluations: before the lock.
-    let batch = if record.backup_codes.is_none() && !found.codes.is_empty() {
+    let may_come = record.backup_codes.is_none() && record.scratch_batch.is_none();
+    let batch = if may_come && !found.codes.is_empty() {
         let plain: Vec<&str> = found.codes().map(|(_, code)| code.as_str()).collect();
         let batch = codes::batch_of(&plain, (world.now)());
         Some(batch.map_err(|error| of_codes(&error))?)
@@ -110,8 +112,6 @@ impl Found {
 struct Candidate {
     line: u32,
     device: Device,
-    /// Whether it is known which of its codes were used, and not only which can have been.
-    is_sure: bool,
 }
 
 /// What is to be entered into a record.
@@ -148,12 +148,16 @@ impl Entry<'_> {
                 {
                     told.known.push(twin.label.clone());
                 }
-                // Only forward, and not at each import by what can have been used meanwhile.
+                // Only forward, and by what can have been used meanwhile as well.
                 let before = twin.moving.clone();
-                if candidate.is_sure {
-                    twin.pass_over_codes_of(std::slice::from_ref(&candidate.device));
-                }
+                twin.pass_over_codes_of(std::slice::from_ref(&candidate.device));
                 changed |= twin.moving != before;
+                continue;
+            }
+            // The device may have been taken out, for it was lost, or the file may be a stranger's.
+            if was_enrolled && self.asked.only_newcomers {
+                let why = "is enrolled already; name the user by --user to add this key".to_owned();
+                told.skipped.push(SkippedLine { line: candidate.line, why });
                 continue;
             }
             match self.add(&mut record, &candidate.device, now) {
@@ -174,7 +178,8 @@ impl Entry<'_> {
             }
         }
         told.skipped.sort_by_key(|skipped| skipped.line);
-        Ok(((changed || has_new_codes).then_some(record), told))
+        told.changed = changed || has_new_codes;
+        Ok((told.changed.then_some(record), told))
     }
 
     /// Adds a device, or says why there is no room for it.
@@ -217,39 +222,53 @@ impl Entry<'_> {
         }
     }
 
-    /// Makes backup codes of the scratch codes of somebody who has none. Whether there are some now. Without a
-    /// device they would let in who counts as not enrolled.
+    /// Makes backup codes of the scratch codes of a device that this import adds, where there are none. Whether there
+    /// are some now. With a key that is known they may have been thrown away with good reason; without a device they would
+    /// let in who counts as not enrolled.
     fn take_codes(&self, record: &mut UserRecord, told: &mut Imported, now: u64) -> bool {
-        if self.found.codes.is_empty() || !record.is_enrolled() {
+        if self.found.codes.is_empty() || told.devices.is_empty() {
             return false;
         }
         if record.backup_codes.is_some() {
-            if !told.devices.is_empty() {
-                told.notes.push(
-                    "The backup codes that there are stay, and scratch codes do not come.".into(),
-                );
-            }
+            told.notes.push(
+                "The backup codes that there are stay, and scratch codes do not come.".to_owned(),
+            );
             return false;
         }
+        // Which of them were used is not known any more.
+        if record.scratch_batch.is_some() {
+            told.notes.push(
+                "Scratch codes came once before, and do not come again: mfa-setup codes new makes others."
+                    .to_owned(),
+            );
+            return false;
+        }
+        let Some(batch) = self.batch.clone().or_else(|| self.stand_in()) else {
+            // There were others when it was begun.
+            return false;
+        };
         for (line, _) in self.found.codes.iter().skip(MAX_BACKUP_CODES) {
             let why = format!("there are more than {MAX_BACKUP_CODES} scratch codes");
             told.skipped.push(SkippedLine { line: *line, why });
         }
-        told.backup_codes = u32::try_from(self.found.codes().count()).unwrap_or(u32::MAX);
-        let Some(batch) = &self.batch else {
-            // There were others when it was begun.
-            told.backup_codes *= u32::from(self.asked.dry_run);
-            return false;
-        };
-        // They are not older than what is told of them, or they would make it unseen.
-        record.backup_codes = Some(BackupCodes { made: now, ..batch.clone() });
         record.scratch_batch = Some(batch.batch);
+        // They are not older than what is told of them, or they would make it unseen.
+        record.backup_codes = Some(BackupCodes { made: now, ..batch });
         if !record.has_room() {
-            (record.backup_codes, record.scratch_batch, told.backup_codes) = (None, None, 0);
+            (record.backup_codes, record.scratch_batch) = (None, None);
             told.notes.push("The record has no room for the scratch codes.".to_owned());
             return false;
         }
+        told.backup_codes = u32::try_from(self.found.codes().count()).unwrap_or(u32::MAX);
         true
+    }
+
+    /// What takes as much room as the codes in a dry run, for which nothing is hashed.
+    fn stand_in(&self) -> Option<BackupCodes> {
+        let code = |_: &_| BackupCode { hash: [0; 16], used: None };
+        let codes = || self.found.codes().map(code).collect();
+        let stand_in = || BackupCodes { batch: u64::MAX, salt: [0; 16], codes: codes(), made: 0 };
+        self.asked.dry_run.then(stand_in)
     }
 }
 

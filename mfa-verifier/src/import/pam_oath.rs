@@ -32,11 +32,11 @@ pub(super) fn read(
             .ok_or("it is no text")
             .and_then(|text| device_in(text, without_pin, zone, now, config));
         match read {
-            Ok(Some((device, is_sure))) => {
+            Ok(Some(device)) => {
                 if let Some(advice) = advice(&device.key) {
                     found.notes.push(format!("Line {}: {advice}", line.number));
                 }
-                found.candidates.push(Candidate { line: line.number, device, is_sure });
+                found.candidates.push(Candidate { line: line.number, device });
             }
             Ok(None) => {}
             Err(why) => found.skip(line.number, why),
@@ -45,14 +45,14 @@ pub(super) fn read(
     found
 }
 
-/// The device of a line, and whether it is known which of its codes were used; none where the line says nothing.
+/// The device of a line; none where the line says nothing.
 fn device_in(
     line: &str,
     without_pin: bool,
     zone: Option<&Zone>,
     now: u64,
     config: &Config,
-) -> Result<Option<(Device, bool)>, &'static str> {
+) -> Result<Option<Device>, &'static str> {
     let mut words = line.split_ascii_whitespace();
     let Some(kind) = words.next().filter(|word| !word.starts_with('#')) else { return Ok(None) };
     let (period, digits) = kind_of(kind).ok_or("its first word is no kind of codes")?;
@@ -73,11 +73,11 @@ fn device_in(
     let Some(period) = period else {
         let next = last.map_or(Ok(0), |last| last.next_counter(&key, digits))?;
         let moving = MovingFactor::Counter { next, candidate: None };
-        return Ok(Some((device(key, digits, moving), true)));
+        return Ok(Some(device(key, digits, moving)));
     };
     let at = |last_step, drift| MovingFactor::Time { period, last_step, drift, candidate: None };
     let mut device = device(key, digits, at(None, 0));
-    let Some(last) = last else { return Ok(Some((device, true))) };
+    let Some(last) = last else { return Ok(Some(device)) };
     let position: i32 = last.position.parse().map_err(|_| "its position is no number")?;
     let window = config.widest_window();
     // What an app shows late is no drift.
@@ -87,7 +87,7 @@ fn device_in(
     let step = zone.and_then(|zone| last.step(&device, position, zone));
     let used = step.unwrap_or_else(|| step_at(now, period, i64::from(drift) + i64::from(window)));
     device.moving = at(Some(used), drift);
-    Ok(Some((device, step.is_some())))
+    Ok(Some(device))
 }
 
 /// Seconds of a step, where the codes are of times, and digits.
@@ -178,14 +178,14 @@ mod tests {
         read(&lines(file.as_bytes()), false, Some(&berlin), NOW, &Config::default())
     }
 
-    fn moving(file: &str) -> (MovingFactor, bool) {
+    fn moving(file: &str) -> MovingFactor {
         let found = found(file);
         assert_eq!(found.candidates.len(), 1, "{:?}", found.skipped);
-        (found.candidates[0].device.moving.clone(), found.candidates[0].is_sure)
+        found.candidates[0].device.moving.clone()
     }
 
-    fn counter(next: u64) -> (MovingFactor, bool) {
-        (MovingFactor::Counter { next, candidate: None }, true)
+    fn counter(next: u64) -> MovingFactor {
+        MovingFactor::Counter { next, candidate: None }
     }
 
     fn by_time(period: u16, last_step: Option<u64>, drift: i32) -> MovingFactor {
@@ -208,7 +208,7 @@ mod tests {
             let device = &found.candidates[0].device;
             assert_eq!(device.key.expose(), b"12345678901234567890");
             assert_eq!(device.digits, digits, "{kind}");
-            let expected = period.map_or(counter(0).0, |period| by_time(period, None, 0));
+            let expected = period.map_or(counter(0), |period| by_time(period, None, 0));
             assert_eq!(device.moving, expected, "{kind}");
         }
         for kind in ["TOTP", "hotp", "HOTP/", "HOTP/T30/", "HOTP/T45", "HOTP/E/5", "HOTP/E/6/7"] {
@@ -236,7 +236,7 @@ mod tests {
         // RFC 6238, appendix B, of 8 digits: 94287082 at 59 s, 07081804 at 1111111109 s (18 March 2005 01:58:29 UTC).
         let line = |log: &str| format!("HOTP/T30/8 alice + {KEY} {log}\n");
         let step = 1_111_111_109 / 30;
-        let sure = |step, drift| (by_time(30, Some(step), drift), true);
+        let sure = |step, drift| by_time(30, Some(step), drift);
         assert_eq!(moving(&line("0 07081804 2005-03-18T02:58:29L")), sure(step, 0));
         // Given half a minute late, or ahead.
         assert_eq!(moving(&line("-1 07081804 2005-03-18T02:58:59L")), sure(step, 0));
@@ -244,7 +244,7 @@ mod tests {
         // So far off that a window of one step would not let it in.
         assert_eq!(moving(&line("5 07081804 2005-03-18T02:55:59L")), sure(step, 5));
         // A zone two hours off, another code, no zone, no time: all that may have been used by now is.
-        let unsure = (by_time(30, Some(NOW / 30 + 1), 0), false);
+        let unsure = by_time(30, Some(NOW / 30 + 1), 0);
         for log in ["0 07081804 2005-03-18T00:58:29L", "0 07081805 2005-03-18T02:58:29L"] {
             assert_eq!(moving(&line(log)), unsure, "{log}");
         }
@@ -256,7 +256,7 @@ mod tests {
             NOW,
             &Config::default(),
         );
-        assert_eq!(nowhere.candidates[0].device.moving, unsure.0);
+        assert_eq!(nowhere.candidates[0].device.moving, unsure);
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         for at in [1_792_888_200, 1_792_891_800] {
             let code = otp::code_at(&phone, at / 30);
             let line = format!("HOTP/T30 alice - {KEY} 0 {} 2026-10-25T02:30:00L", *code);
-            assert_eq!(moving(&line), (by_time(30, Some(at / 30), 0), true), "{at}");
+            assert_eq!(moving(&line), by_time(30, Some(at / 30), 0), "{at}");
         }
     }
 
