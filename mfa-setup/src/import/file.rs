@@ -211,30 +211,39 @@ mod tests {
     use super::*;
     use nix::sys::stat::Mode;
     use nix::unistd::{chown, mkfifo};
+    use std::env;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
-    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::process::Command;
 
     /// A directory of daemon's for each test, gone at its end. These tests run as root.
-    struct Home(PathBuf, User, #[allow(dead_code)] MutexGuard<'static, ()>);
+    struct Home(PathBuf, User);
 
-    /// Whose rights the process has is a matter of all its threads: one test at a time.
-    static ALONE: Mutex<()> = Mutex::new(());
-
-    fn alone() -> MutexGuard<'static, ()> {
-        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs a test in a process of its own: whoever takes on a user's rights does so for all threads, and other
+    /// tests run in some of them.
+    fn apart(test: &str, body: impl FnOnce()) {
+        const APART: &str = "MFA_SETUP_TEST_APART";
+        if env::var_os(APART).is_some() {
+            return body();
+        }
+        let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+        let mut command = Command::new(env::current_exe().unwrap());
+        let output =
+            command.args(["--exact", &name, "--nocapture"]).env(APART, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains(" 1 passed;"), "{said}{errors}");
     }
 
     impl Home {
         fn new(name: &str) -> Self {
-            let alone = alone();
-            let path = std::env::temp_dir().join(format!("mfa-import-{name}-{}", process::id()));
+            let path = env::temp_dir().join(format!("mfa-import-{name}-{}", process::id()));
             let _ = fs::remove_dir_all(&path);
             fs::create_dir(&path).unwrap();
             let user = User::from_name("daemon").unwrap().unwrap();
             chown(&path, Some(user.uid), Some(user.gid)).unwrap();
-            Self(path, user, alone)
+            Self(path, user)
         }
 
         fn file(&self, name: &str, owner: Uid, mode: u32) -> PathBuf {
@@ -263,99 +272,111 @@ mod tests {
 
     #[test]
     fn a_users_own_file_is_read_and_one_that_is_not_there_is_none() {
-        let home = Home::new("own");
-        let own = home.file("own", home.1.uid, 0o400);
-        assert_eq!(home.read(&own), Ok(Some(b"KEY\n".to_vec())));
-        assert_eq!(home.read(&home.0.join("missing")), Ok(None));
-        assert_eq!(home.read(&own.join("below")), Ok(None));
-        assert!(geteuid().is_root() && getegid().as_raw() == 0);
+        apart("a_users_own_file_is_read_and_one_that_is_not_there_is_none", || {
+            let home = Home::new("own");
+            let own = home.file("own", home.1.uid, 0o400);
+            assert_eq!(home.read(&own), Ok(Some(b"KEY\n".to_vec())));
+            assert_eq!(home.read(&home.0.join("missing")), Ok(None));
+            assert_eq!(home.read(&own.join("below")), Ok(None));
+            assert!(geteuid().is_root() && getegid().as_raw() == 0);
+        });
     }
 
     #[test]
     fn links_and_what_is_no_file_are_refused_and_wait_for_nobody() {
-        let home = Home::new("odd");
-        let own = home.file("own", home.1.uid, 0o600);
-        let at = |name: &str| home.0.join(name);
-        symlink(&own, at("link")).unwrap();
-        symlink(at("nowhere"), at("dangling")).unwrap();
-        fs::hard_link(&own, at("hard")).unwrap();
-        mkfifo(&at("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
-        fs::create_dir(at("directory")).unwrap();
-        let _socket = UnixListener::bind(at("socket")).unwrap();
-        for name in ["fifo", "directory", "socket"] {
-            chown(&at(name), Some(home.1.uid), None).unwrap();
-        }
-        for (name, why) in [
-            ("link", "is a symbolic link"),
-            ("dangling", "is a symbolic link"),
-            ("hard", "has another name"),
-            ("fifo", "is not a regular file"),
-            ("directory", "is not a regular file"),
-            ("socket", "is not a regular file"),
-        ] {
-            let error = home.refused(&at(name));
-            assert!(error.contains(why), "{name}: {error}");
-        }
+        apart("links_and_what_is_no_file_are_refused_and_wait_for_nobody", || {
+            let home = Home::new("odd");
+            let own = home.file("own", home.1.uid, 0o600);
+            let at = |name: &str| home.0.join(name);
+            symlink(&own, at("link")).unwrap();
+            symlink(at("nowhere"), at("dangling")).unwrap();
+            fs::hard_link(&own, at("hard")).unwrap();
+            mkfifo(&at("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
+            fs::create_dir(at("directory")).unwrap();
+            let _socket = UnixListener::bind(at("socket")).unwrap();
+            for name in ["fifo", "directory", "socket"] {
+                chown(&at(name), Some(home.1.uid), None).unwrap();
+            }
+            for (name, why) in [
+                ("link", "is a symbolic link"),
+                ("dangling", "is a symbolic link"),
+                ("hard", "has another name"),
+                ("fifo", "is not a regular file"),
+                ("directory", "is not a regular file"),
+                ("socket", "is not a regular file"),
+            ] {
+                let error = home.refused(&at(name));
+                assert!(error.contains(why), "{name}: {error}");
+            }
+        });
     }
 
     #[test]
     fn what_is_anothers_or_anybodys_or_too_large_is_refused() {
-        let home = Home::new("foreign");
-        let other = home.file("other", Uid::from_raw(2), 0o644);
-        assert!(home.refused(&other).contains("belongs to somebody else"));
-        let roots = home.file("roots", Uid::from_raw(0), 0o644);
-        assert!(home.refused(&roots).contains("belongs to somebody else"));
-        let (_, note) = named(&roots, &home.1).unwrap();
-        assert!(note.is_some_and(|note| note.contains("can be read by others")));
-        for mode in [0o640, 0o604, 0o610] {
-            let open = home.file("open", home.1.uid, mode);
-            assert!(home.refused(&open).contains("can be read by others"), "{mode:o}");
-            assert!(named(&open, &home.1).unwrap().1.is_some(), "{mode:o}");
-        }
-        // With root's rights it could be read.
-        let secret = home.file("secret", Uid::from_raw(0), 0o600);
-        assert!(home.refused(&secret).contains("cannot be read"));
-        let writable = home.file("writable", home.1.uid, 0o620);
-        assert!(home.refused(&writable).contains("can be written by others"));
-        let large = home.file("large", home.1.uid, 0o600);
-        fs::write(&large, vec![b'A'; 16 * 1024 + 1]).unwrap();
-        assert!(home.refused(&large).contains("has more than 16384 bytes"));
+        apart("what_is_anothers_or_anybodys_or_too_large_is_refused", || {
+            let home = Home::new("foreign");
+            let other = home.file("other", Uid::from_raw(2), 0o644);
+            assert!(home.refused(&other).contains("belongs to somebody else"));
+            let roots = home.file("roots", Uid::from_raw(0), 0o644);
+            assert!(home.refused(&roots).contains("belongs to somebody else"));
+            let (_, note) = named(&roots, &home.1).unwrap();
+            assert!(note.is_some_and(|note| note.contains("can be read by others")));
+            for mode in [0o640, 0o604, 0o610] {
+                let open = home.file("open", home.1.uid, mode);
+                assert!(home.refused(&open).contains("can be read by others"), "{mode:o}");
+                assert!(named(&open, &home.1).unwrap().1.is_some(), "{mode:o}");
+            }
+            // With root's rights it could be read.
+            let secret = home.file("secret", Uid::from_raw(0), 0o600);
+            assert!(home.refused(&secret).contains("cannot be read"));
+            let writable = home.file("writable", home.1.uid, 0o620);
+            assert!(home.refused(&writable).contains("can be written by others"));
+            let large = home.file("large", home.1.uid, 0o600);
+            fs::write(&large, vec![b'A'; 16 * 1024 + 1]).unwrap();
+            assert!(home.refused(&large).contains("has more than 16384 bytes"));
+        });
     }
 
     #[test]
     fn a_named_file_is_the_users_or_in_a_place_of_roots_and_no_link_leads_elsewhere() {
-        let home = Home::new("named");
-        let own = home.file("own", home.1.uid, 0o600);
-        let (content, note) = named(&own, &home.1).unwrap();
-        assert_eq!((content.as_slice(), note), (&b"KEY\n"[..], None));
-        // What the user cannot read is in a place of the user's, who may have put it there.
-        let secret = home.file("secret", Uid::from_raw(0), 0o600);
-        assert!(named(&secret, &home.1).is_err());
-        assert!(named(&home.0.join("missing"), &home.1).is_err());
-        symlink(&own, home.0.join("link")).unwrap();
-        assert!(named(&home.0.join("link"), &home.1).is_err());
+        apart(
+            "a_named_file_is_the_users_or_in_a_place_of_roots_and_no_link_leads_elsewhere",
+            || {
+                let home = Home::new("named");
+                let own = home.file("own", home.1.uid, 0o600);
+                let (content, note) = named(&own, &home.1).unwrap();
+                assert_eq!((content.as_slice(), note), (&b"KEY\n"[..], None));
+                // What the user cannot read is in a place of the user's, who may have put it there.
+                let secret = home.file("secret", Uid::from_raw(0), 0o600);
+                assert!(named(&secret, &home.1).is_err());
+                assert!(named(&home.0.join("missing"), &home.1).is_err());
+                symlink(&own, home.0.join("link")).unwrap();
+                assert!(named(&home.0.join("link"), &home.1).is_err());
+            },
+        );
     }
 
     #[test]
     fn of_roots_own_a_file_is_read_that_root_alone_can_write() {
-        let _alone = alone();
-        // All that leads there is root's, as it is not below /tmp.
-        let place = PathBuf::from(format!("/var/lib/mfa-import-{}", process::id()));
-        fs::create_dir(&place).unwrap();
-        let path = place.join("users.oath");
-        fs::write(&path, "KEY\n").unwrap();
-        let with = |mode| {
-            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            let read = of_root(&path).map_err(|problem| problem.error);
-            read.map(|(content, note)| (content.to_vec(), note.is_some()))
-        };
-        let (closed, open, writable) = (with(0o600), with(0o644), with(0o620));
-        let daemon = User::from_name("daemon").unwrap().unwrap();
-        chown(&path, Some(daemon.uid), None).unwrap();
-        let foreign = with(0o600);
-        fs::remove_dir_all(&place).unwrap();
-        assert_eq!(closed, Ok((b"KEY\n".to_vec(), false)));
-        assert_eq!(open, Ok((b"KEY\n".to_vec(), true)));
-        assert!(writable.is_err() && foreign.is_err());
+        apart("of_roots_own_a_file_is_read_that_root_alone_can_write", || {
+            // All that leads there is root's, as it is not below /tmp.
+            let place = PathBuf::from(format!("/var/lib/mfa-import-{}", process::id()));
+            fs::create_dir(&place).unwrap();
+            let path = place.join("users.oath");
+            fs::write(&path, "KEY\n").unwrap();
+            let with = |mode| {
+                fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+                let read = of_root(&path).map_err(|problem| problem.error);
+                read.map(|(content, note)| (content.to_vec(), note.is_some()))
+            };
+            let (closed, open, writable) = (with(0o600), with(0o644), with(0o620));
+            let daemon = User::from_name("daemon").unwrap().unwrap();
+            chown(&path, Some(daemon.uid), None).unwrap();
+            let foreign = with(0o600);
+            fs::remove_dir_all(&place).unwrap();
+            assert_eq!(closed, Ok((b"KEY\n".to_vec(), false)));
+            assert_eq!(open, Ok((b"KEY\n".to_vec(), true)));
+            assert!(writable.is_err() && foreign.is_err());
+        });
     }
 }
