@@ -35,6 +35,33 @@ pub struct Finding {
     pub hint: String,
 }
 
+impl Finding {
+    /// A finding of that level.
+    pub fn new(
+        level: Level,
+        about: &str,
+        found: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { level, about: about.to_owned(), found: found.into(), hint: hint.into() }
+    }
+
+    /// What is as it should be.
+    pub fn fine(about: &str, found: impl Into<String>) -> Self {
+        Self::new(Level::Fine, about, found, "")
+    }
+
+    /// What may be meant so.
+    pub fn warning(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Level::Warning, about, found, hint)
+    }
+
+    /// What has to be mended.
+    pub fn problem(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Level::Problem, about, found, hint)
+    }
+}
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {

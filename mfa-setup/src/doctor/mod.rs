@@ -49,7 +49,7 @@ impl Session<'_> {
                 examined.asking
             }
             Err(error) => {
-                findings.push(problem("verifier", error.error, error.hint));
+                findings.push(Finding::problem("verifier", error.error, error.hint));
                 vec![]
             }
         };
@@ -91,22 +91,26 @@ impl Session<'_> {
             Ok(Ok(Reply::Outcome(Outcome { verdict, .. }))) => verdict,
             // Whoever is asked once more was not let in by the first answer.
             Ok(Err(_)) => Verdict::Denied,
-            Ok(Ok(_)) => return problem(ABOUT, "the verifier answered something else", VERSIONS),
-            Err(error) => return problem(ABOUT, error.error, error.hint),
+            Ok(Ok(_)) => {
+                return Finding::problem(ABOUT, "the verifier answered something else", VERSIONS);
+            }
+            Err(error) => return Finding::problem(ABOUT, error.error, error.hint),
         };
         let took = begun.elapsed().as_millis() + 1;
         match verdict {
             Verdict::Denied | Verdict::Locked => {
-                fine(ABOUT, format!("a code that is none was refused within {took} ms"))
+                Finding::fine(ABOUT, format!("a code that is none was refused within {took} ms"))
             }
-            Verdict::Exempt => fine(
+            Verdict::Exempt => Finding::fine(
                 ABOUT,
                 format!("policy asks root for nothing, which took {took} ms; no code was judged"),
             ),
-            Verdict::Granted => {
-                problem(ABOUT, "what is no code was accepted", "report this: see SECURITY.md")
-            }
-            Verdict::Unavailable => problem(
+            Verdict::Granted => Finding::problem(
+                ABOUT,
+                "what is no code was accepted",
+                "report this: see SECURITY.md",
+            ),
+            Verdict::Unavailable => Finding::problem(
                 ABOUT,
                 "a login could not be judged",
                 "look for lines of pam_mfa in the system log",
@@ -125,51 +129,35 @@ impl Session<'_> {
     }
 }
 
-fn finding(
-    level: Level,
-    about: &str,
-    found: impl Into<String>,
-    hint: impl Into<String>,
-) -> Finding {
-    Finding { level, about: about.to_owned(), found: found.into(), hint: hint.into() }
-}
-
-fn fine(about: &str, found: impl Into<String>) -> Finding {
-    finding(Level::Fine, about, found, "")
-}
-
-fn warning(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
-    finding(Level::Warning, about, found, hint)
-}
-
-fn problem(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
-    finding(Level::Problem, about, found, hint)
-}
-
 /// Whether root's logins are served by a verifier that stays, and users at all.
 fn listeners() -> [Finding; 2] {
     const ABOUT: &str = "listeners";
     let is_there = |socket| Path::new(socket).exists();
     let root = match Session::is_served(paths::ROOT_SOCKET) {
-        Ok(()) => fine(ABOUT, format!("a verifier serves logins on {}", paths::ROOT_SOCKET)),
-        Err(_) if !is_there(paths::ROOT_SOCKET) => {
-            fine(ABOUT, "each login starts a verifier of its own; one that stays is quicker")
+        Ok(()) => {
+            Finding::fine(ABOUT, format!("a verifier serves logins on {}", paths::ROOT_SOCKET))
         }
-        Err(error) => warning(
+        Err(_) if !is_there(paths::ROOT_SOCKET) => Finding::fine(
+            ABOUT,
+            "each login starts a verifier of its own; one that stays is quicker",
+        ),
+        Err(error) => Finding::warning(
             ABOUT,
             format!("{}; each login starts a verifier of its own", error.error),
             "systemctl restart mfa-verifier.socket",
         ),
     };
     let users = match Session::is_served(paths::USER_SOCKET) {
-        Ok(()) => fine(ABOUT, format!("a verifier serves users on {}", paths::USER_SOCKET)),
-        Err(_) if !is_there(paths::USER_SOCKET) => warning(
+        Ok(()) => {
+            Finding::fine(ABOUT, format!("a verifier serves users on {}", paths::USER_SOCKET))
+        }
+        Err(_) if !is_there(paths::USER_SOCKET) => Finding::warning(
             ABOUT,
             "nobody serves users: root enrols them, and what they run themselves, as screen lockers are, is \
              refused",
             "systemctl enable --now mfa-verifier-users.service",
         ),
-        Err(error) => warning(ABOUT, error.error, error.hint),
+        Err(error) => Finding::warning(ABOUT, error.error, error.hint),
     };
     [root, users]
 }
@@ -178,13 +166,15 @@ fn listeners() -> [Finding; 2] {
 fn clock() -> Finding {
     const ABOUT: &str = "clock";
     match mfa_sys::clock::is_kept_right() {
-        Ok(true) => fine(ABOUT, "it is synchronised"),
-        Ok(false) => warning(
+        Ok(true) => Finding::fine(ABOUT, "it is synchronised"),
+        Ok(false) => Finding::warning(
             ABOUT,
             "the kernel is not told that anybody keeps it right, and codes of apps are wrong once it is a minute off",
             "timedatectl set-ntp true, or install chrony; in a container look at its host",
         ),
-        Err(error) => warning(ABOUT, format!("it cannot be asked about: {error}"), "timedatectl"),
+        Err(error) => {
+            Finding::warning(ABOUT, format!("it cannot be asked about: {error}"), "timedatectl")
+        }
     }
 }
 
@@ -204,16 +194,16 @@ fn of_sshd(asking: &[Asking]) -> Vec<Finding> {
     let service = sshd::service(&settings).unwrap_or(SSHD_SERVICE);
     let Some(asked) = asking.iter().find(|asking| asking.service == service) else {
         let found = format!("it asks the PAM service \"{service}\", which asks for no code");
-        return vec![warning(ABOUT, found, "look at PAMServiceName in sshd_config(5)")];
+        return vec![Finding::warning(ABOUT, found, "look at PAMServiceName in sshd_config(5)")];
     };
     let faults = sshd::faults(&settings, asked);
     if faults.is_empty() {
         let found =
             "every way in asks PAM, but for what Match says: sshd -T -C user=NAME,addr=ADDRESS";
-        return vec![fine(ABOUT, found)];
+        return vec![Finding::fine(ABOUT, found)];
     }
     let faults = faults.into_iter();
-    faults.map(|fault| finding(fault.level(), ABOUT, fault.found(), fault.hint())).collect()
+    faults.map(|fault| Finding::new(fault.level(), ABOUT, fault.found(), fault.hint())).collect()
 }
 
 /// What `sshd -T` prints, which may ask name servers; or why it prints nothing.
@@ -222,7 +212,11 @@ fn settings(program: &str) -> Result<String, Finding> {
     let mut bounded = Command::new("/usr/bin/timeout");
     bounded.args([SSHD_BOUND, program, "-T"]).env_clear();
     let output = bounded.output().map_err(|error| {
-        warning(ABOUT, format!("its settings cannot be read: {error}"), format!("{program} -T"))
+        Finding::warning(
+            ABOUT,
+            format!("its settings cannot be read: {error}"),
+            format!("{program} -T"),
+        )
     })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -231,8 +225,12 @@ fn settings(program: &str) -> Result<String, Finding> {
     let said = said.trim().lines().last().unwrap_or("it does not say why").to_owned();
     let found = format!("its settings cannot be read: {said}");
     Err(if NOT_STARTED.iter().any(|words| said.contains(words)) {
-        warning(ABOUT, found, "start it, and look again")
+        Finding::warning(ABOUT, found, "start it, and look again")
     } else {
-        problem(ABOUT, found, format!("mend that before sshd is started again: {program} -t"))
+        Finding::problem(
+            ABOUT,
+            found,
+            format!("mend that before sshd is started again: {program} -t"),
+        )
     })
 }

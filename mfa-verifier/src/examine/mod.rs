@@ -62,38 +62,24 @@ fn bounded(mut examined: Examined) -> Examined {
     }
     if left_out > 0 {
         let found = format!("{left_out} findings more are left out");
-        examined.findings.push(warning("all", found, "mend these, and look again"));
+        examined.findings.push(Finding::warning("all", found, "mend these, and look again"));
     }
     examined
-}
-
-fn finding(
-    level: Level,
-    about: &str,
-    found: impl Into<String>,
-    hint: impl Into<String>,
-) -> Finding {
-    Finding { level, about: about.to_owned(), found: found.into(), hint: hint.into() }
-}
-
-fn fine(about: &str, found: impl Into<String>) -> Finding {
-    finding(Level::Fine, about, found, "")
-}
-
-fn warning(about: &str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
-    finding(Level::Warning, about, found, hint)
 }
 
 fn of_policy(world: &World) -> Result<Vec<Finding>, Failure> {
     const ABOUT: &str = "policy";
     let path = world.policy_file.display();
     let mut findings = vec![if world.policy_file.exists() {
-        fine(ABOUT, format!("{path} can be used"))
+        Finding::fine(ABOUT, format!("{path} can be used"))
     } else {
-        fine(ABOUT, format!("{path} is not there: the built-in policy holds, which asks everybody"))
+        Finding::fine(
+            ABOUT,
+            format!("{path} is not there: the built-in policy holds, which asks everybody"),
+        )
     }];
     if asks_nobody(world.config) {
-        findings.push(warning(
+        findings.push(Finding::warning(
             ABOUT,
             format!("{path} asks nobody for a code: mode is \"off\""),
             "make mode \"optional\" or \"required\" there",
@@ -102,7 +88,7 @@ fn of_policy(world: &World) -> Result<Vec<Finding>, Failure> {
     if needs_local_time(world.config)
         && let Err(error) = (world.zone)()
     {
-        findings.push(finding(
+        findings.push(Finding::new(
             Level::Problem,
             ABOUT,
             format!("{error}: whoever is asked by a time or a date is refused"),
@@ -111,7 +97,7 @@ fn of_policy(world: &World) -> Result<Vec<Finding>, Failure> {
     }
     for text in check::of_policy_file(world)? {
         let hint = format!("mend {path}, and see: mfa-setup check");
-        findings.push(warning(ABOUT, text, hint));
+        findings.push(Finding::warning(ABOUT, text, hint));
     }
     Ok(findings)
 }
@@ -136,7 +122,7 @@ fn of_store_and_key(world: &World) -> Vec<Finding> {
     let (store, key) = (world.config.store.path.display(), world.config.store.key_file.display());
     let unusable = |failure: Failure| {
         let found = format!("{}: whoever is asked is refused", failure.error);
-        vec![finding(Level::Problem, ABOUT, found, failure.hint)]
+        vec![Finding::new(Level::Problem, ABOUT, found, failure.hint)]
     };
     let uids = match world.archive.open() {
         Err(error) => return unusable(of_store(&error)),
@@ -147,14 +133,19 @@ fn of_store_and_key(world: &World) -> Vec<Finding> {
         },
     };
     let mut findings = vec![match (world.archive.open(), uids.len()) {
-        (Ok(None), _) => fine(ABOUT, format!("{store} and {key} are made when somebody enrols")),
-        (_, 1) => fine(ABOUT, format!("{store} has the record of 1 user, and {key} opens it")),
-        (_, users) => {
-            fine(ABOUT, format!("{store} has the records of {users} users, and {key} opens it"))
+        (Ok(None), _) => {
+            Finding::fine(ABOUT, format!("{store} and {key} are made when somebody enrols"))
         }
+        (_, 1) => {
+            Finding::fine(ABOUT, format!("{store} has the record of 1 user, and {key} opens it"))
+        }
+        (_, users) => Finding::fine(
+            ABOUT,
+            format!("{store} has the records of {users} users, and {key} opens it"),
+        ),
     }];
     if uids.is_empty() && refuses_who_has_not_enrolled(world.config) {
-        findings.push(warning(
+        findings.push(Finding::warning(
             ABOUT,
             "nobody has enrolled, and policy requires it: whoever is asked is refused",
             "mfa-setup --user NAME, before you log out",
@@ -172,14 +163,14 @@ fn of_space(store: &Path) -> Option<Finding> {
         Err(error) => {
             let found = format!("free space below {} is not known: {error}", there.display());
             let hint = format!("df {}", there.display());
-            return Some(warning(ABOUT, found, hint));
+            return Some(Finding::warning(ABOUT, found, hint));
         }
     };
     if left.flags().contains(FsFlags::ST_RDONLY) {
         let found =
             format!("nothing can be written below {}: no code is accepted", there.display());
         let hint = "look at what the kernel says (dmesg), and then: mount -o remount,rw";
-        return Some(finding(Level::Problem, ABOUT, found, hint));
+        return Some(Finding::new(Level::Problem, ABOUT, found, hint));
     }
     let bytes = left.blocks_available().saturating_mul(left.fragment_size());
     // Some file systems have no number of files.
@@ -199,9 +190,14 @@ fn space(store: &str, bytes: u64, files: Option<u64>) -> Finding {
         _ if few_files.is_some() => Level::Problem,
         ..TOO_FULL => Level::Problem,
         TOO_FULL..ALMOST_FULL => Level::Warning,
-        _ => return fine(ABOUT, found),
+        _ => return Finding::fine(ABOUT, found),
     };
-    finding(level, ABOUT, found, format!("make room; df and df -i {store} say how much there is"))
+    Finding::new(
+        level,
+        ABOUT,
+        found,
+        format!("make room; df and df -i {store} say how much there is"),
+    )
 }
 
 /// The services of this host that have to do with codes.
@@ -269,14 +265,14 @@ impl Services {
             places.join(", ")
         };
         if !self.otherwise.is_empty() {
-            findings.push(warning(
+            findings.push(Finding::warning(
                 PAM_D,
                 format!("these ask with the policy of another file: {}", self.otherwise.join(", ")),
                 "mfa-setup doctor --config FILE, with the one of config= there",
             ));
         }
         if !self.unreadable.is_empty() {
-            findings.push(warning(
+            findings.push(Finding::warning(
                 PAM_D,
                 format!("not looked at, since they, or what they take in, are missing or not root's alone to write: {}",
                     places(&self.unreadable)),
@@ -289,7 +285,7 @@ impl Services {
                 && !self.stacks.contains_key(named)
                 && !self.unreadable.iter().any(|it| it == named)
             {
-                findings.push(warning(
+                findings.push(Finding::warning(
                     PAM_D,
                     format!("policy names \"{named}\", whose stack has no pam_mfa.so"),
                     "see STACKS in pam_mfa(8) for the line that it needs",
@@ -302,7 +298,7 @@ impl Services {
 
     fn asked(&self) -> Finding {
         if self.stacks.is_empty() {
-            return warning(
+            return Finding::warning(
                 PAM_D,
                 "no service asks pam_mfa.so, so nobody is asked for a code",
                 "on Debian: pam-auth-update --enable mfa; on Fedora: authselect select PROFILE with-mfa; \
@@ -310,7 +306,7 @@ impl Services {
             );
         }
         let names: Vec<_> = self.asking.iter().map(|asking| asking.service.as_str()).collect();
-        fine(PAM_D, format!("these ask for a code: {}", names.join(", ")))
+        Finding::fine(PAM_D, format!("these ask for a code: {}", names.join(", ")))
     }
 
     /// What is wrong with their stacks, each line once, though it may be in many.
@@ -348,7 +344,7 @@ impl Services {
             let count = services.len();
             let shown: Vec<_> = services.into_iter().take(MOST_SERVICES).collect();
             let more = if count > shown.len() { ", …" } else { "" };
-            finding(level, PAM_D, format!("{text} ({}{more})", shown.join(", ")), hint)
+            Finding::new(level, PAM_D, format!("{text} ({}{more})", shown.join(", ")), hint)
         });
         findings.collect()
     }
@@ -462,8 +458,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_an_answer_is_left_out_and_the_worst_last() {
         let long = "x".repeat(1_000);
-        let mut findings: Vec<_> = (0..100).map(|_| fine("a", &long)).collect();
-        findings.insert(50, finding(Level::Problem, "b", &long, &long));
+        let mut findings: Vec<_> = (0..100).map(|_| Finding::fine("a", &long)).collect();
+        findings.insert(50, Finding::new(Level::Problem, "b", &long, &long));
         let asking =
             vec![Asking { service: "sshd".to_owned(), forward_pass: false, code_alone: false }];
         let bounded = bounded(Examined { findings, asking });
